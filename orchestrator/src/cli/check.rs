@@ -1,0 +1,48 @@
+//! `wallaroo-orch check`.
+
+use clap::Args;
+
+use super::LogArgs;
+use super::run::ApplicationArgs;
+use crate::error::CliError;
+use crate::plan::{Input, Plan, Target};
+use crate::runtime::{self, RunError};
+
+/// Arguments of `wallaroo-orch check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
+    application: ApplicationArgs,
+}
+
+/// Prints the stages of an application.
+pub async fn run(args: CheckArgs) -> Result<(), CliError> {
+    args.log.start();
+    let topology = runtime::describe(args.application.pool(1, 0, 16 << 20)?).await?;
+    let plan = Plan::new(topology).map_err(RunError::from)?;
+    print!("{}", stages(&plan));
+    Ok(())
+}
+
+fn stages(plan: &Plan) -> String {
+    let mut lines = vec![plan.topology.name.clone()];
+    for stage in &plan.stages {
+        let kind = match stage.input {
+            Input::Frames(_) => "on every worker at once, order kept",
+            Input::Cut(_) => "cuts frames",
+            Input::Generate(..) => "generates, on one worker",
+            Input::Groups(_) => "by key",
+        };
+        lines.push(format!("stage {}: {} ({kind})", stage.id, plan.name(stage.root)));
+        lines.extend(stage.steps.iter().map(|step| format!("  {}", plan.name(*step))));
+        for (outlet, target) in &stage.outlets {
+            lines.push(match target {
+                Target::Stage(stage) => format!("  {} -> stage {stage}", plan.name(*outlet)),
+                Target::Sink(sink) => format!("  {} -> {}", plan.name(*outlet), plan.sinks[sink.index()].place()),
+            });
+        }
+    }
+    lines.join("\n") + "\n"
+}

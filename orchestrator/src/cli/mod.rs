@@ -1,0 +1,90 @@
+//! The command line, one file a subcommand.
+
+mod check;
+mod graph;
+mod receive;
+mod run;
+mod send;
+
+use std::io::IsTerminal;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::error::CliError;
+
+/// Runs Python stream processing applications in a pool of worker processes.
+#[derive(Debug, Parser)]
+#[command(name = "wallaroo-orch", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run an application until its sources end or it is told to stop
+    Run(run::RunArgs),
+    /// Build an application's topology in one worker, print its stages, exit
+    Check(check::CheckArgs),
+    /// Draw an application's topology
+    Graph(graph::GraphArgs),
+    /// Send a file or standard input to an application, one message a line
+    Send(send::SendArgs),
+    /// Print what an application sends
+    Receive(receive::ReceiveArgs),
+}
+
+/// Options about logging, the same for every subcommand that starts workers.
+#[derive(Debug, Clone, Args)]
+pub struct LogArgs {
+    /// How log lines look on standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Log more (-vv: everything)
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Log errors only
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogArgs {
+    /// Starts logging to standard error. `WALLAROO_LOG` overrides the level, as `tracing` filters are written.
+    pub fn start(&self) {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => "error",
+            (false, 0) => "info",
+            (false, 1) => "debug",
+            (false, _) => "trace",
+        };
+        let filter = EnvFilter::try_from_env("WALLAROO_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+            LogFormat::Json => subscriber.json().flatten_event(true).init(),
+        }
+    }
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub async fn execute(self) -> Result<(), CliError> {
+        match self.command {
+            Command::Run(args) => run::run(args).await,
+            Command::Check(args) => check::run(args).await,
+            Command::Graph(args) => graph::run(args).await,
+            Command::Send(args) => Ok(send::run(args).await?),
+            Command::Receive(args) => Ok(receive::run(args).await?),
+        }
+    }
+}

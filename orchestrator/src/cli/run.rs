@@ -1,0 +1,170 @@
+//! `wallaroo-orch run`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+use jiff::SignedDuration;
+
+use super::{LogArgs, LogFormat};
+use crate::engine::EngineConfig;
+use crate::error::CliError;
+use crate::interpreter;
+use crate::runtime::{self, OnError, RunOptions, Started, Summary};
+use crate::worker::pool::PoolSettings;
+use crate::worker::process::Interpreter;
+
+/// The application and the Python that runs it.
+#[derive(Debug, Clone, Args)]
+pub struct ApplicationArgs {
+    /// The Python to run: a path, or a command's name [default: the active virtual environment's, else the one beside
+    /// wallaroo-orch, else python3]
+    #[arg(long, value_name = "PATH|NAME")]
+    python: Option<PathBuf>,
+    /// Path of a .py file, or a module name
+    app: String,
+    /// Arguments of the application
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    app_args: Vec<String>,
+}
+
+impl ApplicationArgs {
+    /// What workers are started with.
+    pub fn pool(&self, slots: u32, standbys: u32, max_frame: usize) -> Result<PoolSettings, CliError> {
+        let python = interpreter::resolve(self.python.as_deref())?;
+        Ok(PoolSettings {
+            interpreter: Interpreter { python },
+            application: self.app.clone(),
+            args: self.app_args.clone(),
+            slots,
+            standbys,
+            max_frame,
+        })
+    }
+}
+
+/// Arguments of `wallaroo-orch run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Workers that share the work [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: Option<u32>,
+    /// Workers kept ready to take the place of one that dies
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=64))]
+    standbys: u32,
+    /// Unix socket for control commands [default: one named after the application]
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// Append messages that could not be processed to this file, as JSON Lines
+    #[arg(long, value_name = "PATH")]
+    dead_letters: Option<PathBuf>,
+    /// What a message that cannot be processed does
+    #[arg(long, value_enum, default_value_t = OnError::DeadLetter)]
+    on_error: OnError,
+    /// A batch that takes longer has hung: its worker is killed (for example 30s, 2m, 500ms)
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    step_timeout: Duration,
+    /// Journal a worker's state may need to replay before it is snapshotted
+    #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = duration)]
+    replay_budget: Duration,
+    /// The largest message a client may send (for example 16MiB)
+    #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = max_frame)]
+    max_frame: ByteSize,
+    /// Bytes at which a queue is full and what feeds it has to wait
+    #[arg(long, value_name = "BYTES", default_value = "16MiB")]
+    queue_bytes: ByteSize,
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
+    application: ApplicationArgs,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let example = "write it like 30s, 2m or 500ms";
+    let parsed: SignedDuration = text.parse().map_err(|error| format!("{error}; {example}"))?;
+    Duration::try_from(parsed).ok().filter(|duration| !duration.is_zero()).ok_or(format!("must be above zero; {example}"))
+}
+
+fn max_frame(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse()?;
+    let most = ByteSize::gib(1);
+    if size.as_u64() == 0 || size > most { Err(format!("must be between 1 B and {most}")) } else { Ok(size) }
+}
+
+/// Runs the application.
+pub async fn run(args: RunArgs) -> Result<(), CliError> {
+    args.log.start();
+    let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let workers = args.workers.unwrap_or_else(cores);
+    let max_frame = args.max_frame.as_u64() as usize;
+    let options = RunOptions {
+        pool: args.application.pool(workers, args.standbys, max_frame)?,
+        engine: EngineConfig {
+            slots: workers,
+            queue_bytes: args.queue_bytes.as_u64() as usize,
+            max_frame,
+            step_timeout: args.step_timeout,
+            replay_budget: args.replay_budget,
+            ..EngineConfig::default()
+        },
+        dead_letters: args.dead_letters,
+        on_error: args.on_error,
+        control: args.control.unwrap_or_else(|| default_control(&args.application.app)),
+    };
+    let control = options.control.clone();
+    let json = args.log.log_format == LogFormat::Json;
+    let show = !args.log.quiet;
+    let summary = runtime::run(options, |started| {
+        if show && !json {
+            eprint!("{}", banner(&started, &control));
+        }
+        for source in started.sources.iter().filter_map(|source| source.strip_prefix("tcp ")) {
+            tracing::info!("listening on {source}");
+        }
+        tracing::info!("ready");
+    })
+    .await?;
+    report(summary);
+    Ok(())
+}
+
+fn report(summary: Summary) {
+    let Summary { messages_in, messages_out, dead_letters, deaths, elapsed } = summary;
+    tracing::info!(
+        messages_in,
+        messages_out,
+        dead_letters,
+        worker_deaths = deaths,
+        "finished after {:.1} s",
+        elapsed.as_secs_f64()
+    );
+}
+
+fn default_control(application: &str) -> PathBuf {
+    let name = Path::new(application).file_stem().unwrap_or(application.as_ref());
+    let folder = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    folder.join(format!("wallaroo-{}", nix::unistd::getuid())).join(name).with_extension("sock")
+}
+
+fn banner(started: &Started<'_>, control: &Path) -> String {
+    let plan = started.plan;
+    let mut lines = vec![plan.topology.name.clone()];
+    for (source, place) in plan.sources.iter().zip(started.sources) {
+        lines.push(format!("  source   {place}  {}", plan.name(source.node)));
+    }
+    for sink in &plan.sinks {
+        lines.push(format!("  sink     {}  {}", sink.place(), plan.name(sink.node)));
+    }
+    for worker in started.workers {
+        let python = worker.hello.as_ref().map_or_else(String::new, |hello| {
+            format!("{} {}  {}", hello.implementation, hello.python, hello.executable)
+        });
+        match worker.slot {
+            Some(slot) => lines.push(format!("  worker   {slot}  pid {}  {python}", worker.pid)),
+            None => lines.push(format!("  standby  pid {}  {python}", worker.pid)),
+        }
+    }
+    lines.push(format!("  control  {}", control.display()));
+    lines.join("\n") + "\n"
+}

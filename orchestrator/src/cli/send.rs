@@ -1,0 +1,219 @@
+//! `wallaroo-orch send`.
+
+mod connection;
+mod pace;
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, IsTerminal, Read},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use self::{connection::Connection, pace::Pace};
+
+/// Bytes read from the input at a time, and written at a time when no rate is asked for.
+const BUFFER: usize = 1 << 20;
+
+/// Arguments of `wallaroo-orch send`.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// Where to send
+    #[arg(long, value_name = "HOST:PORT")]
+    to: String,
+    /// How a message is marked off on the wire
+    #[arg(long, value_enum, default_value_t = Marking::U32)]
+    framing: Marking,
+    /// Messages a second at most
+    #[arg(long, value_name = "N[/s]", value_parser = pace::parse_rate)]
+    rate: Option<f64>,
+    /// Send the file so many times
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), requires = "file")]
+    repeat: u64,
+    /// Seconds to keep trying to connect
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
+    connect_timeout: f64,
+    /// File of messages, one a line [default: standard input]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// How a message is marked off on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Marking {
+    /// Its length as four bytes, big-endian, before it
+    U32,
+    /// A newline after it
+    Newline,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("a number of seconds, at most a day".to_owned()),
+    }
+}
+
+/// Why sending failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Nobody listened in time.
+    #[error("cannot connect to {to} within {within:?}")]
+    Connect {
+        /// Where.
+        to: String,
+        /// How long it was tried.
+        within: Duration,
+        /// The last attempt's failure.
+        source: io::Error,
+    },
+    /// The input cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The receiver closed the connection.
+    #[error("{to} closed the connection; {messages} messages were handed over, not all of them may have been read")]
+    Closed {
+        /// Where.
+        to: String,
+        /// Messages handed to the operating system.
+        messages: u64,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The thread that sends could not run.
+    #[error("sending was cut short")]
+    Aborted(#[source] tokio::task::JoinError),
+}
+
+/// Sends the file or standard input.
+pub async fn run(args: SendArgs) -> Result<(), SendError> {
+    // Plain blocking calls are the fastest way from a file to a socket, and nothing else goes on meanwhile.
+    tokio::task::spawn_blocking(move || send(&args)).await.map_err(SendError::Aborted)?
+}
+
+fn send(args: &SendArgs) -> Result<(), SendError> {
+    let path = args.file.clone().unwrap_or_else(|| "standard input".into());
+    let unreadable = |source| SendError::Read { path: path.clone(), source };
+    // Before connecting, so that a wrong name does not show up as an empty connection at the other end.
+    let first = open(args).map_err(unreadable)?;
+    let within = Duration::from_secs_f64(args.connect_timeout);
+    let mut connection = Connection::open(&args.to, within)?;
+    let progress = progress(first.length.map(|length| length * args.repeat));
+    let mut sender = Sender { marking: args.framing, buffer: Vec::with_capacity(2 * BUFFER), messages: 0 };
+    let mut pace = args.rate.map(Pace::new);
+    let began = Instant::now();
+    let mut bytes = 0;
+    let mut input = first;
+    for round in 1..=args.repeat {
+        loop {
+            let limit = pace.as_mut().map_or(u64::MAX, Pace::wait);
+            let (taken, read) = sender.fill(&mut input.reader, limit).map_err(unreadable)?;
+            if read == 0 {
+                break;
+            }
+            if let Some(pace) = &mut pace {
+                pace.sent(taken);
+            }
+            connection.write(&sender.buffer, sender.messages)?;
+            sender.messages += taken;
+            bytes += read;
+            progress.set_position(bytes);
+            progress.set_message(format!("{} messages", sender.messages));
+        }
+        if round < args.repeat {
+            input = open(args).map_err(unreadable)?;
+        }
+    }
+    connection.finish(sender.messages)?;
+    progress.finish_and_clear();
+    let elapsed = began.elapsed().as_secs_f64();
+    let messages = sender.messages;
+    eprintln!("sent {messages} messages in {elapsed:.3} s ({:.0} messages/s)", messages as f64 / elapsed.max(1e-9));
+    Ok(())
+}
+
+/// The lines to send.
+struct Input {
+    reader: BufReader<Box<dyn Read>>,
+    /// Bytes in it, where that is known.
+    length: Option<u64>,
+}
+
+fn open(args: &SendArgs) -> io::Result<Input> {
+    let (reader, length): (Box<dyn Read>, _) = match &args.file {
+        Some(path) => {
+            let file = File::open(path)?;
+            let metadata = file.metadata()?;
+            (Box::new(file), metadata.is_file().then_some(metadata.len()))
+        }
+        None => (Box::new(io::stdin()), None),
+    };
+    Ok(Input { reader: BufReader::with_capacity(BUFFER, reader), length })
+}
+
+fn progress(length: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let (bar, template) = match length {
+        Some(length) => (ProgressBar::new(length), "{bar:40} {bytes}/{total_bytes} {msg} eta {eta}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes} {msg} {elapsed}"),
+    };
+    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+    // The templates are fixed; the default style would do as well.
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Turns lines into what goes on the wire.
+struct Sender {
+    marking: Marking,
+    /// What to write next.
+    buffer: Vec<u8>,
+    /// Messages written so far.
+    messages: u64,
+}
+
+impl Sender {
+    /// Fills the buffer with the messages that a read makes available, at least one and at most `limit`. Says how many
+    /// messages these are and how many bytes of input; 0 bytes at the end.
+    fn fill(&mut self, reader: &mut impl BufRead, limit: u64) -> io::Result<(u64, u64)> {
+        self.buffer.clear();
+        let (mut messages, mut read) = (0, 0);
+        while messages < limit {
+            let available = match reader.fill_buf() {
+                Ok(available) => available,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let (taken, consumed) = self.marking.encode(available, limit - messages, &mut self.buffer);
+            if taken > 0 {
+                reader.consume(consumed);
+                return Ok((messages + taken, read + consumed as u64));
+            }
+            // A line that spans reads, or the last one without its newline.
+            let mut line = Vec::new();
+            let count = reader.read_until(b'\n', &mut line)?;
+            if count == 0 {
+                break;
+            }
+            if line.last() != Some(&b'\n') {
+                line.push(b'\n');
+            }
+            let (taken, _) = self.marking.encode(&line, 1, &mut self.buffer);
+            messages += taken;
+            read += count as u64;
+            if self.buffer.len() >= BUFFER || reader_is_drained(count) {
+                break;
+            }
+        }
+        Ok((messages, read))
+    }
+}

@@ -1,0 +1,229 @@
+//! Messages that could not be processed: written to a JSON Lines file for later, and to the log for now.
+
+mod limit;
+
+use std::{
+    collections::HashMap,
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use wallaroo_protocol::{NodeId, Topology, key};
+
+use self::limit::LogLimit;
+use crate::{engine::event::DeadMessage, plan::Plan};
+
+/// One line of a dead letter file. Fields are only ever added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// When it was given up: RFC 3339, UTC, milliseconds.
+    #[serde(serialize_with = "write_time", deserialize_with = "read_time")]
+    pub time: Timestamp,
+    /// The application's name.
+    pub application: String,
+    /// The step that failed.
+    pub step: String,
+    /// The message's key as Python would print it.
+    pub key: Option<String>,
+    /// Type of the exception, or the cause of a worker's death.
+    pub exception: String,
+    /// The exception's message.
+    pub message: String,
+    /// The Python traceback; empty when there is none.
+    pub traceback: String,
+    /// `repr` of the value the step was given, cut.
+    pub value: String,
+    /// The value, to be sent again; base64.
+    #[serde(serialize_with = "write_base64", deserialize_with = "read_base64")]
+    pub payload: Vec<u8>,
+    /// How `payload` is encoded.
+    pub payload_codec: PayloadCodec,
+    /// Name of the source the message came from, where it is known.
+    pub source: Option<String>,
+    /// Address of the client, or name of the file, the message came from, where it is known.
+    pub connection: Option<String>,
+}
+
+/// How a dead letter's payload is encoded. All but `Frame` hold a list of one value, as `spec/protocol.md` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PayloadCodec {
+    /// The frame as it was read, without header or delimiter.
+    Frame,
+    /// A MessagePack array.
+    Msgpack,
+    /// A pickle.
+    Pickle,
+    /// A MessagePack array of what the application's `serialize` returned.
+    App,
+}
+
+/// Why dead letters cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum DeadLetterError {
+    /// The file cannot be opened for appending.
+    #[error("cannot open {} for dead letters", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A line cannot be written.
+    #[error("cannot write a dead letter to {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+/// Where a run's dead letters go.
+#[derive(Debug)]
+pub struct DeadLetters {
+    topology: Arc<Topology>,
+    /// By source.
+    sources: Vec<NodeId>,
+    file: Option<(File, PathBuf)>,
+    line: Vec<u8>,
+    count: u64,
+    limits: HashMap<NodeId, LogLimit>,
+}
+
+impl DeadLetters {
+    /// Appends to `path`, which is opened now so that a path that cannot be written is known at the start. Without a path
+    /// dead letters are only logged.
+    pub fn open(path: Option<&Path>, plan: &Plan) -> Result<Self, DeadLetterError> {
+        let file = match path {
+            None => None,
+            Some(path) => match append(path) {
+                Ok(file) => Some((file, path.to_owned())),
+                Err(source) => return Err(DeadLetterError::Open { path: path.to_owned(), source }),
+            },
+        };
+        Ok(Self {
+            topology: Arc::clone(&plan.topology),
+            sources: plan.sources.iter().map(|source| source.node).collect(),
+            file,
+            line: Vec::new(),
+            count: 0,
+            limits: HashMap::new(),
+        })
+    }
+
+    /// Writes one message, as one line in one go, and logs it unless its step logs too much. `connection` is the client's
+    /// address.
+    pub fn write(&mut self, message: &DeadMessage, connection: Option<&str>) -> Result<(), DeadLetterError> {
+        self.count += 1;
+        let letter = self.letter(message, connection, Timestamp::now());
+        self.log(message.node, &letter);
+        let Some((file, path)) = &mut self.file else { return Ok(()) };
+        self.line.clear();
+        let encoded = serde_json::to_writer(&mut self.line, &letter).map_err(io::Error::from);
+        self.line.push(b'\n');
+        let written = encoded.and_then(|()| file.write_all(&self.line));
+        written.map_err(|source| DeadLetterError::Write { path: path.clone(), source })
+    }
+
+    /// Dead letters so far.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    fn letter(&self, message: &DeadMessage, connection: Option<&str>, time: Timestamp) -> DeadLetter {
+        let source = message.source.and_then(|source| self.sources.get(source.index()));
+        DeadLetter {
+            time,
+            application: self.topology.name.clone(),
+            step: self.name(message.node),
+            key: message.key.as_ref().map(|key| key::display(key)),
+            exception: message.exception.clone(),
+            message: message.message.clone(),
+            traceback: message.traceback.clone(),
+            value: message.value.clone(),
+            payload: message.payload.to_vec(),
+            payload_codec: match message.codec {
+                1 => PayloadCodec::Msgpack,
+                2 => PayloadCodec::Pickle,
+                3 => PayloadCodec::App,
+                _ => PayloadCodec::Frame,
+            },
+            source: source.map(|node| self.name(*node)),
+            connection: connection.map(str::to_owned),
+        }
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        let node = self.topology.nodes.get(node.index());
+        node.map_or_else(|| "?".to_owned(), |node| node.name.clone())
+    }
+
+    fn log(&mut self, node: NodeId, letter: &DeadLetter) {
+        let limit = self.limits.entry(node).or_default();
+        let first = limit.is_new();
+        let Some(suppressed) = limit.admit(Instant::now()) else { return };
+        let DeadLetter { step, key, exception, message, traceback, value, .. } = letter;
+        let key = key.as_deref().unwrap_or("-");
+        if suppressed > 0 {
+            tracing::warn!(step, suppressed, "further messages of this step became dead letters");
+        }
+        // One traceback a step shows what is wrong; the rest are in the file.
+        if first && !traceback.is_empty() {
+            tracing::warn!(step, key, value, "dead letter: {exception}: {message}\n{}", traceback.trim_end());
+        } else {
+            tracing::warn!(step, key, value, "dead letter: {exception}: {message}");
+        }
+    }
+}
+
+impl Drop for DeadLetters {
+    fn drop(&mut self) {
+        for (node, limit) in &self.limits {
+            let suppressed = limit.suppressed();
+            if suppressed > 0 {
+                let step = self.name(*node);
+                tracing::warn!(step, suppressed, "further messages of this step became dead letters");
+            }
+        }
+    }
+}
+
+/// Opens for appending. A line that an earlier run did not finish is ended first, so that it spoils no other.
+fn append(path: &Path) -> io::Result<File> {
+    let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+    if file.metadata()?.is_file() && file.seek(SeekFrom::End(0))? > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
+    }
+    Ok(file)
+}
+
+fn write_time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.3}"))
+}
+
+fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}
+
+fn write_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&BASE64.encode(bytes))
+}
+
+fn read_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    BASE64.decode(String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests;

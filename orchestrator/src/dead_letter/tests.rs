@@ -1,0 +1,93 @@
+use bytes::Bytes;
+use wallaroo_protocol::topology::{Node, NodeKind, SinkConfig, SourceConfig};
+
+use super::*;
+use crate::engine::event::{ConnectionId, SourceId};
+
+fn plan() -> Plan {
+    let node = |name: &str, inputs: Vec<NodeId>, kind| Node { name: name.to_owned(), inputs, kind };
+    let source = NodeKind::Source {
+        pipeline: "words".to_owned(),
+        source: SourceConfig::Generator {},
+        decoder: None,
+        framing: None,
+    };
+    let sink = NodeKind::Sink { sink: SinkConfig::Stdout {}, encoder: "Encode".to_owned() };
+    let nodes = vec![
+        node("words", vec![], source),
+        node("Split", vec![NodeId(0)], NodeKind::Computation),
+        node("out", vec![NodeId(1)], sink),
+    ];
+    Plan::new(Topology { name: "word count".to_owned(), nodes }).expect("a plan")
+}
+
+fn message() -> DeadMessage {
+    DeadMessage {
+        node: NodeId(1),
+        key: Some(key::from_str("it's")),
+        exception: "ValueError".to_owned(),
+        message: "two\nlines".to_owned(),
+        traceback: "Traceback …".to_owned(),
+        value: "b'\\xff'".to_owned(),
+        payload: Bytes::from_static(b"\xff\0"),
+        codec: 0,
+        source: Some(SourceId(0)),
+        connection: Some(ConnectionId(7)),
+    }
+}
+
+#[test]
+fn letters_are_whole_lines_and_read_back() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("dead.jsonl");
+    let mut letters = DeadLetters::open(Some(&path), &plan()).expect("writable");
+    letters.write(&message(), Some("127.0.0.1:999")).expect("written");
+    let unknown = DeadMessage { key: None, source: None, connection: None, codec: 2, ..message() };
+    letters.write(&unknown, None).expect("written");
+    assert_eq!(letters.count(), 2);
+
+    let text = std::fs::read_to_string(&path).expect("readable");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    let json: serde_json::Value = serde_json::from_str(lines[0]).expect("JSON");
+    let expected = [
+        ("application", "word count"),
+        ("step", "Split"),
+        ("key", "\"it's\""),
+        ("exception", "ValueError"),
+        ("message", "two\nlines"),
+        ("payload", "/wA="),
+        ("payload_codec", "frame"),
+        ("source", "words"),
+        ("connection", "127.0.0.1:999"),
+    ];
+    for (field, value) in expected {
+        assert_eq!(json[field], value, "{field}");
+    }
+    let time = json["time"].as_str().expect("a time");
+    assert!(time.len() == "2025-01-02T03:04:05.678Z".len() && time.ends_with('Z'), "{time}");
+
+    let letter: DeadLetter = serde_json::from_str(lines[0]).expect("a letter");
+    assert_eq!(letter.payload, b"\xff\0");
+    let letter: DeadLetter = serde_json::from_str(lines[1]).expect("a letter");
+    assert_eq!((letter.key, letter.source, letter.connection), (None, None, None));
+    assert_eq!(letter.payload_codec, PayloadCodec::Pickle);
+}
+
+#[test]
+fn a_line_cut_short_by_a_crash_spoils_no_other() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), "{\"time\":").expect("writable");
+    let mut letters = DeadLetters::open(Some(file.path()), &plan()).expect("writable");
+    letters.write(&message(), None).expect("written");
+    let text = std::fs::read_to_string(file.path()).expect("readable");
+    let (cut, whole) = text.split_once('\n').expect("two lines");
+    assert_eq!(cut, "{\"time\":");
+    assert!(serde_json::from_str::<DeadLetter>(whole).is_ok(), "{whole}");
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_known_at_the_start() {
+    let error = DeadLetters::open(Some(Path::new("/proc/none")), &plan()).expect_err("not writable");
+    assert!(error.to_string().contains("/proc/none"), "{error}");
+}

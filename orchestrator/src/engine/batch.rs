@@ -1,0 +1,92 @@
+//! A formed batch, wherever it is: waiting to be repeated, in flight, or in a journal.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wallaroo_protocol::{Batch, BatchId, Failure, Output, OutputData, Skip, StageId, ToWorker};
+
+use super::event::ConnectionId;
+
+/// A batch as it was formed. The input is the encoded bytes that were sent, so repeating it copies nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    pub(super) batch: BatchId,
+    pub(super) stage: StageId,
+    pub(super) input: Bytes,
+    pub(super) messages: u32,
+    pub(super) origin: Origin,
+    /// Messages that have been given up.
+    pub(super) skip: Vec<Skip>,
+    /// Workers that died with this batch at hand.
+    pub(super) deaths: u32,
+}
+
+/// What a batch was made of.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    /// Frames of a source; `sequence` is the batch's turn in its stage.
+    Frames { sequence: u64, connections: Vec<(ConnectionId, u32)> },
+    /// Groups of keys of one slot.
+    Groups,
+    /// Values asked of a generator.
+    Generate,
+    /// Stream bytes of a connection to be cut.
+    Cut { connection: ConnectionId },
+}
+
+/// From this many deaths on, a batch is run message by message.
+pub(super) const CAREFUL_AFTER: u32 = 2;
+
+impl Work {
+    pub(super) fn message(&self, discard: bool) -> ToWorker {
+        ToWorker::Batch(Batch {
+            batch: self.batch,
+            stage: self.stage,
+            discard,
+            careful: self.deaths >= CAREFUL_AFTER,
+            skip: self.skip.clone(),
+            input: self.input.clone(),
+        })
+    }
+
+    /// The connection that frame `index` of the batch came on.
+    pub(super) fn connection_of(&self, index: u32) -> Option<ConnectionId> {
+        match &self.origin {
+            Origin::Frames { connections, .. } => {
+                let mut before = 0;
+                connections.iter().find(|(_, frames)| {
+                    before += frames;
+                    index < before
+                })
+            }
+            .map(|(connection, _)| *connection),
+            Origin::Cut { connection } => Some(*connection),
+            Origin::Groups | Origin::Generate => None,
+        }
+    }
+}
+
+/// A batch a worker has been sent and has not answered.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) work: Work,
+    /// It is a repetition for the sake of state; what it outputs was released before.
+    pub(super) replay: bool,
+    /// When the worker could begin with it: when it was sent, or the one before it was answered.
+    pub(super) begun: Duration,
+    /// Parts of the answer received so far.
+    pub(super) outputs: Vec<Output>,
+    pub(super) failures: Vec<Failure>,
+}
+
+/// What outputs weigh in a byte-bounded queue.
+pub(super) fn outputs_weight(outputs: &[Output]) -> usize {
+    outputs.iter().map(|output| data_weight(&output.data)).sum()
+}
+
+fn data_weight(data: &OutputData) -> usize {
+    match data {
+        OutputData::Groups(groups) => groups.iter().map(wallaroo_protocol::Group::len).sum(),
+        OutputData::Messages(messages) => messages.bytes.len(),
+    }
+}

@@ -1,0 +1,126 @@
+//! Which batch goes to which worker next, and how large it is.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wallaroo_protocol::{StageId, input};
+
+use super::batch::{InFlight, Origin, Work};
+use super::{Action, Engine, SlotId};
+use crate::plan::{Input, Target};
+
+impl Engine {
+    /// Sends work until every worker has a full window or nothing may be sent. Every worker gets its first batch before any gets
+    /// its second.
+    pub(super) fn dispatch(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let slots = self.slots.len();
+        for depth in 0..self.config.window {
+            for offset in 0..slots {
+                let slot = SlotId(((self.first_slot + offset) % slots) as u32);
+                if self.slots[slot.index()].in_flight.len() <= depth && self.slots[slot.index()].worker().is_some() {
+                    self.offer(slot, now, actions);
+                }
+            }
+        }
+        self.first_slot = (self.first_slot + 1) % slots.max(1);
+    }
+
+    /// Sends one batch to a slot's worker, if there is one for it.
+    fn offer(&mut self, slot: SlotId, now: Duration, actions: &mut Vec<Action>) {
+        let state = &mut self.slots[slot.index()];
+        if let Some(work) = state.replay.pop_front() {
+            return self.send(slot, work, true, now, actions);
+        }
+        if let Some(work) = state.repeat.pop_front() {
+            return self.send(slot, work, false, now, actions);
+        }
+        // What was begun comes before what was not: it may be what the resequencer waits for, whatever the room downstream.
+        for stage in 0..self.stages.len() {
+            if let Some(work) = self.stages[stage].retry.pop_front() {
+                return self.send(slot, work, false, now, actions);
+            }
+        }
+        for index in 0..self.by_depth.len() {
+            let stage = self.by_depth[index];
+            if let Some(work) = self.form(stage, slot, actions) {
+                if matches!(self.plan.stages[stage.index()].input, Input::Frames(_)) {
+                    self.let_others_go_first(index);
+                }
+                return self.send(slot, work, false, now, actions);
+            }
+        }
+    }
+
+    /// Moves a stage behind those of the same depth, so that sources take turns.
+    fn let_others_go_first(&mut self, index: usize) {
+        let depth = |stage: &StageId| self.plan.stages[stage.index()].depth;
+        let own = depth(&self.by_depth[index]);
+        let end = index + self.by_depth[index..].iter().take_while(|stage| depth(stage) == own).count();
+        self.by_depth[index..end].rotate_left(1);
+    }
+
+    /// Forms a batch of `stage` for `slot`.
+    fn form(&mut self, stage: StageId, slot: SlotId, actions: &mut Vec<Action>) -> Option<Work> {
+        let plan = &self.plan.stages[stage.index()];
+        let most = self.stages[stage.index()].service.messages_within(self.config.service_target, self.config.batch_messages);
+        match plan.input {
+            Input::Frames(source) => {
+                if self.sources[source.index()].queue.is_empty() || !self.has_room(stage) {
+                    return None;
+                }
+                let taken = self.sources[source.index()].queue.take(most, self.config.batch_bytes)?;
+                if taken.released > 0 {
+                    actions.push(Action::Release { source, bytes: taken.released });
+                }
+                let sequence = self.stages[stage.index()].resequencer.issue();
+                let origin = Origin::Frames { sequence, connections: taken.connections };
+                Some(self.work(stage, taken.input, taken.messages, origin))
+            }
+            Input::Cut(source) => {
+                if self.sources[source.index()].queue.len() >= most as usize * self.slots.len() {
+                    return None;
+                }
+                let (connection, bytes) = self.sources[source.index()].cutting.take()?;
+                Some(self.work(stage, input::cut(&bytes), 1, Origin::Cut { connection }))
+            }
+            Input::Generate(source, keyspace) => {
+                let home = self.router.slot_of(keyspace, &[]);
+                if home != slot || self.sources[source.index()].ended || !self.has_room(stage) {
+                    return None;
+                }
+                Some(self.work(stage, input::generate(most), most, Origin::Generate))
+            }
+            Input::Groups(_) => {
+                if self.slots[slot.index()].lanes[stage.index()].is_empty() || !self.has_room(stage) {
+                    return None;
+                }
+                let state = &mut self.slots[slot.index()];
+                let taken = state.lanes[stage.index()].take(most, self.config.batch_bytes)?;
+                self.stages[stage.index()].queued_bytes -= taken.bytes;
+                Some(self.work(stage, taken.input, taken.messages, Origin::Groups))
+            }
+        }
+    }
+
+    fn work(&mut self, stage: StageId, input: Bytes, messages: u32, origin: Origin) -> Work {
+        Work { batch: self.next_batch(), stage, input, messages, origin, skip: Vec::new(), deaths: 0 }
+    }
+
+    /// Whether a stage may produce more: what it produces has somewhere to wait.
+    fn has_room(&self, stage: StageId) -> bool {
+        let limit = self.config.queue_bytes;
+        self.stages[stage.index()].resequencer.held_bytes() < limit
+            && self.plan.stages[stage.index()].outlets.iter().all(|(_, target)| match target {
+                Target::Stage(stage) => self.stages[stage.index()].queued_bytes < limit,
+                Target::Sink(sink) => self.sinks[sink.index()].pending_bytes < limit,
+            })
+    }
+
+    fn send(&mut self, slot: SlotId, work: Work, replay: bool, now: Duration, actions: &mut Vec<Action>) {
+        let Some(generation) = self.slots[slot.index()].worker() else { return };
+        self.restore_for(slot, generation, &work, actions);
+        actions.push(Action::Send { slot, generation, message: work.message(replay) });
+        let in_flight = InFlight { work, replay, begun: now, outputs: Vec::new(), failures: Vec::new() };
+        self.slots[slot.index()].in_flight.push_back(in_flight);
+    }
+}

@@ -1,0 +1,339 @@
+//! What the engine is told and what it asks for: the whole surface between the pure core and the tasks that do I/O.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wallaroo_protocol::{BatchId, BatchResult, CutResult, NodeId, Skip, SnapshotPart, ToWorker};
+
+/// Defines a copyable number newtype with `index()` for use as a vector index.
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u32);
+
+        impl $name {
+            /// The id as an index into a vector with one element per id.
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(formatter)
+            }
+        }
+    };
+}
+
+id!(/** A source of the plan. */ SourceId);
+id!(/** A sink of the plan. */ SinkId);
+id!(/** A seat in the pool. */ SlotId);
+id!(/** How many workers were started before this one. */ Generation);
+
+/// One connection (or file) of a source; unique within the run, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct ConnectionId(pub u64);
+
+/// Where one frame lies in its block, header excluded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of the first byte.
+    pub start: u32,
+    /// Offset past the last byte.
+    pub end: u32,
+}
+
+/// Frames cut from one read of one connection. Frames are spans of `data`: nothing is allocated per frame.
+#[derive(Debug, Clone)]
+pub struct FrameBlock {
+    /// The bytes read, headers and delimiters included.
+    pub data: Bytes,
+    /// The frames, in stream order.
+    pub spans: Vec<Span>,
+}
+
+/// Bytes charged for a frame beyond its own, so that a flood of empty frames is bounded too.
+pub const FRAME_OVERHEAD: usize = 16;
+
+impl FrameBlock {
+    /// What this block weighs in a byte-bounded queue: its frames' bytes and [`FRAME_OVERHEAD`] for each.
+    pub fn weight(&self) -> usize {
+        self.spans.iter().map(|span| (span.end - span.start) as usize + FRAME_OVERHEAD).sum()
+    }
+}
+
+/// Messages for a sink: `lengths` says where one ends and the next begins in `bytes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkChunk {
+    /// The encoded messages, one after another.
+    pub bytes: Bytes,
+    /// Length in bytes of each message.
+    pub lengths: Vec<u32>,
+}
+
+/// Something that happened outside the engine.
+#[derive(Debug)]
+pub enum Event {
+    /// Frames were cut from a connection.
+    Frames {
+        /// The source that read them.
+        source: SourceId,
+        /// The connection they came on.
+        connection: ConnectionId,
+        /// The frames.
+        block: FrameBlock,
+    },
+    /// Bytes of a connection whose frames only the decoder can cut.
+    Chunk {
+        /// The source that read them.
+        source: SourceId,
+        /// The connection they came on.
+        connection: ConnectionId,
+        /// What was read.
+        bytes: Bytes,
+    },
+    /// A connection has no more bytes.
+    ConnectionClosed {
+        /// Its source.
+        source: SourceId,
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// A source has ended; nothing more comes from it.
+    SourceEnded {
+        /// The source.
+        source: SourceId,
+    },
+    /// A worker is ready and sits in a slot.
+    WorkerSeated {
+        /// The slot.
+        slot: SlotId,
+        /// The worker.
+        generation: Generation,
+    },
+    /// A worker is gone.
+    WorkerLost {
+        /// The slot it sat in.
+        slot: SlotId,
+        /// The worker.
+        generation: Generation,
+        /// What ended it.
+        cause: DeathCause,
+        /// What it was doing.
+        marker: Option<Marker>,
+        /// The Python stack it left behind, if it did.
+        trace: String,
+    },
+    /// A worker should give up its slot between two batches and be replaced.
+    Retire {
+        /// The slot.
+        slot: SlotId,
+        /// The worker meant; another one in the slot is left alone.
+        generation: Generation,
+    },
+    /// A worker answered a batch.
+    Result {
+        /// The worker's slot.
+        slot: SlotId,
+        /// The worker.
+        generation: Generation,
+        /// Its answer.
+        result: BatchResult,
+    },
+    /// A worker answered a `cut` batch.
+    CutResult {
+        /// The worker's slot.
+        slot: SlotId,
+        /// The worker.
+        generation: Generation,
+        /// Its answer.
+        result: CutResult,
+    },
+    /// A worker sent snapshots.
+    Snapshot {
+        /// The worker's slot.
+        slot: SlotId,
+        /// The worker.
+        generation: Generation,
+        /// The snapshots.
+        part: SnapshotPart,
+    },
+    /// A sink handed bytes over.
+    SinkWritten {
+        /// The sink.
+        sink: SinkId,
+        /// How many bytes.
+        bytes: usize,
+    },
+    /// Stop reading, finish what was accepted.
+    Drain,
+    /// Time has passed.
+    Tick,
+}
+
+/// Something the engine wants done.
+#[derive(Debug)]
+pub enum Action {
+    /// Send a message to a worker.
+    Send {
+        /// The worker's slot.
+        slot: SlotId,
+        /// The worker.
+        generation: Generation,
+        /// What to send.
+        message: ToWorker,
+    },
+    /// Hand messages to a sink.
+    Write {
+        /// The sink.
+        sink: SinkId,
+        /// The messages.
+        chunk: SinkChunk,
+    },
+    /// Give a source back credit for bytes that have left its queue.
+    Release {
+        /// The source.
+        source: SourceId,
+        /// How many bytes.
+        bytes: usize,
+    },
+    /// Close a connection because its stream cannot be read.
+    CloseConnection {
+        /// Its source.
+        source: SourceId,
+        /// The connection.
+        connection: ConnectionId,
+        /// Why.
+        error: String,
+    },
+    /// Stop reading at every source.
+    StopSources,
+    /// A message could not be processed.
+    DeadLetter(DeadMessage),
+    /// Kill a worker.
+    Kill {
+        /// Its slot.
+        slot: SlotId,
+        /// The worker.
+        generation: Generation,
+        /// Why, for the log.
+        reason: KillReason,
+    },
+    /// Seat a worker in an empty slot.
+    Seat {
+        /// The slot.
+        slot: SlotId,
+    },
+    /// Something the user should know about.
+    Warn(String),
+    /// Everything accepted has left through the sinks.
+    Finished,
+    /// The run cannot go on without losing something.
+    Fail(EngineError),
+}
+
+/// Why the engine wants a worker killed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KillReason {
+    /// A batch took longer than the step timeout.
+    Timeout(Duration),
+    /// It broke the protocol.
+    Protocol(String),
+    /// It was asked to retire.
+    Retired,
+}
+
+/// What ended a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeathCause {
+    /// It exited by itself.
+    Exited(i32),
+    /// A signal killed it.
+    Signalled(i32),
+    /// The engine had it killed.
+    Killed(KillReason),
+    /// Its connection broke while the process lived.
+    Disconnected(String),
+}
+
+impl std::fmt::Display for DeathCause {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited(code) => write!(formatter, "exit code {code}"),
+            Self::Signalled(signal) => match nix::sys::signal::Signal::try_from(*signal) {
+                Ok(nix::sys::signal::Signal::SIGKILL) => formatter.write_str("killed by SIGKILL (out of memory, or by hand)"),
+                Ok(signal) => write!(formatter, "killed by {signal}"),
+                Err(_) => write!(formatter, "killed by signal {signal}"),
+            },
+            Self::Killed(KillReason::Timeout(after)) => write!(formatter, "step timeout: no answer after {after:?}"),
+            Self::Killed(KillReason::Protocol(error)) => write!(formatter, "broke the protocol: {error}"),
+            Self::Killed(KillReason::Retired) => formatter.write_str("retired"),
+            Self::Disconnected(error) => write!(formatter, "connection lost: {error}"),
+        }
+    }
+}
+
+/// What a worker noted it was doing before it died; see the marker in `spec/protocol.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marker {
+    /// The batch it was running.
+    pub batch: BatchId,
+    /// The step it was in.
+    pub node: NodeId,
+    /// The message it was at, when the batch was run carefully.
+    pub message: Option<Skip>,
+}
+
+/// A message that could not be processed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadMessage {
+    /// The step that failed.
+    pub node: NodeId,
+    /// The message's key, encoded.
+    pub key: Option<Bytes>,
+    /// Type of the exception, or of the accident.
+    pub exception: String,
+    /// Its message.
+    pub message: String,
+    /// The Python traceback, if there is one.
+    pub traceback: String,
+    /// `repr` of the value the step was given.
+    pub value: String,
+    /// The value, encoded with `codec`.
+    pub payload: Bytes,
+    /// 0: `payload` is the frame as it was read.
+    pub codec: u32,
+    /// The source, where it is known.
+    pub source: Option<SourceId>,
+    /// The connection, where it is known.
+    pub connection: Option<ConnectionId>,
+}
+
+/// Why the engine cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// State can be neither snapshotted nor replayed.
+    #[error("the state of slot {slot} died with its worker ({cause}) and cannot be rebuilt: {reason}")]
+    StateLost {
+        /// The slot.
+        slot: SlotId,
+        /// What killed the worker.
+        cause: String,
+        /// Why there was no way back.
+        reason: String,
+    },
+    /// Rebuilding kills every worker that tries.
+    #[error("{deaths} workers in a row died while rebuilding the state of slot {slot}; the last one: {cause}")]
+    RecoveryFails {
+        /// The slot.
+        slot: SlotId,
+        /// How many.
+        deaths: u32,
+        /// What killed the last one.
+        cause: String,
+    },
+}

@@ -1,0 +1,334 @@
+//! The engine: a pure state machine that decides what runs where and when.
+//!
+//! [`Engine::handle`] takes one [`Event`] and the time since the run began, and appends what is to be done to a list of
+//! [`Action`]s. It does no I/O, reads no clock and knows no task; the runtime feeds it and carries out its actions, and so does
+//! the simulator. It owns every queue, the order of everything, and the ledger.
+//!
+//! Data comes in as frames ([`parallel`]), is sent to workers as batches ([`dispatch`]), comes back as results, which are put in
+//! order and routed by key into the lanes of slots ([`slot`]) or handed to sinks. [`recovery`] deals with workers that die.
+
+mod batch;
+mod cutting;
+mod dispatch;
+pub mod event;
+mod ledger;
+mod parallel;
+mod recovery;
+mod routing;
+mod service_time;
+mod slot;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wallaroo_protocol::{BatchId, BatchResult, Failure, Output, OutputData, RequestId, StageId};
+
+use self::batch::{InFlight, Origin, Work, outputs_weight};
+use self::cutting::Cutting;
+use self::ledger::{JournalEntry, Ledger, MemoryLedger};
+use self::parallel::{Finished, FrameQueue, Resequencer};
+use self::routing::Router;
+use self::service_time::ServiceTime;
+use self::slot::Slot;
+use crate::plan::{Input, Plan, Target};
+
+pub use self::event::{
+    Action, ConnectionId, DeadMessage, DeathCause, EngineError, Event, FrameBlock, Generation, KillReason, Marker, SinkChunk,
+    SinkId, SlotId, SourceId, Span,
+};
+pub use self::status::{SlotStatus, StageStatus, Status};
+
+/// The engine's settings.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Seats in the pool.
+    pub slots: u32,
+    /// Batches a worker may have been sent and not answered.
+    pub window: usize,
+    /// Bytes at which a queue is full: of a source, of a stage, of a sink.
+    pub queue_bytes: usize,
+    /// What a batch should take in a worker.
+    pub service_target: Duration,
+    /// Messages in a batch, at most.
+    pub batch_messages: u32,
+    /// Bytes in a batch, at most, unless one message is larger.
+    pub batch_bytes: usize,
+    /// Bytes in a frame, at most.
+    pub max_frame: usize,
+    /// A batch not answered after this long has hung.
+    pub step_timeout: Duration,
+    /// What replaying a slot's journal may take before a snapshot is asked for.
+    pub replay_budget: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            slots: 1,
+            window: 2,
+            queue_bytes: 16 << 20,
+            service_target: Duration::from_millis(5),
+            batch_messages: 8192,
+            batch_bytes: 1 << 20,
+            max_frame: 16 << 20,
+            step_timeout: Duration::from_secs(30),
+            replay_budget: Duration::from_millis(250),
+        }
+    }
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Engine {
+    plan: Arc<Plan>,
+    config: EngineConfig,
+    router: Router,
+    sources: Vec<SourceState>,
+    stages: Vec<StageState>,
+    /// Stages in the order in which a free worker looks for work: nearest the sinks first.
+    by_depth: Vec<StageId>,
+    slots: Vec<Slot>,
+    sinks: Vec<SinkState>,
+    ledger: Box<dyn Ledger>,
+    next_batch: u64,
+    next_request: u64,
+    /// The slot that is offered work first, so that none is favoured.
+    first_slot: usize,
+    draining: bool,
+    finished: bool,
+}
+
+#[derive(Debug, Default)]
+struct SourceState {
+    queue: FrameQueue,
+    cutting: Cutting,
+    ended: bool,
+}
+
+#[derive(Debug, Default)]
+struct StageState {
+    service: ServiceTime,
+    resequencer: Resequencer,
+    /// Batches whose worker died, to be run by any other.
+    retry: std::collections::VecDeque<Work>,
+    /// Bytes in the lanes of all slots.
+    queued_bytes: usize,
+    messages: u64,
+    batches: u64,
+}
+
+#[derive(Debug, Default)]
+struct SinkState {
+    pending_bytes: usize,
+    messages: u64,
+}
+
+impl Engine {
+    /// An engine with empty queues and vacant slots.
+    pub fn new(plan: Arc<Plan>, config: EngineConfig) -> Self {
+        let mut by_depth: Vec<StageId> = plan.stages.iter().map(|stage| stage.id).collect();
+        by_depth.sort_by_key(|stage| std::cmp::Reverse((plan.stages[stage.index()].depth, *stage)));
+        Self {
+            router: Router::new(&plan.keyspaces, config.slots),
+            sources: plan.sources.iter().map(|_| SourceState::default()).collect(),
+            stages: plan.stages.iter().map(|_| StageState::default()).collect(),
+            by_depth,
+            slots: (0..config.slots).map(|_| Slot::new(plan.stages.len())).collect(),
+            sinks: plan.sinks.iter().map(|_| SinkState::default()).collect(),
+            ledger: Box::new(MemoryLedger::default()),
+            next_batch: 1,
+            next_request: 1,
+            first_slot: 0,
+            draining: false,
+            finished: false,
+            plan,
+            config,
+        }
+    }
+
+    /// Takes in `event`, which happened `now` after the run began, and appends what follows from it to `actions`.
+    pub fn handle(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
+        match event {
+            Event::Frames { source, connection, block } => {
+                let charge = block.weight();
+                self.sources[source.index()].queue.push(connection, block, charge);
+            }
+            Event::Chunk { source, connection, bytes } => self.sources[source.index()].cutting.push(connection, bytes),
+            Event::ConnectionClosed { source, connection } => {
+                self.sources[source.index()].cutting.close(connection, source, actions);
+            }
+            Event::SourceEnded { source } => self.sources[source.index()].ended = true,
+            Event::WorkerSeated { slot, generation } => self.seat(slot, generation, actions),
+            Event::WorkerLost { slot, generation, cause, marker, trace } => {
+                self.lose(slot, generation, &cause, marker, &trace, actions);
+            }
+            Event::Retire { slot, generation } => self.retire(slot, generation, actions),
+            Event::Result { slot, generation, result } => self.result(slot, generation, result, now, actions),
+            Event::CutResult { slot, generation, result } => self.cut_result(slot, generation, result, now, actions),
+            Event::Snapshot { slot, generation, part } => self.snapshot(slot, generation, part, actions),
+            Event::SinkWritten { sink, bytes } => {
+                let pending = &mut self.sinks[sink.index()].pending_bytes;
+                debug_assert!(*pending >= bytes, "a sink writes what it was given");
+                *pending = pending.saturating_sub(bytes);
+            }
+            Event::Drain => self.drain(actions),
+            Event::Tick => self.check_deadlines(now, actions),
+        }
+        self.dispatch(now, actions);
+        if !self.finished && self.is_done() {
+            self.finished = true;
+            actions.push(Action::Finished);
+        }
+    }
+
+    fn drain(&mut self, actions: &mut Vec<Action>) {
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        for (source, plan) in self.sources.iter_mut().zip(&self.plan.sources) {
+            source.ended |= matches!(self.plan.stages[plan.stage.index()].input, Input::Generate(..));
+        }
+        actions.push(Action::StopSources);
+    }
+
+    fn is_done(&self) -> bool {
+        self.sources.iter().all(|source| source.ended && source.queue.is_empty() && source.cutting.is_idle())
+            && self.stages.iter().all(|stage| stage.resequencer.is_idle() && stage.retry.is_empty())
+            && self.slots.iter().all(Slot::is_idle)
+            && self.sinks.iter().all(|sink| sink.pending_bytes == 0)
+    }
+
+    /// Takes the batch a reply answers off its slot, or says why the reply cannot be right. `None` for a worker of the past.
+    fn answered(&mut self, slot: SlotId, generation: Generation, batch: BatchId, actions: &mut Vec<Action>) -> Option<&mut InFlight> {
+        if !self.slots[slot.index()].hears(generation) {
+            return None;
+        }
+        let front = self.slots[slot.index()].in_flight.front().map(|front| front.work.batch);
+        if front != Some(batch) {
+            let error = match front {
+                Some(front) => format!("answered batch {batch} when batch {front} was due"),
+                None => format!("answered batch {batch}, but none was outstanding"),
+            };
+            self.kill(slot, KillReason::Protocol(error), actions);
+            return None;
+        }
+        self.slots[slot.index()].in_flight.front_mut()
+    }
+
+    fn result(&mut self, slot: SlotId, generation: Generation, result: BatchResult, now: Duration, actions: &mut Vec<Action>) {
+        let Some(in_flight) = self.answered(slot, generation, result.batch, actions) else { return };
+        in_flight.outputs.extend(result.outputs);
+        in_flight.failures.extend(result.failures);
+        if result.more {
+            return;
+        }
+        let Some(InFlight { work, replay, outputs, failures, .. }) = self.complete(slot, now) else { return };
+        let stage = &self.plan.stages[work.stage.index()];
+        self.stages[work.stage.index()].service.observe(work.messages, result.elapsed);
+        if let (Input::Generate(source, _), true) = (stage.input, result.ended) {
+            self.sources[source.index()].ended = true;
+        }
+        if replay {
+            return self.after_batch(slot, actions);
+        }
+        self.stages[work.stage.index()].messages += u64::from(work.messages);
+        self.stages[work.stage.index()].batches += 1;
+        if stage.stateful {
+            self.slots[slot.index()].completed = work.batch;
+            self.ledger.append(slot, JournalEntry { work: work.clone(), elapsed: result.elapsed });
+        }
+        if let Origin::Frames { sequence, .. } = work.origin {
+            let bytes = outputs_weight(&outputs);
+            let stage = work.stage;
+            self.stages[stage.index()].resequencer.hold(sequence, bytes, Finished { work, outputs, failures });
+            while let Some(finished) = self.stages[stage.index()].resequencer.release() {
+                self.release(finished, actions);
+            }
+        } else {
+            self.release(Finished { work, outputs, failures }, actions);
+        }
+        self.after_batch(slot, actions);
+    }
+
+    /// Takes the answered batch off a slot; the next one begins now.
+    fn complete(&mut self, slot: SlotId, now: Duration) -> Option<InFlight> {
+        let slot = &mut self.slots[slot.index()];
+        slot.deaths_in_a_row = 0;
+        let answered = slot.in_flight.pop_front();
+        if let Some(next) = slot.in_flight.front_mut() {
+            next.begun = now;
+        }
+        answered
+    }
+
+    /// Sends results on: groups to the lanes of their slots, messages to sinks, failures to the dead letters.
+    fn release(&mut self, finished: Finished, actions: &mut Vec<Action>) {
+        let Finished { work, outputs, failures } = finished;
+        for failure in failures {
+            actions.push(Action::DeadLetter(self.dead_message(&work, failure)));
+        }
+        for Output { outlet, data } in outputs {
+            match (self.plan.stages[work.stage.index()].target(outlet), data) {
+                (Some(Target::Stage(stage)), OutputData::Groups(groups)) => self.route(stage, groups),
+                (Some(Target::Sink(sink)), OutputData::Messages(messages)) => {
+                    if messages.lengths.is_empty() {
+                        continue;
+                    }
+                    let state = &mut self.sinks[sink.index()];
+                    state.pending_bytes += messages.bytes.len();
+                    state.messages += messages.lengths.len() as u64;
+                    let chunk = SinkChunk { bytes: messages.bytes, lengths: messages.lengths };
+                    actions.push(Action::Write { sink, chunk });
+                }
+                (target, _) => debug_assert!(false, "outlet {outlet} with target {target:?} passed validation"),
+            }
+        }
+    }
+
+    fn route(&mut self, stage: StageId, groups: Vec<wallaroo_protocol::Group>) {
+        let Some(keyspace) = self.plan.stages[stage.index()].input.keyspace() else { return };
+        for group in groups {
+            let slot = self.router.slot_of(keyspace, group.key());
+            self.stages[stage.index()].queued_bytes += group.len();
+            self.slots[slot.index()].lanes[stage.index()].push(group);
+        }
+    }
+
+    fn dead_message(&self, work: &Work, failure: Failure) -> DeadMessage {
+        let source = match self.plan.stages[work.stage.index()].input {
+            Input::Frames(source) | Input::Cut(source) | Input::Generate(source, _) => Some(source),
+            Input::Groups(_) => None,
+        };
+        let frame = || {
+            let frames = wallaroo_protocol::input::parse_frames(&work.input).ok()?;
+            frames.into_iter().nth(failure.origin as usize)
+        };
+        let (payload, codec) = match work.origin {
+            Origin::Frames { .. } => (frame().unwrap_or(failure.payload), 0),
+            _ => (failure.payload, failure.codec),
+        };
+        DeadMessage {
+            node: failure.node,
+            key: failure.key,
+            exception: failure.exception,
+            message: failure.message,
+            traceback: failure.traceback,
+            value: failure.value,
+            payload,
+            codec,
+            source,
+            connection: work.connection_of(failure.origin),
+        }
+    }
+
+    fn next_batch(&mut self) -> BatchId {
+        self.next_batch += 1;
+        BatchId(self.next_batch - 1)
+    }
+
+    fn next_request(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request - 1)
+    }
+}

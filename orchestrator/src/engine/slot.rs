@@ -1,0 +1,159 @@
+//! A seat in the pool: the worker in it, what it has been sent, and the keyed work that waits for it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wallaroo_protocol::{BatchId, Group, RequestId, input};
+
+use super::batch::{InFlight, Work};
+use super::event::{Generation, KillReason};
+use super::ledger::JournalSize;
+
+/// A slot. `lanes` has one queue for each stage of the plan; those of parallel stages stay empty.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) seat: Seat,
+    /// Sent and not answered, in the order sent. Workers answer in that order.
+    pub(super) in_flight: VecDeque<InFlight>,
+    /// Journal entries to be run again before anything else.
+    pub(super) replay: VecDeque<Work>,
+    /// Keyed batches that were in flight when a worker died, to be run again after the replay.
+    pub(super) repeat: VecDeque<Work>,
+    pub(super) lanes: Vec<Lane>,
+    /// Deaths since a worker of this slot last answered anything.
+    pub(super) deaths_in_a_row: u32,
+    /// Some snapshot of this slot's keys may be unknown to its worker, and is sent before the first batch that needs it.
+    pub(super) restoring: bool,
+    pub(super) snapshot: SnapshotState,
+    /// The last stateful batch completed.
+    pub(super) completed: BatchId,
+    /// Why some state of this slot is in no snapshot.
+    pub(super) unpicklable: Option<String>,
+    /// How long the journal was after snapshots last failed to empty it.
+    pub(super) incompressible: JournalSize,
+    /// Why this slot's state cannot be rebuilt any more, once that is so.
+    pub(super) unrecoverable: Option<String>,
+}
+
+/// Who sits in a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Seat {
+    /// A worker has been asked for.
+    Vacant,
+    /// A worker is at work.
+    Seated(Generation),
+    /// A worker finishes what it has been sent, and is then replaced.
+    Retiring(Generation),
+    /// A worker is being killed; its death has not been reported yet.
+    Dying(Generation, KillReason),
+}
+
+/// Whether a snapshot has been asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SnapshotState {
+    /// Nothing outstanding.
+    Idle,
+    /// Asked for.
+    Requested(RequestId),
+}
+
+impl Slot {
+    pub(super) fn new(stages: usize) -> Self {
+        Self {
+            seat: Seat::Vacant,
+            in_flight: VecDeque::new(),
+            replay: VecDeque::new(),
+            repeat: VecDeque::new(),
+            lanes: (0..stages).map(|_| Lane::default()).collect(),
+            deaths_in_a_row: 0,
+            restoring: false,
+            snapshot: SnapshotState::Idle,
+            completed: BatchId(0),
+            unpicklable: None,
+            incompressible: JournalSize::default(),
+            unrecoverable: None,
+        }
+    }
+
+    /// The worker that may be sent batches.
+    pub(super) fn worker(&self) -> Option<Generation> {
+        match self.seat {
+            Seat::Seated(generation) => Some(generation),
+            Seat::Vacant | Seat::Retiring(_) | Seat::Dying(..) => None,
+        }
+    }
+
+    /// Whether a reply of `generation` is to be believed.
+    pub(super) fn hears(&self, generation: Generation) -> bool {
+        matches!(self.seat, Seat::Seated(seated) | Seat::Retiring(seated) if seated == generation)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty()
+            && self.replay.is_empty()
+            && self.repeat.is_empty()
+            && self.lanes.iter().all(|lane| lane.is_empty())
+    }
+
+    /// When the batch at the front is to be answered at the latest.
+    pub(super) fn deadline(&self, step_timeout: Duration) -> Option<Duration> {
+        self.in_flight.front().map(|front| front.begun + step_timeout)
+    }
+}
+
+/// Groups of one keyed stage that wait for one slot.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    groups: VecDeque<Group>,
+    messages: usize,
+}
+
+/// Groups taken from a lane for one batch.
+#[derive(Debug)]
+pub(super) struct TakenGroups {
+    pub(super) input: Bytes,
+    pub(super) messages: u32,
+    /// What they weighed in the queue.
+    pub(super) bytes: usize,
+}
+
+impl Lane {
+    pub(super) fn push(&mut self, group: Group) {
+        self.messages += group.count as usize;
+        self.groups.push_back(group);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Messages that wait.
+    pub(super) fn messages(&self) -> usize {
+        self.messages
+    }
+
+    /// Takes groups from the front: at least one, at most `most_messages` messages and `most_bytes` bytes unless one group alone
+    /// has more.
+    pub(super) fn take(&mut self, most_messages: u32, most_bytes: usize) -> Option<TakenGroups> {
+        let mut taken = 0;
+        let mut messages = 0_u32;
+        let mut bytes = 0_usize;
+        for group in &self.groups {
+            if taken > 0 && (messages + group.count > most_messages || bytes + group.len() > most_bytes) {
+                break;
+            }
+            taken += 1;
+            messages += group.count;
+            bytes += group.len();
+        }
+        if taken == 0 {
+            return None;
+        }
+        self.messages -= messages as usize;
+        let groups = &self.groups.make_contiguous()[..taken];
+        let input = input::groups(groups);
+        self.groups.drain(..taken);
+        Some(TakenGroups { input, messages, bytes })
+    }
+}

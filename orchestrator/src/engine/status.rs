@@ -1,0 +1,89 @@
+//! What the engine looks like from outside, for the banner, the control socket and tests.
+
+use std::time::Duration;
+
+use wallaroo_protocol::StageId;
+
+use super::slot::Seat;
+use super::{Engine, Generation, SlotId};
+use crate::plan::Input;
+
+/// A picture of the engine at one moment.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// By stage.
+    pub stages: Vec<StageStatus>,
+    /// By slot.
+    pub slots: Vec<SlotStatus>,
+    /// Messages handed to each sink.
+    pub sink_messages: Vec<u64>,
+    /// Bytes handed to each sink and not written yet.
+    pub sink_pending_bytes: Vec<usize>,
+}
+
+/// One stage.
+#[derive(Debug, Clone)]
+pub struct StageStatus {
+    /// The stage.
+    pub stage: StageId,
+    /// Messages it has processed.
+    pub messages: u64,
+    /// Batches it has processed.
+    pub batches: u64,
+    /// Messages that wait for it.
+    pub queued: usize,
+    /// Time a message takes in a worker.
+    pub service_time: Option<Duration>,
+}
+
+/// One slot.
+#[derive(Debug, Clone)]
+pub struct SlotStatus {
+    /// The slot.
+    pub slot: SlotId,
+    /// The worker in it, unless it is vacant.
+    pub generation: Option<Generation>,
+    /// Batches it has been sent and has not answered.
+    pub in_flight: usize,
+    /// Bytes in its journal.
+    pub journal_bytes: usize,
+    /// What replaying its journal would take.
+    pub replay: Duration,
+}
+
+impl Engine {
+    /// A picture of the engine now.
+    pub fn status(&self) -> Status {
+        Status {
+            stages: self.plan.stages.iter().map(|stage| self.stage_status(stage.id)).collect(),
+            slots: (0..self.slots.len()).map(|index| self.slot_status(SlotId(index as u32))).collect(),
+            sink_messages: self.sinks.iter().map(|sink| sink.messages).collect(),
+            sink_pending_bytes: self.sinks.iter().map(|sink| sink.pending_bytes).collect(),
+        }
+    }
+
+    /// Bytes in queues of the engine, journals excluded.
+    pub fn queued_bytes(&self) -> usize {
+        let stages: usize = self.stages.iter().map(|stage| stage.queued_bytes + stage.resequencer.held_bytes()).sum();
+        stages + self.sinks.iter().map(|sink| sink.pending_bytes).sum::<usize>()
+    }
+
+    fn stage_status(&self, stage: StageId) -> StageStatus {
+        let state = &self.stages[stage.index()];
+        let queued = match self.plan.stages[stage.index()].input {
+            Input::Frames(source) => self.sources[source.index()].queue.len(),
+            _ => self.slots.iter().map(|slot| slot.lanes[stage.index()].messages()).sum(),
+        };
+        StageStatus { stage, messages: state.messages, batches: state.batches, queued, service_time: state.service.average() }
+    }
+
+    fn slot_status(&self, slot: SlotId) -> SlotStatus {
+        let state = &self.slots[slot.index()];
+        let generation = match state.seat {
+            Seat::Vacant => None,
+            Seat::Seated(generation) | Seat::Retiring(generation) | Seat::Dying(generation, _) => Some(generation),
+        };
+        let size = self.ledger.size(slot);
+        SlotStatus { slot, generation, in_flight: state.in_flight.len(), journal_bytes: size.bytes, replay: size.replay }
+    }
+}

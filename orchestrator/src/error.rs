@@ -1,0 +1,114 @@
+//! Errors as a user sees them: their own traceback first, then `error`, `caused by`, `hint`; and the exit code.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use crate::cli::{ReceiveError, SendError};
+use crate::interpreter::InterpreterError;
+use crate::runtime::RunError;
+use crate::source::SourceError;
+use crate::worker::pool::PoolError;
+
+/// How the command ended; documented in the README.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// The application failed while it ran.
+    Failed = 1,
+    /// The command line is wrong. clap uses this code itself.
+    Usage = 2,
+    /// The application, or its interpreter, could not be loaded.
+    Load = 3,
+    /// A port or a path is busy or cannot be used.
+    Busy = 4,
+    /// Stopped at once.
+    Interrupted = 130,
+}
+
+/// Everything a subcommand can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// No Python to run.
+    #[error(transparent)]
+    Interpreter(#[from] InterpreterError),
+    /// The run failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// `send` failed.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// `receive` failed.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// The machine does not even let the command begin.
+    #[error("cannot start")]
+    Start(#[from] std::io::Error),
+}
+
+impl CliError {
+    /// The text for standard error.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if let Some(traceback) = self.traceback() {
+            text.push_str(traceback);
+            if !traceback.is_empty() && !traceback.ends_with('\n') {
+                text.push('\n');
+            }
+        }
+        let _ = writeln!(text, "error: {self}");
+        let mut source = self.source();
+        while let Some(cause) = source {
+            let _ = writeln!(text, "  caused by: {cause}");
+            source = cause.source();
+        }
+        if let Some(hint) = self.hint() {
+            let _ = writeln!(text, "hint: {hint}");
+        }
+        text
+    }
+
+    /// The code the process exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.exit() as u8)
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Interpreter(_) => Exit::Load,
+            Self::Run(error) => match error {
+                RunError::Pool(_) | RunError::Plan(_) => Exit::Load,
+                RunError::Source(_) | RunError::DeadLetters(_) => Exit::Busy,
+                RunError::Interrupted { .. } | RunError::InterruptedEarly => Exit::Interrupted,
+                RunError::Sink(_) | RunError::Engine(_) | RunError::MessageFailed { .. } | RunError::Signals(_) => Exit::Failed,
+            },
+            Self::Receive(error) if error.is_busy() => Exit::Busy,
+            Self::Send(_) | Self::Receive(_) | Self::Start(_) => Exit::Failed,
+        }
+    }
+
+    /// What the user's own code, or its interpreter, said.
+    fn traceback(&self) -> Option<&str> {
+        match self {
+            Self::Run(RunError::Pool(PoolError::Refused(refused))) => refused.traceback.as_deref(),
+            Self::Run(RunError::Pool(PoolError::Start { last_lines, .. })) => Some(last_lines),
+            Self::Run(RunError::MessageFailed { traceback, .. }) => Some(traceback),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Interpreter(error) => error.hint(),
+            Self::Run(RunError::Pool(PoolError::Refused(refused))) => refused.hint.clone(),
+            Self::Run(RunError::Source(SourceError::Busy { .. })) => {
+                Some("another process listens there: stop it, or give the application another --in address".to_owned())
+            }
+            Self::Run(RunError::MessageFailed { .. }) => {
+                Some("--on-error dead-letter keeps the stream going and puts such messages aside".to_owned())
+            }
+            Self::Run(RunError::Interrupted { .. }) => Some("one signal alone finishes what was accepted first".to_owned()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Which Python runs the workers, and what is wrong with it when they do not start.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use nix::unistd::{AccessFlags, access};
+use tokio::{process::Command, time::timeout};
+
+/// How long an interpreter may take to say what it has.
+const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Asks an interpreter, in words that any Python since 2 understands, for its version and for what the SDK needs.
+const QUESTIONS: &str = "
+import sys
+found = []
+if sys.version_info >= (3, 4):
+    from importlib.util import find_spec
+    found = [name for name in ('wallaroo', 'msgpack') if find_spec(name)]
+sys.stdout.write('wallaroo-diagnosis %d.%d %s\\n' % (sys.version_info[0], sys.version_info[1], ' '.join(found)))
+";
+
+/// The oldest Python the SDK runs on.
+const OLDEST: (u32, u32) = (3, 9);
+
+/// Why there is no Python to run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InterpreterError {
+    /// Nothing is at the path asked for.
+    #[error("there is no Python interpreter at {}", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Something is there, but it is no program.
+    #[error("{} is not an executable file", path.display())]
+    NotExecutable {
+        /// The path.
+        path: PathBuf,
+    },
+    /// No command of that name.
+    #[error("there is no {name} on the PATH")]
+    NotOnPath {
+        /// The name.
+        name: String,
+    },
+    /// No Python was named, and none was found.
+    #[error("no Python found: no active virtual environment, none beside wallaroo-orch, no python3 on the PATH")]
+    NoneFound,
+}
+
+impl InterpreterError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Missing { .. } | Self::NotExecutable { .. } => {
+                "--python takes the path of an interpreter, as .venv/bin/python, or a command's name, as python3.11".to_owned()
+            }
+            Self::NotOnPath { name } => format!("give the interpreter's path instead: --python /path/to/{name}"),
+            Self::NoneFound => "install Python 3.9 or later, or name one: --python PATH".to_owned(),
+        })
+    }
+}
+
+/// What is wrong with an interpreter whose worker did not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Diagnosis {
+    /// It does not run a line of Python.
+    #[error("{} does not start: {reason}", python.display())]
+    DoesNotStart {
+        /// The interpreter.
+        python: PathBuf,
+        /// What happened instead.
+        reason: String,
+    },
+    /// It is older than the SDK.
+    #[error("{} is Python {major}.{minor}, which is too old", python.display())]
+    TooOld {
+        /// The interpreter.
+        python: PathBuf,
+        /// First number of its version.
+        major: u32,
+        /// Second number of its version.
+        minor: u32,
+    },
+    /// It has no SDK.
+    #[error("{} has no wallaroo module", python.display())]
+    NoSdk {
+        /// The interpreter.
+        python: PathBuf,
+    },
+    /// The SDK's only dependency is not there.
+    #[error("{} has the wallaroo module but not msgpack, which it needs", python.display())]
+    NoMsgpack {
+        /// The interpreter.
+        python: PathBuf,
+    },
+}
+
+impl Diagnosis {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::DoesNotStart { python, .. } => format!("try it by hand: {} --version", python.display()),
+            Self::TooOld { .. } => "wallaroo needs Python 3.9 or later: name another one with --python PATH".to_owned(),
+            Self::NoSdk { python } => {
+                let python = python.display();
+                format!("install it there: {python} -m pip install wallaroo-sdk; or name another one with --python PATH")
+            }
+            Self::NoMsgpack { python } => format!("install it there: {} -m pip install msgpack", python.display()),
+        }
+    }
+}
+
+/// The interpreter to run, as an absolute path: what was `requested` (`--python`), else the active virtual environment's,
+/// else the one beside this command, else `python3`. Links are kept as they are: that is how a virtual environment's
+/// interpreter knows where it belongs.
+pub fn resolve(requested: Option<&Path>) -> Result<PathBuf, InterpreterError> {
+    let command = env::current_exe().ok();
+    let surroundings = Surroundings {
+        virtual_environment: env::var_os("VIRTUAL_ENV").filter(|path| !path.is_empty()).map(PathBuf::from),
+        beside: command.as_deref().and_then(Path::parent).map(Path::to_owned),
+        path: env::var_os("PATH").unwrap_or_default(),
+    };
+    surroundings.resolve(requested)
+}
+
+/// Where interpreters are looked for.
+struct Surroundings {
+    /// Folder of the active virtual environment.
+    virtual_environment: Option<PathBuf>,
+    /// Folder of the `wallaroo-orch` command: the SDK's wheel puts it beside the interpreter it was installed for.
+    beside: Option<PathBuf>,
+    /// The `PATH` variable.
+    path: OsString,
+}
+
+impl Surroundings {
+    fn resolve(&self, requested: Option<&Path>) -> Result<PathBuf, InterpreterError> {
+        match requested {
+            // As a shell does: what contains a slash is a path.
+            Some(path) if path.as_os_str().as_bytes().contains(&b'/') || path.is_dir() => usable(path),
+            Some(name) => self.on_path(name.as_os_str()),
+            None => self.default(),
+        }
+    }
+
+    fn default(&self) -> Result<PathBuf, InterpreterError> {
+        if let Some(environment) = &self.virtual_environment {
+            // Said to be active: running another Python silently would surprise more than an error.
+            return usable(&environment.join("bin/python"));
+        }
+        let beside = self.beside.iter().flat_map(|folder| [folder.join("python"), folder.join("python3")]);
+        if let Some(python) = beside.filter_map(|python| usable(&python).ok()).next() {
+            return Ok(python);
+        }
+        self.on_path(OsStr::new("python3")).map_err(|_| InterpreterError::NoneFound)
+    }
+
+    fn on_path(&self, name: &OsStr) -> Result<PathBuf, InterpreterError> {
+        let found = env::split_paths(&self.path).find_map(|folder| usable(&folder.join(name)).ok());
+        found.ok_or_else(|| InterpreterError::NotOnPath { name: name.to_string_lossy().into_owned() })
+    }
+}
+
+/// `path` made absolute, if it is a program. A virtual environment's folder stands for its interpreter.
+fn usable(path: &Path) -> Result<PathBuf, InterpreterError> {
+    let mut path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if path.join("bin/python").is_file() {
+        path.push("bin/python");
+    }
+    if !path.exists() {
+        return Err(InterpreterError::Missing { path });
+    }
+    if !path.is_file() || access(&path, AccessFlags::X_OK).is_err() {
+        return Err(InterpreterError::NotExecutable { path });
+    }
+    Ok(path)
+}
+
+/// Asks `python` why a worker may have failed to start; `None` when nothing is wrong that shows. To be called only after a
+/// failure: it costs an interpreter's start.
+pub async fn diagnose(python: &Path) -> Option<Diagnosis> {
+    let does_not_start =
+        |reason: String| Some(Diagnosis::DoesNotStart { python: python.to_owned(), reason });
+    let mut command = Command::new(python);
+    command.args(["-c", QUESTIONS]).stdin(Stdio::null()).kill_on_drop(true);
+    let output = match timeout(DIAGNOSIS_TIMEOUT, command.output()).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) => return does_not_start(reason(&error)),
+        Err(_) => return does_not_start(format!("no answer within {DIAGNOSIS_TIMEOUT:?}")),
+    };
+    // The user's site packages may print before it.
+    let text = String::from_utf8_lossy(&output.stdout);
+    let Some(answer) = text.lines().find_map(|line| line.strip_prefix("wallaroo-diagnosis ")) else {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let last = errors.lines().rev().find(|line| !line.trim().is_empty());
+        return does_not_start(last.map_or_else(|| output.status.to_string(), |line| line.trim().to_owned()));
+    };
+    examine(python, answer)
+}
+
+fn examine(python: &Path, answer: &str) -> Option<Diagnosis> {
+    let python = python.to_owned();
+    let mut words = answer.split(' ');
+    let version = words.next().and_then(|version| version.split_once('.'));
+    let (major, minor) = version.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))?;
+    let found: Vec<&str> = words.collect();
+    if (major, minor) < OLDEST {
+        Some(Diagnosis::TooOld { python, major, minor })
+    } else if !found.contains(&"wallaroo") {
+        Some(Diagnosis::NoSdk { python })
+    } else if !found.contains(&"msgpack") {
+        Some(Diagnosis::NoMsgpack { python })
+    } else {
+        None
+    }
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        // What a script without a first line naming its interpreter, or another machine's program, gives.
+        Some(nix::libc::ENOEXEC) => "it is not a program this machine can run".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

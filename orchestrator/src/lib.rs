@@ -1,0 +1,17 @@
+//! The orchestrator: networking, partition routing and state of a stream processing application whose steps run in Python
+//! workers.
+//!
+//! In the order in which data passes: a [`source`] cuts frames; the [`engine`], a pure state machine, decides which [`worker`]
+//! runs them, following the [`plan`] made of the application's topology; results leave through a [`sink`]. The [`runtime`] ties
+//! the tasks to the engine.
+
+
+
+pub mod engine;
+
+
+pub mod plan;
+
+pub mod sink;
+pub mod source;
+pub mod worker;

@@ -1,0 +1,567 @@
+//! Ties the tasks that do I/O to the engine: start, run, drain, stop.
+//!
+//! One loop on one thread owns the engine and the pool. It waits for whatever happens next at a source, a worker, a sink, or by a
+//! signal, gives it to the engine, and carries out what the engine wants done.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use wallaroo_protocol::Topology;
+use wallaroo_protocol::topology::SinkConfig;
+use wallaroo_protocol::topology::SourceConfig;
+
+use crate::dead_letter::{DeadLetterError, DeadLetters};
+use crate::engine::{Action, ConnectionId, DeadMessage, Engine, EngineConfig, EngineError, Event, SinkChunk, SourceId};
+use crate::plan::{Plan, PlanError};
+use crate::sink::{self, SinkError, SinkEvent};
+use crate::source::{self, CloseReason, Framing, SourceBudget, SourceContext, SourceError, SourceEvent, SourceHandle};
+use crate::worker::connection::WorkerEvent;
+use crate::worker::pool::{MemberStatus, Pool, PoolError, PoolNews, PoolSettings};
+
+/// Events of one kind taken in before the others get their turn.
+const EVENTS_A_TURN: usize = 64;
+/// How often the engine is told the time, so that it can notice hung batches and idle slots.
+const TICK: Duration = Duration::from_millis(250);
+/// How long workers may take to exit once everything is done.
+const EXIT_GRACE: Duration = Duration::from_secs(3);
+/// How long sinks may take to write what they hold when the run has failed.
+const FAILED_FLUSH: Duration = Duration::from_secs(1);
+/// Closed connections whose address is remembered for dead letters still to come.
+const REMEMBERED_PEERS: usize = 4096;
+
+/// What is to run, and how.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// How workers are started.
+    pub pool: PoolSettings,
+    /// The engine's settings.
+    pub engine: EngineConfig,
+    /// Where dead letters go; `None` logs them only.
+    pub dead_letters: Option<PathBuf>,
+    /// What the first dead letter does.
+    pub on_error: OnError,
+    /// Path of the control socket, for the banner.
+    pub control: PathBuf,
+}
+
+/// What a message that cannot be processed does to the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnError {
+    /// It becomes a dead letter.
+    DeadLetter,
+    /// It ends the run.
+    Stop,
+}
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Workers cannot be started.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The topology cannot run.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A source cannot be opened.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A sink cannot be opened, or cannot go on.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Dead letters cannot be written.
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
+    /// The engine cannot go on.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A message failed under `--on-error stop`.
+    #[error("a message failed in step {step:?}: {exception}: {message}")]
+    MessageFailed {
+        /// The step.
+        step: String,
+        /// The exception's type.
+        exception: String,
+        /// Its message.
+        message: String,
+        /// The user's traceback.
+        traceback: String,
+    },
+    /// The user did not want to wait for the drain.
+    #[error("stopped at once by a second signal; {undelivered} bytes were not delivered")]
+    Interrupted {
+        /// Bytes in queues and sinks.
+        undelivered: usize,
+    },
+    /// A signal arrived before the application ran.
+    #[error("interrupted")]
+    InterruptedEarly,
+    /// Signals cannot be received.
+    #[error("cannot listen for signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// What is known once everything is open.
+#[derive(Debug)]
+pub struct Started<'a> {
+    /// What runs.
+    pub plan: &'a Plan,
+    /// Where sources listen or read, by [`SourceId`].
+    pub sources: &'a [String],
+    /// The workers.
+    pub workers: &'a [MemberStatus],
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Summary {
+    /// Messages that entered from sources.
+    pub messages_in: u64,
+    /// Messages handed to sinks.
+    pub messages_out: u64,
+    /// Messages that became dead letters.
+    pub dead_letters: u64,
+    /// Workers that died.
+    pub deaths: u64,
+    /// Time from ready to the end.
+    pub elapsed: Duration,
+}
+
+/// Loads the application in one worker and returns what it describes.
+pub async fn describe(mut settings: PoolSettings) -> Result<Topology, RunError> {
+    settings.slots = 1;
+    settings.standbys = 0;
+    let (mut pool, mut events) = Pool::new(settings);
+    let topology = load(&mut pool, &mut events).await;
+    pool.kill_all();
+    while !pool.is_empty() {
+        let Some(event) = events.recv().await else { break };
+        pool.handle(event, Instant::now());
+    }
+    topology
+}
+
+/// Starts workers until the first one has described the application.
+async fn load(pool: &mut Pool, events: &mut mpsc::UnboundedReceiver<WorkerEvent>) -> Result<Topology, RunError> {
+    pool.fill(Instant::now())?;
+    while let Some(event) = events.recv().await {
+        for news in pool.handle(event, Instant::now()) {
+            match news {
+                PoolNews::Described(topology) => return Ok(topology),
+                PoolNews::Failed(error) => return Err(error.into()),
+                PoolNews::Engine(event) => debug_assert!(false, "{event:?} before the plan"),
+            }
+        }
+    }
+    Err(RunError::InterruptedEarly)
+}
+
+/// Runs an application until its sources have ended, it is told to stop, or it cannot go on. `started` is called once, when
+/// workers and sources are ready.
+pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Result<Summary, RunError> {
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    let mut terminations = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let (mut pool, mut workers) = Pool::new(options.pool.clone());
+    let early = async {
+        tokio::select! {
+            _ = interrupts.recv() => (),
+            _ = terminations.recv() => (),
+        }
+        Err(RunError::InterruptedEarly)
+    };
+    let result = tokio::select! {
+        interrupted = early => interrupted,
+        opened = Runtime::open(&options, &mut pool, &mut workers) => opened,
+    };
+    let (mut runtime, mut inputs) = match result {
+        Ok(opened) => opened,
+        Err(error) => {
+            end_workers(&mut pool, &mut workers, Duration::ZERO).await;
+            return Err(error);
+        }
+    };
+    let members = pool.members();
+    started(Started { plan: &runtime.plan, sources: &inputs.names, workers: &members });
+    inputs.start();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut from_workers = Vec::new();
+    let mut from_sources = Vec::new();
+    let mut from_sinks = Vec::new();
+    let mut signals = 0;
+    let outcome = loop {
+        let step = tokio::select! {
+            _ = workers.recv_many(&mut from_workers, EVENTS_A_TURN) => runtime.workers(&mut pool, from_workers.drain(..)),
+            _ = inputs.events.recv_many(&mut from_sources, EVENTS_A_TURN) => runtime.sources(&mut pool, from_sources.drain(..)),
+            _ = runtime.sink_events.recv_many(&mut from_sinks, EVENTS_A_TURN) => runtime.sinks(&mut pool, from_sinks.drain(..)),
+            _ = interrupts.recv() => runtime.signalled(&mut pool, &mut signals),
+            _ = terminations.recv() => runtime.signalled(&mut pool, &mut signals),
+            () = retry(pool.next_fill()) => pool.fill(Instant::now()).map_err(RunError::from),
+            _ = ticks.tick() => runtime.feed(&mut pool, Event::Tick),
+        };
+        match step {
+            Err(error) => break Err(error),
+            Ok(()) if runtime.finished => break Ok(()),
+            Ok(()) => {}
+        }
+    };
+    inputs.stop.cancel();
+    runtime.close(&mut pool, &mut workers, outcome).await
+}
+
+/// Sleeps until a retry is due; for ever if none is.
+async fn retry(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends all workers and waits until each has been reaped.
+async fn end_workers(pool: &mut Pool, events: &mut mpsc::UnboundedReceiver<WorkerEvent>, grace: Duration) {
+    let reap = async |pool: &mut Pool, events: &mut mpsc::UnboundedReceiver<WorkerEvent>| {
+        while !pool.is_empty() {
+            let Some(event) = events.recv().await else { return };
+            pool.handle(event, Instant::now());
+        }
+    };
+    pool.close();
+    if timeout(grace, reap(pool, events)).await.is_err() {
+        pool.kill_all();
+        reap(pool, events).await;
+    }
+}
+
+/// The opened sources, not started yet.
+struct Inputs {
+    names: Vec<String>,
+    events: mpsc::UnboundedReceiver<SourceEvent>,
+    waiting: Vec<Opened>,
+    stop: CancellationToken,
+}
+
+enum Opened {
+    Tcp(tokio::net::TcpListener, SourceContext),
+    File(source::file::FileInput, SourceContext),
+}
+
+impl Inputs {
+    fn start(&mut self) {
+        for opened in self.waiting.drain(..) {
+            let stop = self.stop.clone();
+            match opened {
+                Opened::Tcp(listener, context) => tokio::spawn(source::tcp::run(listener, context, stop)),
+                Opened::File(input, context) => tokio::spawn(source::file::run(input, context, stop)),
+            };
+        }
+    }
+}
+
+struct Runtime {
+    plan: Arc<Plan>,
+    engine: Engine,
+    begun: Instant,
+    /// By source; generators have none.
+    sources: Vec<Option<(SourceBudget, SourceHandle)>>,
+    stop: CancellationToken,
+    sinks: Vec<mpsc::UnboundedSender<SinkChunk>>,
+    sink_tasks: JoinSet<()>,
+    sink_events: mpsc::UnboundedReceiver<SinkEvent>,
+    dead_letters: DeadLetters,
+    on_error: OnError,
+    peers: Peers,
+    deaths: u64,
+    finished: bool,
+    actions: Vec<Action>,
+}
+
+impl Runtime {
+    async fn open(
+        options: &RunOptions,
+        pool: &mut Pool,
+        workers: &mut mpsc::UnboundedReceiver<WorkerEvent>,
+    ) -> Result<(Self, Inputs), RunError> {
+        let plan = Arc::new(Plan::new(load(pool, workers).await?)?);
+        let dead_letters = DeadLetters::open(options.dead_letters.as_deref(), &plan)?;
+        let (mut inputs, sources) = open_sources(&plan, options).await?;
+        let stop = inputs.stop.clone();
+        let (sink_sender, sink_events) = mpsc::unbounded_channel();
+        let mut sink_tasks = JoinSet::new();
+        let sinks = open_sinks(&plan, &sink_sender, &mut sink_tasks)?;
+        let engine = Engine::new(plan.clone(), options.engine.clone());
+        let mut runtime = Self {
+            plan,
+            engine,
+            begun: Instant::now(),
+            sources,
+            stop,
+            sinks,
+            sink_tasks,
+            sink_events,
+            dead_letters,
+            on_error: options.on_error,
+            peers: Peers::default(),
+            deaths: 0,
+            finished: false,
+            actions: Vec::new(),
+        };
+        pool.plan(runtime.plan.stage_plans());
+        let mut batch = Vec::new();
+        while !pool.is_seated() {
+            workers.recv_many(&mut batch, EVENTS_A_TURN).await;
+            runtime.workers(pool, batch.drain(..))?;
+        }
+        inputs.names.shrink_to_fit();
+        runtime.begun = Instant::now();
+        Ok((runtime, inputs))
+    }
+
+    /// Gives one event to the engine and carries out what follows.
+    fn feed(&mut self, pool: &mut Pool, event: Event) -> Result<(), RunError> {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            self.deaths += u64::from(matches!(event, Event::WorkerLost { .. }));
+            let mut actions = std::mem::take(&mut self.actions);
+            self.engine.handle(event, self.begun.elapsed(), &mut actions);
+            for action in actions.drain(..) {
+                let mut news = Vec::new();
+                if let Some(action) = pool.carry_out(action, &mut news) {
+                    self.carry_out(action)?;
+                }
+                for news in news {
+                    match news {
+                        PoolNews::Engine(event) => events.push_back(event),
+                        PoolNews::Failed(error) => return Err(error.into()),
+                        PoolNews::Described(_) => {}
+                    }
+                }
+            }
+            self.actions = actions;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, action: Action) -> Result<(), RunError> {
+        match action {
+            // A sink that is gone has reported why.
+            Action::Write { sink, chunk } => drop(self.sinks[sink.index()].send(chunk)),
+            Action::Release { source, bytes } => {
+                if let Some((budget, _)) = &self.sources[source.index()] {
+                    budget.release(bytes);
+                }
+            }
+            Action::CloseConnection { source, connection, error } => {
+                if let Some((_, handle)) = &self.sources[source.index()] {
+                    handle.close(connection, error);
+                }
+            }
+            Action::StopSources => self.stop.cancel(),
+            Action::DeadLetter(message) => return self.dead_letter(message),
+            Action::Warn(warning) => tracing::warn!("{warning}"),
+            Action::Finished => self.finished = true,
+            Action::Fail(error) => return Err(error.into()),
+            Action::Send { .. } | Action::Kill { .. } | Action::Seat { .. } => {
+                debug_assert!(false, "the pool carries these out");
+            }
+        }
+        Ok(())
+    }
+
+    fn dead_letter(&mut self, message: DeadMessage) -> Result<(), RunError> {
+        let peer = message.connection.and_then(|connection| self.peers.get(connection));
+        self.dead_letters.write(&message, peer)?;
+        match self.on_error {
+            OnError::DeadLetter => Ok(()),
+            OnError::Stop => Err(RunError::MessageFailed {
+                step: self.plan.name(message.node).to_owned(),
+                exception: message.exception,
+                message: message.message,
+                traceback: message.traceback,
+            }),
+        }
+    }
+
+    fn workers(&mut self, pool: &mut Pool, events: impl Iterator<Item = WorkerEvent>) -> Result<(), RunError> {
+        for event in events {
+            for news in pool.handle(event, Instant::now()) {
+                match news {
+                    PoolNews::Engine(event) => self.feed(pool, event)?,
+                    PoolNews::Failed(error) => return Err(error.into()),
+                    PoolNews::Described(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sources(&mut self, pool: &mut Pool, events: impl Iterator<Item = SourceEvent>) -> Result<(), RunError> {
+        for event in events {
+            let event = match event {
+                SourceEvent::Opened { connection, peer, .. } => {
+                    tracing::debug!("connection from {peer}");
+                    self.peers.open(connection, peer);
+                    continue;
+                }
+                SourceEvent::Closed { source, connection, outcome } => {
+                    if let CloseReason::Failed(error) = outcome {
+                        tracing::error!("{error}; the connection is closed, others go on");
+                    }
+                    self.peers.close(connection);
+                    Event::ConnectionClosed { source, connection }
+                }
+                SourceEvent::Frames { source, connection, block } => Event::Frames { source, connection, block },
+                SourceEvent::Chunk { source, connection, bytes } => Event::Chunk { source, connection, bytes },
+                SourceEvent::Ended { source } => Event::SourceEnded { source },
+            };
+            self.feed(pool, event)?;
+        }
+        Ok(())
+    }
+
+    fn sinks(&mut self, pool: &mut Pool, events: impl Iterator<Item = SinkEvent>) -> Result<(), RunError> {
+        for event in events {
+            match event {
+                SinkEvent::Written { sink, bytes, .. } => self.feed(pool, Event::SinkWritten { sink, bytes })?,
+                SinkEvent::Failed { error, .. } => return Err(error.into()),
+                SinkEvent::Connected { sink } => tracing::debug!("sink {sink} is connected"),
+                SinkEvent::Disconnected { sink, error } => tracing::debug!("sink {sink} is disconnected: {error}"),
+            }
+        }
+        Ok(())
+    }
+
+    fn signalled(&mut self, pool: &mut Pool, signals: &mut u32) -> Result<(), RunError> {
+        *signals += 1;
+        if *signals > 1 {
+            return Err(RunError::Interrupted { undelivered: self.engine.queued_bytes() });
+        }
+        tracing::info!("stopping: no more is read, what was accepted is finished; a second signal stops at once");
+        self.feed(pool, Event::Drain)
+    }
+
+    /// Ends workers and sinks, waits for them, and says what the run did.
+    async fn close(
+        mut self,
+        pool: &mut Pool,
+        workers: &mut mpsc::UnboundedReceiver<WorkerEvent>,
+        outcome: Result<(), RunError>,
+    ) -> Result<Summary, RunError> {
+        let status = self.engine.status();
+        let entered = |source: &crate::plan::SourcePlan| status.stages[source.stage.index()].messages;
+        let summary = Summary {
+            messages_in: self.plan.sources.iter().map(entered).sum(),
+            messages_out: status.sink_messages.iter().sum(),
+            dead_letters: self.dead_letters.count(),
+            deaths: self.deaths,
+            elapsed: self.begun.elapsed(),
+        };
+        self.sinks.clear();
+        let flushed = async { while self.sink_tasks.join_next().await.is_some() {} };
+        match &outcome {
+            Ok(()) => {
+                let ((), ()) = tokio::join!(flushed, end_workers(pool, workers, EXIT_GRACE));
+            }
+            Err(error) => {
+                let interrupted = matches!(error, RunError::Interrupted { .. });
+                let flush = timeout(if interrupted { Duration::ZERO } else { FAILED_FLUSH }, flushed);
+                let (_, ()) = tokio::join!(flush, end_workers(pool, workers, Duration::ZERO));
+            }
+        }
+        outcome.map(|()| summary)
+    }
+}
+
+/// The addresses of connections, kept a while after they close.
+#[derive(Debug, Default)]
+struct Peers {
+    names: HashMap<ConnectionId, String>,
+    closed: VecDeque<ConnectionId>,
+}
+
+impl Peers {
+    fn open(&mut self, connection: ConnectionId, name: String) {
+        self.names.insert(connection, name);
+    }
+
+    fn close(&mut self, connection: ConnectionId) {
+        self.closed.push_back(connection);
+        if self.closed.len() > REMEMBERED_PEERS {
+            if let Some(oldest) = self.closed.pop_front() {
+                self.names.remove(&oldest);
+            }
+        }
+    }
+
+    fn get(&self, connection: ConnectionId) -> Option<&str> {
+        self.names.get(&connection).map(String::as_str)
+    }
+}
+
+type SourceHandles = Vec<Option<(SourceBudget, SourceHandle)>>;
+
+async fn open_sources(plan: &Plan, options: &RunOptions) -> Result<(Inputs, SourceHandles), RunError> {
+    let (sender, events) = mpsc::unbounded_channel();
+    let connections = source::ConnectionIds::default();
+    let mut inputs = Inputs { names: Vec::new(), events, waiting: Vec::new(), stop: CancellationToken::new() };
+    let mut handles = Vec::new();
+    for (id, source) in (0..).map(SourceId).zip(&plan.sources) {
+        let (Some(framing), false) = (&source.framing, matches!(source.config, SourceConfig::Generator {})) else {
+            inputs.names.push("generator".to_owned());
+            handles.push(None);
+            continue;
+        };
+        let budget = SourceBudget::new(options.engine.queue_bytes);
+        let (handle, close_requests) = SourceHandle::new();
+        let context = SourceContext {
+            source: id,
+            framing: Framing::from(framing),
+            max_frame: options.engine.max_frame,
+            events: sender.clone(),
+            budget: budget.clone(),
+            connections: connections.clone(),
+            close_requests,
+        };
+        let (name, opened) = match &source.config {
+            SourceConfig::Tcp { host, port } => {
+                let listener = source::tcp::bind(host, *port).await?;
+                let address = listener.local_addr().map_or_else(|_| format!("{host}:{port}"), |address| address.to_string());
+                (format!("tcp {address}"), Opened::Tcp(listener, context))
+            }
+            SourceConfig::File { path } => {
+                (format!("file {path}"), Opened::File(source::file::open(path.as_ref())?, context))
+            }
+            SourceConfig::Stdin {} | SourceConfig::Generator {} => {
+                ("stdin".to_owned(), Opened::File(source::file::stdin()?, context))
+            }
+        };
+        inputs.names.push(name);
+        inputs.waiting.push(opened);
+        handles.push(Some((budget, handle)));
+    }
+    Ok((inputs, handles))
+}
+
+fn open_sinks(
+    plan: &Plan,
+    events: &mpsc::UnboundedSender<SinkEvent>,
+    tasks: &mut JoinSet<()>,
+) -> Result<Vec<mpsc::UnboundedSender<SinkChunk>>, RunError> {
+    let mut senders = Vec::new();
+    for (id, sink) in (0..).map(crate::engine::SinkId).zip(&plan.sinks) {
+        let (sender, chunks) = mpsc::unbounded_channel();
+        let events = events.clone();
+        match &sink.config {
+            SinkConfig::Tcp { host, port } => tasks.spawn(sink::tcp::run(host.clone(), *port, id, chunks, events)),
+            SinkConfig::File { path } => tasks.spawn(sink::file::run(sink::file::create(path.as_ref())?, id, chunks, events)),
+            SinkConfig::Stdout {} => tasks.spawn(sink::file::run(sink::file::stdout()?, id, chunks, events)),
+        };
+        senders.push(sender);
+    }
+    Ok(senders)
+}

@@ -1,0 +1,342 @@
+use std::{io::Read as _, net::SocketAddr, path::Path, time::Duration};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+use super::*;
+
+const SINK: SinkId = SinkId(5);
+
+/// A sink under test, and the runtime's view of it.
+struct Rig {
+    chunks: mpsc::UnboundedSender<SinkChunk>,
+    events: mpsc::UnboundedReceiver<SinkEvent>,
+    task: JoinHandle<()>,
+}
+
+impl Rig {
+    fn tcp(address: SocketAddr) -> Self {
+        let (chunks, receiver) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::unbounded_channel();
+        let (host, port) = (address.ip().to_string(), address.port());
+        Self { chunks, events, task: tokio::spawn(tcp::run(host, port, SINK, receiver, sender)) }
+    }
+
+    fn file(output: file::FileOutput) -> Self {
+        let (chunks, receiver) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::unbounded_channel();
+        Self { chunks, events, task: tokio::spawn(file::run(output, SINK, receiver, sender)) }
+    }
+
+    fn send(&self, messages: &[&[u8]]) {
+        let chunk = SinkChunk {
+            bytes: Bytes::from(messages.concat()),
+            lengths: messages.iter().map(|message| message.len() as u32).collect(),
+        };
+        self.chunks.send(chunk).expect("the sink is there");
+    }
+
+    async fn next(&mut self) -> SinkEvent {
+        in_time(self.events.recv()).await.expect("the sink is there")
+    }
+
+    async fn connected(&mut self) {
+        let event = self.next().await;
+        assert!(matches!(event, SinkEvent::Connected { sink: SINK }), "{event:?}");
+    }
+
+    /// The error of the next disconnection; what is written before it is added up.
+    async fn disconnected(&mut self) -> (usize, SinkError) {
+        let mut written = 0;
+        loop {
+            match self.next().await {
+                SinkEvent::Written { bytes, .. } => written += bytes,
+                SinkEvent::Disconnected { sink: SINK, error } => return (written, error),
+                other => panic!("neither written nor disconnected: {other:?}"),
+            }
+        }
+    }
+
+    /// Waits until that many bytes are reported as written, and says how many messages these were.
+    async fn written(&mut self, wanted: usize) -> usize {
+        let (mut total, mut count) = (0, 0);
+        while total < wanted {
+            match self.next().await {
+                SinkEvent::Written { sink: SINK, bytes, messages } => {
+                    total += bytes;
+                    count += messages;
+                }
+                other => panic!("not written: {other:?}"),
+            }
+        }
+        assert_eq!(total, wanted, "every byte is reported once");
+        count
+    }
+
+    /// Closes the sink and waits for its end.
+    async fn finish(self) -> mpsc::UnboundedReceiver<SinkEvent> {
+        drop(self.chunks);
+        in_time(self.task).await.expect("the sink's task is well");
+        self.events
+    }
+}
+
+async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("an event in time")
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound address");
+    (listener, address)
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    in_time(listener.accept()).await.expect("the sink connects").0
+}
+
+async fn read_exactly(consumer: &mut TcpStream, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    in_time(consumer.read_exact(&mut bytes)).await.expect("so many bytes");
+    bytes
+}
+
+async fn read_to_end(mut consumer: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    in_time(consumer.read_to_end(&mut bytes)).await.expect("a clean end");
+    bytes
+}
+
+/// Closes with a reset, as a consumer that is killed with unread data does.
+fn reset(consumer: TcpStream) {
+    consumer.set_zero_linger().expect("a live socket");
+    drop(consumer);
+}
+
+#[tokio::test]
+async fn messages_arrive_in_order_and_the_end_waits_for_them() {
+    let (listener, address) = listen().await;
+    let mut rig = Rig::tcp(address);
+    let consumer = accept(&listener).await;
+    rig.connected().await;
+    rig.send(&[b"one ", b"two "]);
+    rig.send(&[b"", b"three"]);
+    assert_eq!(rig.written(13).await, 4);
+    rig.finish().await;
+    assert_eq!(read_to_end(consumer).await, b"one two three");
+}
+
+#[tokio::test]
+async fn messages_wait_for_a_consumer_that_comes_late() {
+    let (listener, address) = listen().await;
+    drop(listener);
+    let mut rig = Rig::tcp(address);
+    rig.send(&[b"kept"]);
+    let (written, error) = rig.disconnected().await;
+    assert_eq!(written, 0);
+    assert!(matches!(error, SinkError::Connect { .. }), "{error}");
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+    let listener = TcpListener::bind(address).await.expect("the port is still free");
+    let consumer = accept(&listener).await;
+    rig.connected().await;
+    assert_eq!(rig.written(4).await, 1);
+    rig.finish().await;
+    assert_eq!(read_to_end(consumer).await, b"kept");
+}
+
+#[tokio::test]
+async fn an_idle_sink_notices_that_its_consumer_went_and_reconnects() {
+    let (listener, address) = listen().await;
+    let mut rig = Rig::tcp(address);
+    let mut first = accept(&listener).await;
+    rig.connected().await;
+    rig.send(&[b"one"]);
+    assert_eq!(read_exactly(&mut first, 3).await, b"one");
+    drop(first);
+    let (written, error) = rig.disconnected().await;
+    assert_eq!(written, 3);
+    assert!(matches!(error, SinkError::Closed { .. }), "{error}");
+    let second = accept(&listener).await;
+    rig.connected().await;
+    rig.send(&[b"two"]);
+    rig.finish().await;
+    assert_eq!(read_to_end(second).await, b"two");
+}
+
+/// A message that begins with its number.
+fn numbered(number: usize, length: usize) -> Vec<u8> {
+    let mut message = vec![b'x'; length];
+    message[..4].copy_from_slice(&(number as u32).to_be_bytes());
+    message
+}
+
+fn number(message: &[u8]) -> usize {
+    message[..4].iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
+}
+
+#[tokio::test]
+async fn a_reset_resends_from_the_first_message_that_did_not_wholly_arrive() {
+    const LENGTH: usize = 10_000;
+    const COUNT: usize = 4000;
+    let (listener, address) = listen().await;
+    let mut rig = Rig::tcp(address);
+    let first = accept(&listener).await;
+    rig.connected().await;
+    // More than the kernels' buffers hold: some is acknowledged, some in flight, some not written at all.
+    let messages: Vec<Vec<u8>> = (0..COUNT).map(|number| numbered(number, LENGTH)).collect();
+    for pair in messages.chunks(2) {
+        rig.send(&[&pair[0], &pair[1]]);
+    }
+    // The consumer reads nothing. Once its kernel holds some whole messages, it dies.
+    let mut held = vec![0; 2 * LENGTH];
+    let arrived = async {
+        while first.peek(&mut held).await.expect("data") < 2 * LENGTH {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time(arrived).await;
+    reset(first);
+    let (written, _) = rig.disconnected().await;
+    assert!(written > 2 * LENGTH && written < COUNT * LENGTH, "{written} bytes were written");
+
+    let mut second = accept(&listener).await;
+    rig.connected().await;
+    let head = read_exactly(&mut second, 4).await;
+    let resumed = number(&head);
+    assert!((2..=written / LENGTH).contains(&resumed), "resumed at message {resumed}");
+    let rest = read_exactly(&mut second, (COUNT - resumed) * LENGTH - 4);
+    let rest = async { [head.clone(), rest.await].concat() };
+    let (rest, _) = tokio::join!(rest, rig.written(COUNT * LENGTH - written));
+    assert!(rest == messages[resumed..].concat(), "whole messages in order");
+    rig.finish().await;
+    assert_eq!(read_to_end(second).await, b"");
+}
+
+#[tokio::test]
+async fn what_arrived_is_not_sent_again_and_what_did_not_is() {
+    let (listener, address) = listen().await;
+    let mut rig = Rig::tcp(address);
+    let mut first = accept(&listener).await;
+    rig.connected().await;
+    rig.send(&[b"one", b"two"]);
+    assert_eq!(read_exactly(&mut first, 6).await, b"onetwo");
+    reset(first);
+    let (written, error) = rig.disconnected().await;
+    assert_eq!(written, 6);
+    assert!(matches!(error, SinkError::Lost { .. }), "{error}");
+    rig.send(&[b"three"]);
+    let second = accept(&listener).await;
+    rig.connected().await;
+    rig.finish().await;
+    assert_eq!(read_to_end(second).await, b"three");
+}
+
+#[tokio::test]
+async fn a_consumer_that_half_closes_gets_the_message_being_written_and_no_more() {
+    const LENGTH: usize = 32 << 20;
+    let (listener, address) = listen().await;
+    let mut rig = Rig::tcp(address);
+    let mut first = accept(&listener).await;
+    rig.connected().await;
+    let large = vec![b'x'; LENGTH];
+    rig.send(&[&large, b"next"]);
+    // The kernel's buffers cannot hold it, so the message is only begun when the consumer half-closes.
+    read_exactly(&mut first, 1).await;
+    first.shutdown().await.expect("half closed");
+    let rest = read_to_end(first).await;
+    assert!(rest.len() == LENGTH - 1, "the whole message and no more, not {} bytes", rest.len());
+    let (written, error) = rig.disconnected().await;
+    assert_eq!(written, LENGTH);
+    assert!(matches!(error, SinkError::Closed { .. }), "{error}");
+    let second = accept(&listener).await;
+    rig.connected().await;
+    assert_eq!(rig.written(4).await, 1);
+    rig.finish().await;
+    assert_eq!(read_to_end(second).await, b"next");
+}
+
+#[tokio::test]
+async fn the_last_messages_survive_a_consumer_that_dies_before_they_arrive() {
+    const LENGTH: usize = 10_000;
+    let (listener, address) = listen().await;
+    let mut rig = Rig::tcp(address);
+    let first = accept(&listener).await;
+    rig.connected().await;
+    // Far more than the consumer's kernel holds; the consumer reads nothing of it.
+    let count = 400;
+    let messages: Vec<Vec<u8>> = (0..count).map(|number| numbered(number, LENGTH)).collect();
+    for message in &messages {
+        rig.send(&[message]);
+    }
+    let Rig { chunks, events, task } = rig;
+    drop(chunks);
+    first.readable().await.expect("data");
+    reset(first);
+    let second = accept(&listener).await;
+    let rest = read_to_end(second).await;
+    in_time(task).await.expect("the sink's task is well");
+    assert!(rest == messages[number(&rest)..].concat(), "whole messages in order, to the last");
+    drop(events);
+}
+
+#[tokio::test]
+async fn a_sink_with_nothing_to_send_ends_without_a_consumer() {
+    let (listener, address) = listen().await;
+    drop(listener);
+    Rig::tcp(address).finish().await;
+}
+
+#[tokio::test]
+async fn a_file_is_emptied_and_written() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), "what was there before").expect("writable");
+    let mut rig = Rig::file(file::create(file.path()).expect("writable"));
+    rig.send(&[b"one ", b"", b"two "]);
+    assert_eq!(rig.written(8).await, 3);
+    // Not only at the end: what is written can be read at once.
+    assert_eq!(std::fs::read(file.path()).expect("readable"), b"one two ");
+    rig.send(&[b"three"]);
+    rig.finish().await;
+    assert_eq!(std::fs::read(file.path()).expect("readable"), b"one two three");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_reported() {
+    let mut rig = Rig::file(file::create(Path::new("/dev/full")).expect("it exists"));
+    rig.send(&[b"one"]);
+    let event = rig.next().await;
+    let SinkEvent::Failed { error, .. } = event else { panic!("{event:?}") };
+    let SinkError::Write { path, source } = &error else { panic!("{error:?}") };
+    assert_eq!((path.as_path(), source.kind()), (Path::new("/dev/full"), io::ErrorKind::StorageFull));
+    in_time(rig.task).await.expect("the sink's task is well");
+}
+
+#[tokio::test]
+async fn a_slow_reader_of_a_pipe_holds_up_only_the_sink() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    // Opened for both, so that opening does not block.
+    let reader = std::fs::OpenOptions::new().read(true).write(true).open(&path);
+    let mut reader = reader.expect("readable");
+    let rig = Rig::file(file::create(&path).expect("writable"));
+    let large = vec![b'x'; 1 << 20];
+    rig.send(&[&large]);
+    // Part of it fills the pipe; this thread, the only one tasks run on, goes on all the same and has the rest read.
+    let read = tokio::task::spawn_blocking(move || {
+        let mut bytes = vec![0; 1 << 20];
+        reader.read_exact(&mut bytes).map(|()| bytes)
+    });
+    rig.finish().await;
+    assert!(read.await.expect("no panic").expect("readable") == large);
+}
+
+#[test]
+fn what_cannot_be_written_is_named() {
+    let error = file::create(Path::new("/proc/none/such")).expect_err("not writable");
+    assert!(error.to_string().contains("/proc/none/such"), "{error}");
+}

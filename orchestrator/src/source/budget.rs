@@ -1,0 +1,117 @@
+//! How many bytes a source may have under way.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+
+/// Byte credits shared by all connections of one source. A connection pays before it delivers and stops reading when it
+/// cannot; the runtime gives back what the engine has let go of. Clones share the credits.
+#[derive(Debug, Clone)]
+pub struct SourceBudget {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    credits: Semaphore,
+    total: u32,
+    /// Bytes delivered beyond what was paid for them: what a frame heavier than the whole budget weighs above it. The
+    /// next releases go here first, so that credits never exceed the total.
+    unpaid: Mutex<usize>,
+}
+
+impl SourceBudget {
+    /// A budget of `total` bytes (at least 1; 4 GiB at most).
+    pub fn new(total: usize) -> Self {
+        let total = u32::try_from(total).unwrap_or(u32::MAX).max(1);
+        let credits = Semaphore::new(total as usize);
+        Self {
+            shared: Arc::new(Shared {
+                credits,
+                total,
+                unpaid: Mutex::new(0),
+            }),
+        }
+    }
+
+    /// All credits there are, in bytes.
+    pub fn total(&self) -> usize {
+        self.shared.total as usize
+    }
+
+    /// Credits nobody holds, in bytes.
+    pub fn available(&self) -> usize {
+        self.shared.credits.available_permits()
+    }
+
+    /// Waits for `weight` credits, first come first served. Something heavier than the whole budget passes when it has
+    /// the budget to itself.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes no credits.
+    pub async fn acquire(&self, weight: usize) {
+        let paid = u32::try_from(weight)
+            .unwrap_or(u32::MAX)
+            .min(self.shared.total);
+        // The semaphore is never closed, so an error cannot happen.
+        if let Ok(permits) = self.shared.credits.acquire_many(paid).await {
+            permits.forget();
+        }
+        if weight > paid as usize {
+            *self.unpaid() += weight - paid as usize;
+        }
+    }
+
+    /// Gives `weight` credits back. Every weight acquired is to be released, in as many pieces as convenient.
+    pub fn release(&self, weight: usize) {
+        let mut unpaid = self.unpaid();
+        let forgiven = weight.min(*unpaid);
+        *unpaid -= forgiven;
+        self.shared.credits.add_permits(weight - forgiven);
+    }
+
+    fn unpaid(&self) -> std::sync::MutexGuard<'_, usize> {
+        self.shared
+            .unpaid
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use super::*;
+
+    /// Polls once, which is all a free semaphore needs.
+    fn ready(future: impl Future<Output = ()>) -> bool {
+        let mut future = std::pin::pin!(future);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        future.as_mut().poll(&mut context) == Poll::Ready(())
+    }
+
+    #[test]
+    fn waits_when_exhausted_and_goes_on_after_a_release() {
+        let budget = SourceBudget::new(10);
+        assert!(ready(budget.acquire(7)));
+        assert!(!ready(budget.acquire(4)));
+        budget.release(1);
+        assert!(ready(budget.acquire(4)));
+        assert_eq!(budget.available(), 0);
+    }
+
+    #[test]
+    fn something_heavier_than_the_budget_passes_alone_and_credits_stay_exact() {
+        let budget = SourceBudget::new(10);
+        assert!(ready(budget.acquire(1)));
+        assert!(!ready(budget.acquire(25)));
+        budget.release(1);
+        assert!(ready(budget.acquire(25)));
+        assert!(!ready(budget.acquire(1)));
+        for _ in 0..5 {
+            budget.release(5);
+        }
+        assert_eq!(budget.available(), 10);
+    }
+}

@@ -1,0 +1,208 @@
+//! One worker's life, from spawn to the report of its death: messages both ways, output, exit.
+//!
+//! [`start`] returns a handle; a task of its own owns the process. Everything the worker says, and at last how it ended,
+//! arrives as [`WorkerEvent`]s, exactly one of which is [`WorkerNews::Ended`] and is the last.
+
+use std::time::Duration;
+
+use bytes::Buf;
+use nix::sys::signal::Signal;
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::StreamExt;
+use tokio_util::codec::FramedRead;
+use wallaroo_protocol::{ENVELOPE_BYTES, FrameCodec, FromWorker, Outgoing, ProtocolError, encode_header};
+
+use super::output::{Stream, Tail, pump};
+use super::process::{Interpreter, Process, SpawnError, Streams, death_cause};
+use crate::engine::{DeathCause, Generation, Marker};
+
+/// How long a worker whose connection has ended may take to exit before it is killed.
+const EXIT_GRACE: Duration = Duration::from_millis(500);
+/// How long a hung worker may take to dump its Python stack.
+const DUMP_GRACE: Duration = Duration::from_millis(250);
+/// How long output may trickle in after the death, since a grandchild can hold the pipe open for ever.
+const OUTPUT_GRACE: Duration = Duration::from_millis(50);
+/// Stack and buffer space for reading.
+const READ_BUFFER: usize = 256 << 10;
+
+/// Something a worker did.
+#[derive(Debug)]
+pub struct WorkerEvent {
+    /// Which worker.
+    pub generation: Generation,
+    /// What it did.
+    pub news: WorkerNews,
+}
+
+/// What a worker did.
+#[derive(Debug)]
+pub enum WorkerNews {
+    /// It said something.
+    Said(FromWorker),
+    /// It is gone, and has been reaped.
+    Ended {
+        /// What ended it.
+        cause: DeathCause,
+        /// What it was doing.
+        marker: Option<Marker>,
+        /// The Python stack it left on standard error.
+        trace: String,
+        /// Its last lines on standard error.
+        last_lines: String,
+    },
+}
+
+/// A running worker. Dropping it kills the worker.
+#[derive(Debug)]
+pub struct WorkerHandle {
+    outgoing: mpsc::UnboundedSender<Outgoing>,
+    kill: mpsc::UnboundedSender<Kill>,
+    /// Its process id.
+    pub pid: i32,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kill {
+    Now,
+    AfterStack,
+}
+
+impl WorkerHandle {
+    /// Queues a message. The engine bounds what is queued by its window.
+    pub fn send(&self, message: Outgoing) {
+        // A worker that is gone is reported by its last event; what it was sent is repeated by the engine.
+        let _ = self.outgoing.send(message);
+    }
+
+    /// Kills the worker's process group.
+    pub fn kill(&self) {
+        let _ = self.kill.send(Kill::Now);
+    }
+
+    /// Has the worker print its Python stacks, then kills its group.
+    pub fn kill_after_stack(&self) {
+        let _ = self.kill.send(Kill::AfterStack);
+    }
+}
+
+/// Starts a worker. Must be called on the runtime's own thread, see [`Process::spawn`].
+pub fn start(
+    interpreter: &Interpreter,
+    generation: Generation,
+    max_frame: usize,
+    events: mpsc::UnboundedSender<WorkerEvent>,
+) -> Result<WorkerHandle, SpawnError> {
+    let (process, streams) = Process::spawn(interpreter)?;
+    let (outgoing, queue) = mpsc::unbounded_channel();
+    let (kill, kills) = mpsc::unbounded_channel();
+    let pid = process.pid().as_raw();
+    let max_body = max_frame + ENVELOPE_BYTES;
+    tokio::spawn(live(process, streams, generation, max_body, queue, kills, events));
+    Ok(WorkerHandle { outgoing, kill, pid })
+}
+
+async fn live(
+    mut process: Process,
+    streams: Streams,
+    generation: Generation,
+    max_body: usize,
+    queue: mpsc::UnboundedReceiver<Outgoing>,
+    mut kills: mpsc::UnboundedReceiver<Kill>,
+    events: mpsc::UnboundedSender<WorkerEvent>,
+) {
+    let worker = generation.0;
+    let (from_worker, to_worker) = streams.socket.into_split();
+    let writer = tokio::spawn(write(to_worker, queue));
+    let mut tail = Tail::default();
+    let mut discarded = Tail::default();
+    let mut reading = std::pin::pin!(read(from_worker, generation, max_body, events.clone()));
+    let cause = {
+        let output = async {
+            tokio::join!(
+                pump(streams.stdout, Stream::Stdout, worker, &mut discarded),
+                pump(streams.stderr, Stream::Stderr, worker, &mut tail)
+            )
+        };
+        let mut output = std::pin::pin!(output);
+        let life = async {
+            tokio::select! {
+                ended = &mut reading => disconnected(&mut process, ended, &mut kills).await,
+                status = process.wait() => status.map_or_else(|error| DeathCause::Disconnected(error.to_string()), death_cause),
+                kill = kills.recv() => {
+                    if matches!(kill, Some(Kill::AfterStack)) {
+                        process.signal(Signal::SIGUSR1);
+                        let _ = timeout(DUMP_GRACE, process.wait()).await;
+                    }
+                    DeathCause::Signalled(Signal::SIGKILL as i32)
+                }
+            }
+        };
+        let mut life = std::pin::pin!(life);
+        let mut output_open = true;
+        let cause = loop {
+            tokio::select! {
+                cause = &mut life => break cause,
+                _ = &mut output, if output_open => output_open = false,
+            }
+        };
+        if output_open {
+            let _ = timeout(OUTPUT_GRACE, output).await;
+        }
+        cause
+    };
+    writer.abort();
+    process.kill();
+    let _ = process.wait().await;
+    let marker = process.marker();
+    let (trace, last_lines) = (tail.stack(), tail.last(40));
+    let _ = events.send(WorkerEvent { generation, news: WorkerNews::Ended { cause, marker, trace, last_lines } });
+}
+
+/// The connection has ended: the process is most likely about to, and its exit says more than the connection's end.
+async fn disconnected(process: &mut Process, ended: Option<ProtocolError>, kills: &mut mpsc::UnboundedReceiver<Kill>) -> DeathCause {
+    if let Some(error) = ended {
+        return DeathCause::Disconnected(error.to_string());
+    }
+    tokio::select! {
+        status = timeout(EXIT_GRACE, process.wait()) => match status {
+            Ok(Ok(status)) => death_cause(status),
+            Ok(Err(error)) => DeathCause::Disconnected(error.to_string()),
+            Err(_) => DeathCause::Disconnected("the worker closed its socket and lived on".to_owned()),
+        },
+        _ = kills.recv() => DeathCause::Signalled(Signal::SIGKILL as i32),
+    }
+}
+
+/// Passes on what the worker says until the connection ends; an error if it broke the protocol.
+async fn read(
+    from_worker: OwnedReadHalf,
+    generation: Generation,
+    max_body: usize,
+    events: mpsc::UnboundedSender<WorkerEvent>,
+) -> Option<ProtocolError> {
+    let mut bodies = FramedRead::with_capacity(from_worker, FrameCodec::new(max_body), READ_BUFFER);
+    while let Some(body) = bodies.next().await {
+        match body.and_then(FromWorker::decode) {
+            Ok(message) => {
+                let _ = events.send(WorkerEvent { generation, news: WorkerNews::Said(message) });
+            }
+            Err(ProtocolError::Io(_) | ProtocolError::Truncated { .. }) => return None,
+            Err(error) => return Some(error),
+        }
+    }
+    None
+}
+
+/// Writes messages until the handle is dropped or the worker is gone.
+async fn write(mut to_worker: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
+    while let Some(message) = queue.recv().await {
+        let header = encode_header(message.len());
+        let mut frame = header.as_slice().chain(message.head).chain(message.tail);
+        if to_worker.write_all_buf(&mut frame).await.is_err() {
+            return;
+        }
+    }
+}

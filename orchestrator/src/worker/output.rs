@@ -1,0 +1,148 @@
+//! A worker's standard output and error: always drained, logged line by line, floods cut short with a count.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// A line longer than this is logged in pieces.
+const LONGEST_LINE: usize = 8 << 10;
+/// Lines of one stream logged in one second; more are counted.
+const LINES_A_SECOND: u32 = 200;
+/// Lines of standard error kept to explain a death.
+const KEPT_LINES: usize = 200;
+
+/// Which stream a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// The last lines of a stream.
+#[derive(Debug, Default)]
+pub(super) struct Tail(VecDeque<String>);
+
+impl Tail {
+    fn push(&mut self, line: &str) {
+        if self.0.len() == KEPT_LINES {
+            self.0.pop_front();
+        }
+        self.0.push_back(line.to_owned());
+    }
+
+    /// The last stack that faulthandler, or Python on its way out, printed; empty if there is none.
+    pub(super) fn stack(&self) -> String {
+        let begins = |line: &String| {
+            line.starts_with("Fatal Python error") || line.starts_with("Traceback (most recent call last)")
+        };
+        let thread = |line: &String| line.starts_with("Current thread 0x") || line.starts_with("Thread 0x");
+        let start = self.0.iter().rposition(begins).or_else(|| self.0.iter().position(thread));
+        start.map(|start| self.0.range(start..).fold(String::new(), |text, line| text + line + "\n")).unwrap_or_default()
+    }
+
+    /// The last `count` lines.
+    pub(super) fn last(&self, count: usize) -> String {
+        let skipped = self.0.len().saturating_sub(count);
+        self.0.range(skipped..).fold(String::new(), |text, line| text + line + "\n")
+    }
+}
+
+/// Logs a stream until it ends, and returns its last lines.
+///
+/// # Cancel safety
+/// Not safe: what was read is lost with the future.
+pub(super) async fn pump(mut from: impl AsyncRead + Unpin, stream: Stream, worker: u32, tail: &mut Tail) {
+    let mut buffer = Vec::with_capacity(LONGEST_LINE);
+    let mut limit = Limit::new(Instant::now());
+    let mut chunk = vec![0_u8; 16 << 10];
+    loop {
+        let read = match from.read(&mut chunk).await {
+            Ok(0) | Err(_) => break,
+            Ok(read) => read,
+        };
+        for byte in &chunk[..read] {
+            if *byte != b'\n' {
+                buffer.push(*byte);
+            }
+            if *byte == b'\n' || buffer.len() >= LONGEST_LINE {
+                log(&buffer, stream, worker, &mut limit, tail);
+                buffer.clear();
+            }
+        }
+    }
+    if !buffer.is_empty() {
+        log(&buffer, stream, worker, &mut limit, tail);
+    }
+    limit.report(worker);
+}
+
+fn log(line: &[u8], stream: Stream, worker: u32, limit: &mut Limit, tail: &mut Tail) {
+    let text = String::from_utf8_lossy(line);
+    if stream == Stream::Stderr {
+        tail.push(&text);
+    }
+    if limit.admits(worker, Instant::now()) {
+        match stream {
+            Stream::Stdout => tracing::info!(target: "worker", worker, "{text}"),
+            Stream::Stderr => tracing::warn!(target: "worker", worker, "{text}"),
+        }
+    }
+}
+
+/// Lets so many lines a second through and counts the rest.
+struct Limit {
+    second: Instant,
+    lines: u32,
+    suppressed: u64,
+}
+
+impl Limit {
+    fn new(now: Instant) -> Self {
+        Self { second: now, lines: 0, suppressed: 0 }
+    }
+
+    fn admits(&mut self, worker: u32, now: Instant) -> bool {
+        if now.duration_since(self.second) >= Duration::from_secs(1) {
+            self.report(worker);
+            *self = Self::new(now);
+        }
+        self.lines += 1;
+        let admitted = self.lines <= LINES_A_SECOND;
+        self.suppressed += u64::from(!admitted);
+        admitted
+    }
+
+    fn report(&mut self, worker: u32) {
+        if self.suppressed > 0 {
+            tracing::warn!(target: "worker", worker, "{} more lines of output suppressed", self.suppressed);
+            self.suppressed = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keeps_the_stack_of_a_crash() {
+        let mut tail = Tail::default();
+        let printed: &[u8] = b"hello\nFatal Python error: Segmentation fault\n\nCurrent thread 0x1 (most recent call first):\n  File x\n";
+        pump(printed, Stream::Stderr, 0, &mut tail).await;
+        assert!(tail.stack().starts_with("Fatal Python error: Segmentation fault\n"), "{}", tail.stack());
+        assert!(tail.stack().ends_with("  File x\n"));
+        assert_eq!(tail.last(1), "  File x\n");
+    }
+
+    #[test]
+    fn a_flood_is_counted() {
+        let start = Instant::now();
+        let mut limit = Limit::new(start);
+        let admitted = (0..LINES_A_SECOND + 50).filter(|_| limit.admits(0, start)).count();
+        assert_eq!(admitted, LINES_A_SECOND as usize);
+        assert_eq!(limit.suppressed, 50);
+        assert!(limit.admits(0, start + Duration::from_secs(1)));
+        assert_eq!(limit.suppressed, 0);
+    }
+}

@@ -1,0 +1,410 @@
+//! The pool: keeps every slot seated and a few standbys warm.
+//!
+//! A worker greets, loads the application, describes its topology, is told the plan, and is ready: from then on it is a standby,
+//! until a slot wants it. [`Pool::handle`] is synchronous; what has to be done outside comes back as [`PoolNews`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use wallaroo_protocol::{
+    FromWorker, Load, OrchestratorHello, ProtocolError, Refused, StagePlan, ToWorker, Topology, WorkerHello, topology,
+};
+
+use super::connection::{WorkerEvent, WorkerHandle, WorkerNews, start};
+use super::process::{Interpreter, SpawnError};
+use crate::engine::{Action, DeathCause, Event, Generation, KillReason, SlotId};
+
+/// A worker that cannot start this often within [`FAILURE_PERIOD`] ends the run.
+const MOST_FAILURES: usize = 5;
+/// See [`MOST_FAILURES`].
+const FAILURE_PERIOD: Duration = Duration::from_secs(10);
+/// Wait before the first retry; doubled for each further one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// The longest wait before a retry.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+
+/// What workers are started with.
+#[derive(Debug, Clone)]
+pub struct PoolSettings {
+    /// The Python to run.
+    pub interpreter: Interpreter,
+    /// Path of the application, or its module name.
+    pub application: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Seats.
+    pub slots: u32,
+    /// Workers kept ready beyond those seated.
+    pub standbys: u32,
+    /// The largest message.
+    pub max_frame: usize,
+}
+
+/// Something the pool wants known.
+#[derive(Debug)]
+pub enum PoolNews {
+    /// The first worker described the application. Answer with [`Pool::plan`].
+    Described(Topology),
+    /// Something for the engine.
+    Engine(Event),
+    /// The pool cannot do its work.
+    Failed(PoolError),
+}
+
+/// Why the pool cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// The interpreter does not run.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The application cannot be loaded.
+    #[error("{}", .0.message)]
+    Refused(Refused),
+    /// Workers end before they are ready.
+    #[error("a worker ended before it was ready: {cause}")]
+    Start {
+        /// What ended it.
+        cause: DeathCause,
+        /// What it said on standard error.
+        last_lines: String,
+        /// Whether it spoke at all.
+        greeted: bool,
+    },
+    /// Two workers describe different applications.
+    #[error("worker {generation} describes another application than the first worker: {difference}")]
+    Differs {
+        /// The worker.
+        generation: Generation,
+        /// What differs.
+        difference: String,
+    },
+    /// What a worker described cannot be read.
+    #[error("the SDK described a topology that cannot be read")]
+    Topology(#[from] ProtocolError),
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Pool {
+    settings: PoolSettings,
+    events: mpsc::UnboundedSender<WorkerEvent>,
+    members: BTreeMap<Generation, Member>,
+    vacant: VecDeque<SlotId>,
+    topology: Option<Bytes>,
+    plan: Option<Vec<StagePlan>>,
+    next_generation: u32,
+    failures: VecDeque<Instant>,
+    backoff: Duration,
+    /// No worker is started before this.
+    not_before: Option<Instant>,
+    ever_ready: bool,
+    closing: bool,
+}
+
+#[derive(Debug)]
+struct Member {
+    handle: WorkerHandle,
+    hello: Option<WorkerHello>,
+    phase: Phase,
+}
+
+/// How far a worker has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Started; its `hello` is awaited.
+    Greeting,
+    /// It loads the application; its `topology` is awaited.
+    Loading,
+    /// It waits to be told the plan.
+    Described,
+    /// It was told the plan; its `ready` is awaited.
+    Preparing,
+    /// Ready, and not needed yet.
+    Standby,
+    /// At work.
+    Seated(SlotId),
+}
+
+/// A worker as others see it.
+#[derive(Debug, Clone)]
+pub struct MemberStatus {
+    /// The worker.
+    pub generation: Generation,
+    /// Its process id.
+    pub pid: i32,
+    /// The slot it sits in; `None` for a standby or one that is starting.
+    pub slot: Option<SlotId>,
+    /// What it said of itself.
+    pub hello: Option<WorkerHello>,
+}
+
+impl Pool {
+    /// A pool without workers, and where their events arrive. Every slot is vacant.
+    pub fn new(settings: PoolSettings) -> (Self, mpsc::UnboundedReceiver<WorkerEvent>) {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let vacant = (0..settings.slots).map(SlotId).collect();
+        let pool = Self {
+            settings,
+            events,
+            members: BTreeMap::new(),
+            vacant,
+            topology: None,
+            plan: None,
+            next_generation: 0,
+            failures: VecDeque::new(),
+            backoff: FIRST_BACKOFF,
+            not_before: None,
+            ever_ready: false,
+            closing: false,
+        };
+        (pool, receiver)
+    }
+
+    /// Starts as many workers as are missing, unless a retry has to wait.
+    pub fn fill(&mut self, now: Instant) -> Result<(), PoolError> {
+        if self.closing || self.not_before.is_some_and(|not_before| now < not_before) {
+            return Ok(());
+        }
+        self.not_before = None;
+        while self.members.len() < (self.settings.slots + self.settings.standbys) as usize {
+            let generation = Generation(self.next_generation);
+            self.next_generation += 1;
+            let handle = start(&self.settings.interpreter, generation, self.settings.max_frame, self.events.clone())?;
+            let max_body = (self.settings.max_frame + wallaroo_protocol::ENVELOPE_BYTES) as u64;
+            let version = env!("CARGO_PKG_VERSION").to_owned();
+            let hello = OrchestratorHello { version, capabilities: Vec::new(), max_body };
+            handle.send(ToWorker::Hello(hello).encode());
+            let load = Load {
+                application: self.settings.application.clone(),
+                args: self.settings.args.clone(),
+                slot: generation.0 % self.settings.slots.max(1),
+                generation: generation.0,
+            };
+            handle.send(ToWorker::Load(load).encode());
+            self.members.insert(generation, Member { handle, hello: None, phase: Phase::Greeting });
+        }
+        Ok(())
+    }
+
+    /// When [`Pool::fill`] is to be called next.
+    pub fn next_fill(&self) -> Option<Instant> {
+        self.not_before
+    }
+
+    /// Tells all workers the plan.
+    pub fn plan(&mut self, plan: Vec<StagePlan>) {
+        for member in self.members.values_mut().filter(|member| member.phase == Phase::Described) {
+            member.handle.send(ToWorker::Plan(plan.clone()).encode());
+            member.phase = Phase::Preparing;
+        }
+        self.plan = Some(plan);
+    }
+
+    /// Takes in what a worker did.
+    pub fn handle(&mut self, event: WorkerEvent, now: Instant) -> Vec<PoolNews> {
+        let WorkerEvent { generation, news } = event;
+        let mut out = Vec::new();
+        match news {
+            WorkerNews::Said(message) => self.said(generation, message, &mut out),
+            WorkerNews::Ended { cause, marker, trace, last_lines } => {
+                let Some(member) = self.members.remove(&generation) else { return out };
+                let pid = member.handle.pid;
+                match member.phase {
+                    Phase::Seated(slot) => {
+                        if !self.closing {
+                            tracing::warn!(worker = generation.0, slot = slot.0, pid, "worker died: {cause}");
+                        }
+                        let event = Event::WorkerLost { slot, generation, cause, marker, trace };
+                        out.push(PoolNews::Engine(event));
+                    }
+                    Phase::Standby => tracing::warn!(worker = generation.0, pid, "standby died: {cause}"),
+                    phase => {
+                        let greeted = phase != Phase::Greeting;
+                        self.failed_to_start(PoolError::Start { cause, last_lines, greeted }, now, &mut out);
+                    }
+                }
+            }
+        }
+        if let Err(error) = self.fill(now) {
+            out.push(PoolNews::Failed(error));
+        }
+        self.seat(&mut out);
+        out
+    }
+
+    fn said(&mut self, generation: Generation, message: FromWorker, out: &mut Vec<PoolNews>) {
+        let Some(member) = self.members.get_mut(&generation) else { return };
+        match (message, member.phase) {
+            (FromWorker::Hello(hello), Phase::Greeting) => {
+                member.hello = Some(hello);
+                member.phase = Phase::Loading;
+            }
+            (FromWorker::Topology(topology), Phase::Loading) => {
+                member.phase = Phase::Described;
+                self.described(generation, topology, out);
+            }
+            (FromWorker::Ready, Phase::Preparing) => {
+                member.phase = Phase::Standby;
+                self.ever_ready = true;
+                self.backoff = FIRST_BACKOFF;
+            }
+            (FromWorker::Refused(refused), Phase::Greeting | Phase::Loading | Phase::Preparing) => {
+                self.members.remove(&generation);
+                self.failed_to_start(PoolError::Refused(refused), Instant::now(), out);
+            }
+            (FromWorker::Result(result), Phase::Seated(slot)) => {
+                out.push(PoolNews::Engine(Event::Result { slot, generation, result }));
+            }
+            (FromWorker::CutResult(result), Phase::Seated(slot)) => {
+                out.push(PoolNews::Engine(Event::CutResult { slot, generation, result }));
+            }
+            (FromWorker::SnapshotPart(part), Phase::Seated(slot)) => {
+                out.push(PoolNews::Engine(Event::Snapshot { slot, generation, part }));
+            }
+            (message, phase) => {
+                tracing::error!(worker = generation.0, "worker broke the protocol: {message:?} while {phase:?}; killing it");
+                member.handle.kill();
+            }
+        }
+    }
+
+    fn described(&mut self, generation: Generation, described: Bytes, out: &mut Vec<PoolNews>) {
+        match &self.topology {
+            None => match topology::decode(&described) {
+                Ok(decoded) => {
+                    self.topology = Some(described);
+                    out.push(PoolNews::Described(decoded));
+                }
+                Err(error) => out.push(PoolNews::Failed(error.into())),
+            },
+            Some(first) if *first == described => {
+                let (Some(plan), Some(member)) = (&self.plan, self.members.get_mut(&generation)) else { return };
+                member.handle.send(ToWorker::Plan(plan.clone()).encode());
+                member.phase = Phase::Preparing;
+            }
+            Some(first) => {
+                let difference = difference(first, &described);
+                self.members.remove(&generation);
+                self.failed_to_start(PoolError::Differs { generation, difference }, Instant::now(), out);
+            }
+        }
+    }
+
+    /// A failure while nothing has worked yet is the user's to fix; later ones are retried for a while.
+    fn failed_to_start(&mut self, error: PoolError, now: Instant, out: &mut Vec<PoolNews>) {
+        if self.closing {
+            return;
+        }
+        self.failures.push_back(now);
+        while self.failures.front().is_some_and(|first| now.duration_since(*first) > FAILURE_PERIOD) {
+            self.failures.pop_front();
+        }
+        if !self.ever_ready || self.failures.len() >= MOST_FAILURES {
+            return out.push(PoolNews::Failed(error));
+        }
+        tracing::warn!("a worker could not start, trying again in {:?}: {error}", self.backoff);
+        self.not_before = Some(now + self.backoff);
+        self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);
+    }
+
+    /// Seats standbys in vacant slots.
+    fn seat(&mut self, out: &mut Vec<PoolNews>) {
+        while let Some(slot) = self.vacant.front().copied() {
+            let standby = self.members.iter_mut().find(|(_, member)| member.phase == Phase::Standby);
+            let Some((generation, member)) = standby else { return };
+            self.vacant.pop_front();
+            member.phase = Phase::Seated(slot);
+            out.push(PoolNews::Engine(Event::WorkerSeated { slot, generation: *generation }));
+        }
+    }
+
+    /// Carries out an engine's action that concerns workers; others are returned.
+    pub fn carry_out(&mut self, action: Action, out: &mut Vec<PoolNews>) -> Option<Action> {
+        match action {
+            Action::Send { generation, message, .. } => {
+                if let Some(member) = self.members.get(&generation) {
+                    member.handle.send(message.encode());
+                }
+            }
+            Action::Kill { generation, reason, slot } => {
+                if let Some(member) = self.members.get(&generation) {
+                    match reason {
+                        KillReason::Timeout(after) => {
+                            tracing::warn!(worker = generation.0, slot = slot.0, "no answer after {after:?}: killing the worker");
+                            member.handle.kill_after_stack();
+                        }
+                        KillReason::Protocol(error) => {
+                            tracing::error!(worker = generation.0, slot = slot.0, "worker broke the protocol: {error}; killing it");
+                            member.handle.kill();
+                        }
+                        KillReason::Retired => member.handle.kill(),
+                    }
+                }
+            }
+            Action::Seat { slot } => {
+                self.vacant.push_back(slot);
+                self.seat(out);
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// Whether all slots have a worker.
+    pub fn is_seated(&self) -> bool {
+        self.vacant.is_empty()
+    }
+
+    /// Asks all workers to finish and exit.
+    pub fn close(&mut self) {
+        self.closing = true;
+        for member in self.members.values() {
+            member.handle.send(ToWorker::Stop.encode());
+        }
+    }
+
+    /// Kills every worker that is left. Their ends are still reported.
+    pub fn kill_all(&mut self) {
+        self.closing = true;
+        for member in self.members.values() {
+            member.handle.kill();
+        }
+    }
+
+    /// Whether no worker is left.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// All workers, oldest first.
+    pub fn members(&self) -> Vec<MemberStatus> {
+        let status = |(generation, member): (&Generation, &Member)| MemberStatus {
+            generation: *generation,
+            pid: member.handle.pid,
+            slot: match member.phase {
+                Phase::Seated(slot) => Some(slot),
+                _ => None,
+            },
+            hello: member.hello.clone(),
+        };
+        self.members.iter().map(status).collect()
+    }
+}
+
+/// Where two topologies differ, in words.
+fn difference(first: &[u8], other: &[u8]) -> String {
+    let (first, other) = match (topology::decode(first), topology::decode(other)) {
+        (Ok(first), Ok(other)) => (first, other),
+        (_, Err(error)) | (Err(error), _) => return error.to_string(),
+    };
+    if first.name != other.name {
+        return format!("the application is named {:?}, not {:?}", other.name, first.name);
+    }
+    let differs = first.nodes.iter().zip(&other.nodes).find(|(first, other)| first != other);
+    match differs {
+        Some((first, other)) => format!("step {:?} was {:?}, is {:?}", first.name, first.kind, other.kind),
+        None => format!("it has {} steps, not {}", other.nodes.len(), first.nodes.len()),
+    }
+}

@@ -1,0 +1,206 @@
+//! The worker's operating system process: started with one inherited socket and one inherited marker file, in its own process
+//! group, killed as a group, always reaped.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use wallaroo_protocol::{BatchId, NodeId, Skip};
+
+use crate::engine::{DeathCause, Marker};
+
+/// How workers are started.
+#[derive(Debug, Clone)]
+pub struct Interpreter {
+    /// Absolute path of the Python to run.
+    pub python: PathBuf,
+}
+
+/// A worker process with its end of the conversation. Dropping it kills the process group; the runtime reaps the child.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    group: Pid,
+    marker: std::fs::File,
+}
+
+/// The streams of a process just started.
+#[derive(Debug)]
+pub struct Streams {
+    /// The socket to the worker.
+    pub socket: UnixStream,
+    /// What it prints.
+    pub stdout: ChildStdout,
+    /// What it prints on standard error.
+    pub stderr: ChildStderr,
+}
+
+/// Why a process could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("could not start a worker with {}", python.display())]
+pub struct SpawnError {
+    /// The interpreter.
+    pub python: PathBuf,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Process {
+    /// Starts `python -m wallaroo.worker`.
+    ///
+    /// Call it from the thread that lives as long as the orchestrator: the worker is killed when that thread ends.
+    pub fn spawn(interpreter: &Interpreter) -> Result<(Self, Streams), SpawnError> {
+        Self::try_spawn(&interpreter.python).map_err(|source| SpawnError { python: interpreter.python.clone(), source })
+    }
+
+    fn try_spawn(python: &Path) -> io::Result<(Self, Streams)> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let marker = std::fs::File::from(memfd_create("wallaroo-marker", MFdFlags::MFD_CLOEXEC)?);
+        let mut command = Command::new(python);
+        command
+            .args(["-m", "wallaroo.worker"])
+            .args(["--fd", &theirs.as_raw_fd().to_string()])
+            .args(["--marker-fd", &marker.as_raw_fd().to_string()])
+            .env("PYTHONUNBUFFERED", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        inherit(&mut command, [theirs.as_raw_fd(), marker.as_raw_fd()]);
+        let mut child = command.spawn()?;
+        drop(theirs);
+        let missing = || io::Error::other("the child has no output pipes");
+        let streams = Streams {
+            socket: UnixStream::from_std(ours)?,
+            stdout: child.stdout.take().ok_or_else(missing)?,
+            stderr: child.stderr.take().ok_or_else(missing)?,
+        };
+        let pid = child.id().ok_or_else(|| io::Error::other("the child is gone already"))?;
+        let process = Self { child, group: Pid::from_raw(pid.cast_signed()), marker };
+        Ok((process, streams))
+    }
+
+    /// The process id, which is its group's too.
+    pub fn pid(&self) -> Pid {
+        self.group
+    }
+
+    /// Waits until the process has ended and reaps it.
+    ///
+    /// # Cancel safety
+    /// Safe: called again it waits on.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Sends a signal to the process alone.
+    pub fn signal(&self, signal: Signal) {
+        if self.child.id().is_some() {
+            let _ = nix::sys::signal::kill(self.group, signal);
+        }
+    }
+
+    /// Kills the whole group: the worker and what user code started.
+    pub fn kill(&self) {
+        let _ = killpg(self.group, Signal::SIGKILL);
+    }
+
+    /// What the worker last noted it was doing.
+    pub fn marker(&self) -> Option<Marker> {
+        let mut record = [0_u8; 24];
+        self.marker.read_exact_at(&mut record, 0).ok()?;
+        parse_marker(&record)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The record laid down in `spec/protocol.md`.
+fn parse_marker(record: &[u8; 24]) -> Option<Marker> {
+    let number = |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+    let batch = BatchId(u64::from(number(0)) | u64::from(number(4)) << 32);
+    let (node, phase, origin, value) = (number(8), number(12), number(16), number(20));
+    let message = (origin != u32::MAX).then_some(Skip { origin, value });
+    (phase == 1).then_some(Marker { batch, node: NodeId(node), message })
+}
+
+/// What ended a process, from its status.
+pub fn death_cause(status: ExitStatus) -> DeathCause {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => DeathCause::Exited(code),
+        (None, Some(signal)) => DeathCause::Signalled(signal),
+        (None, None) => DeathCause::Disconnected("ended without a status".to_owned()),
+    }
+}
+
+/// Lets the child keep `descriptors`, tie its life to ours and leave no core dump.
+#[expect(unsafe_code, reason = "the child can be prepared between fork and exec only here")]
+fn inherit(command: &mut Command, descriptors: [RawFd; 2]) {
+    let parent = nix::unistd::getpid();
+    let prepare = move || {
+        for descriptor in descriptors {
+            // SAFETY: the descriptors are owned by the spawning function, which outlives the fork; in the child nothing closes them.
+            let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+            fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if nix::unistd::getppid() != parent {
+            return Err(io::Error::other("the orchestrator died meanwhile"));
+        }
+        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+        Ok(())
+    };
+    // SAFETY: the closure only makes system calls that are safe between fork and exec: it neither allocates nor takes locks.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Keeps descriptors that this process itself inherited, beyond the standard three, from reaching workers.
+#[expect(unsafe_code, reason = "descriptors inherited from our parent have no owner in this process")]
+pub fn close_inherited_on_exec() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let descriptors = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok());
+    for descriptor in descriptors.filter(|descriptor| *descriptor > 2).collect::<Vec<_>>() {
+        // SAFETY: only a flag is changed; a descriptor closed meanwhile gives an error that is of no interest.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        let _ = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markers_are_read_as_the_spec_lays_down() {
+        let mut record = [0_u8; 24];
+        record[..8].copy_from_slice(&77_u64.to_le_bytes());
+        record[8..12].copy_from_slice(&3_u32.to_le_bytes());
+        assert_eq!(parse_marker(&record), None, "idle");
+        record[12] = 1;
+        record[16..24].fill(0xff);
+        let marker = Marker { batch: BatchId(77), node: NodeId(3), message: None };
+        assert_eq!(parse_marker(&record), Some(marker));
+        record[16..20].copy_from_slice(&5_u32.to_le_bytes());
+        record[20..24].copy_from_slice(&6_u32.to_le_bytes());
+        let message = Some(Skip { origin: 5, value: 6 });
+        assert_eq!(parse_marker(&record), Some(Marker { message, ..marker }));
+    }
+}

@@ -1,0 +1,158 @@
+//! The promise, as a model to compare with: every value comes out once or is a dead letter, in order, counted right.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wallaroo_orch::plan::{Input, Target};
+use wallaroo_protocol::NodeId;
+
+use crate::scenario::Nature;
+use crate::worker::decode_values;
+use crate::world::World;
+
+pub(crate) fn everything(world: &World) {
+    let scenario = &world.scenario;
+    let generated = scenario.plan.sources.iter().any(|source| source.framing.is_none());
+    let expected: BTreeSet<u64> = if generated {
+        (0..scenario.values.len() as u64).collect()
+    } else {
+        world.sent_values().into_iter().collect()
+    };
+    let dead = dead_values(world);
+    for (value, times) in &dead {
+        assert_eq!(*times, 1, "value {value} is a dead letter {times} times");
+        let nature = scenario.values[*value as usize].nature;
+        let excused = nature != Nature::Good || world.blamed.contains(value) || shares_a_frame(world, *value);
+        assert!(excused, "value {value} is a dead letter, but nothing is the matter with it");
+    }
+    for value in &expected {
+        let nature = scenario.values[*value as usize].nature;
+        let passed = dead.contains_key(value) || shares_a_frame(world, *value) || generated && world.is_cut_short();
+        assert!(nature == Nature::Good || passed, "value {value} ({nature:?}) is no dead letter");
+    }
+    for (sink, seen) in world.seen.iter().enumerate() {
+        let feeding = feeding_sources(world, sink);
+        let mut times: BTreeMap<u64, u32> = BTreeMap::new();
+        seen.iter().for_each(|seen| *times.entry(seen.value).or_default() += 1);
+        for value in &expected {
+            if !feeding.contains(&scenario.lanes[scenario.values[*value as usize].lane].source) {
+                continue;
+            }
+            let out = times.remove(value).unwrap_or(0);
+            if generated && world.is_cut_short() {
+                assert!(out <= 1, "value {value} came out {out} times");
+                continue;
+            }
+            let lost = u32::from(dead.contains_key(value));
+            assert_eq!(out + lost, 1, "value {value} came out {out} times at sink {sink} and is a dead letter {lost} times");
+        }
+        assert!(times.is_empty(), "sink {sink} saw values nobody sent: {times:?}");
+        let mut last: BTreeMap<_, u64> = BTreeMap::new();
+        for seen in seen {
+            let lane = scenario.values[seen.value as usize].lane;
+            // Order is promised for a connection and the keys a value had on its way. Values are numbered in the order sent.
+            let keys: Vec<_> = key_nodes(world, sink).into_iter().map(|node| scenario.key(seen.value, node)).collect();
+            let before = last.insert((lane, keys), seen.value);
+            assert!(before < Some(seen.value), "value {} of lane {lane} came after {before:?} at sink {sink}", seen.value);
+        }
+    }
+    counts(world);
+}
+
+/// The counts a state table gave a key are 1, 2, …, n over all sinks it feeds, and rise at each.
+fn counts(world: &World) {
+    let mut tables: BTreeMap<(String, u64), Vec<u64>> = BTreeMap::new();
+    for (sink, seen) in world.seen.iter().enumerate() {
+        let Some(table) = last_table(world, sink) else { continue };
+        let mut last: BTreeMap<u64, u64> = BTreeMap::new();
+        for seen in seen {
+            let before = last.insert(seen.key, seen.count);
+            assert!(before < Some(seen.count), "the count of a key falls from {before:?} to {} at sink {sink}", seen.count);
+            tables.entry((table.clone(), seen.key)).or_default().push(seen.count);
+        }
+    }
+    for ((table, key), mut counts) in tables {
+        counts.sort_unstable();
+        let right: Vec<u64> = (1..=counts.len() as u64).collect();
+        assert_eq!(counts, right, "counts of key {key:x} in table {table}");
+    }
+}
+
+fn last_table(world: &World, sink: usize) -> Option<String> {
+    let nodes = &world.scenario.plan.topology.nodes;
+    let input = nodes[world.scenario.plan.sinks[sink].node.index()].inputs[0];
+    match &nodes[input.index()].kind {
+        wallaroo_protocol::topology::NodeKind::State { table, .. } => Some(table.clone()),
+        _ => None,
+    }
+}
+
+/// The `key_by` nodes above a sink.
+fn key_nodes(world: &World, sink: usize) -> Vec<NodeId> {
+    let topology = &world.scenario.plan.topology;
+    let mut above = vec![world.scenario.plan.sinks[sink].node];
+    let mut keys = Vec::new();
+    while let Some(node) = above.pop() {
+        let node_kind = &topology.nodes[node.index()];
+        if matches!(node_kind.kind, wallaroo_protocol::topology::NodeKind::KeyBy { .. }) {
+            keys.push(node);
+        }
+        above.extend(&node_kind.inputs);
+    }
+    keys
+}
+
+fn feeding_sources(world: &World, sink: usize) -> BTreeSet<u32> {
+    let plan = &world.scenario.plan;
+    let mut reached: BTreeSet<NodeId> = BTreeSet::new();
+    let mut sources = BTreeSet::new();
+    let mut wanted: Vec<Target> = vec![Target::Sink(wallaroo_orch::engine::SinkId(sink as u32))];
+    while let Some(target) = wanted.pop() {
+        for stage in plan.stages.iter().filter(|stage| stage.outlets.iter().any(|(_, to)| *to == target)) {
+            match stage.input {
+                Input::Frames(source) | Input::Generate(source, _) | Input::Cut(source) => {
+                    sources.insert(source.0);
+                }
+                Input::Groups(_) => {
+                    if reached.insert(stage.root) {
+                        wanted.push(Target::Stage(stage.id));
+                    }
+                }
+            }
+        }
+    }
+    sources
+}
+
+/// How often each value became a dead letter. Those of a frame that killed its worker die together.
+fn dead_values(world: &World) -> BTreeMap<u64, u32> {
+    let mut dead = BTreeMap::new();
+    for message in &world.dead {
+        if let Ok(value) = message.value.parse::<u64>() {
+            *dead.entry(value).or_default() += 1;
+            continue;
+        }
+        let values = decode_values(&message.payload);
+        let which = message.value.split(' ').nth(1).and_then(|number| number.parse::<usize>().ok());
+        let values = match which {
+            Some(index) if message.value.starts_with("value ") => vec![values[index]],
+            _ => values,
+        };
+        values.into_iter().for_each(|value| *dead.entry(value).or_default() += 1);
+    }
+    dead
+}
+
+/// Whether a value was sent in one frame with one that kills or hangs where frames are decoded.
+fn shares_a_frame(world: &World, value: u64) -> bool {
+    let scenario = &world.scenario;
+    let lane = &scenario.lanes[scenario.values[value as usize].lane];
+    let keyed = scenario.plan.stages.iter().any(|stage| matches!(stage.input, Input::Groups(_)));
+    let frame = lane.frames.iter().find(|frame| frame.contains(&value));
+    frame.is_some_and(|frame| {
+        frame.iter().any(|other| {
+            let other = (*other, scenario.values[*other as usize]);
+            let shows = !keyed || !other.1.at_key;
+            world.blamed.contains(&other.0) || shows && matches!(other.1.nature, Nature::Kills | Nature::Hangs)
+        })
+    })
+}

@@ -1,0 +1,69 @@
+//! The engine's main test: it is driven through random interleavings of everything that can happen, and what comes out is
+//! compared with what went in.
+//!
+//! A run is made from a seed alone. A failing seed is printed and can be run again:
+//! `WALLAROO_SEED=4711 cargo test -p wallaroo-orch --test simulator`. `WALLAROO_SEEDS=50000` runs that many.
+
+mod check;
+mod random;
+mod scenario;
+mod worker;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use self::world::World;
+
+/// Seeds of an ordinary test run.
+const SEEDS: u64 = 12_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn run(seed: u64) -> world::Tally {
+    World::new(seed).run()
+}
+
+#[test]
+fn every_interleaving_keeps_the_promise() {
+    if let Some(seed) = number("WALLAROO_SEED") {
+        println!("seed {seed}: {:?}", run(seed));
+        return;
+    }
+    let seeds = number("WALLAROO_SEEDS").unwrap_or(SEEDS);
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    std::panic::set_hook(Box::new(|_| {}));
+    let tallies = std::thread::scope(|scope| {
+        let part = |thread| {
+            scope.spawn(move || {
+                let mut total = world::Tally::default();
+                for seed in (thread..seeds).step_by(threads as usize) {
+                    match catch_unwind(AssertUnwindSafe(|| run(seed))) {
+                        Ok(tally) => total.add(&tally),
+                        Err(panic) => return Err((seed, panic)),
+                    }
+                }
+                Ok(total)
+            })
+        };
+        let handles: Vec<_> = (0..threads).map(part).collect();
+        handles.into_iter().map(|handle| handle.join().expect("seeds catch their panics")).collect::<Vec<_>>()
+    });
+    let _ = std::panic::take_hook();
+    let mut total = world::Tally::default();
+    for tally in tallies {
+        match tally {
+            Ok(tally) => total.add(&tally),
+            Err((seed, panic)) => {
+                eprintln!("seed {seed} fails; run it alone with WALLAROO_SEED={seed}");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    println!("{seeds} seeds: {total:?}");
+    // A simulator in which nothing goes wrong tests nothing.
+    for (what, count) in total.accidents() {
+        assert!(count > 0 || seeds < 1000, "no seed had {what}");
+    }
+}

@@ -1,0 +1,191 @@
+//! What a seed makes of the world: the topology, the messages, the settings, and how often things go wrong.
+
+use std::time::Duration;
+
+use wallaroo_orch::engine::EngineConfig;
+use wallaroo_orch::plan::Plan;
+use wallaroo_protocol::topology::{Framing, Node, NodeKind, SinkConfig, SourceConfig, UnknownKey};
+use wallaroo_protocol::{NodeId, Topology, key};
+
+use crate::random::{Random, mix};
+
+/// What is the matter with a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nature {
+    Good,
+    /// The user's code raises.
+    Raises,
+    /// The user's code kills the worker.
+    Kills,
+    /// The user's code never returns.
+    Hangs,
+}
+
+/// A value: a word of a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Value {
+    /// The source and the connection it was sent on.
+    pub(crate) lane: usize,
+    pub(crate) nature: Nature,
+    /// The step, among those a value passes, at which its nature shows.
+    pub(crate) at_key: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    pub(crate) plan: Plan,
+    pub(crate) config: EngineConfig,
+    /// By id.
+    pub(crate) values: Vec<Value>,
+    /// Frames to be sent, by source and connection: each a list of value ids.
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) keys: usize,
+    /// Once in how many steps a worker dies by itself; 0: never.
+    pub(crate) crashes: usize,
+    pub(crate) retires: usize,
+    /// The user drains before all is sent.
+    pub(crate) drains_early: bool,
+    /// Results are cut into parts of this many outputs.
+    pub(crate) part: usize,
+}
+
+/// A connection, or a generator.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) source: u32,
+    pub(crate) frames: Vec<Vec<u64>>,
+    /// Bytes of the frame beyond its values, as a weight.
+    pub(crate) padding: usize,
+}
+
+impl Scenario {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        let topology = match random.below(5) {
+            0 => stateless(),
+            1 => counted(random),
+            2 => rekeyed(),
+            3 => shared(),
+            _ => generated(),
+        };
+        let plan = Plan::new(topology).expect("scenarios can be planned");
+        let keys = random.pick(&[1, 3, 30]);
+        let mut values = Vec::new();
+        let mut lanes = Vec::new();
+        let troubles = random.pick(&[0, 0, 40, 8]);
+        for (source, planned) in (0..).zip(&plan.sources) {
+            let connections = if planned.framing.is_none() { 1 } else { 1 + random.below(3) };
+            for _ in 0..connections {
+                let lane = lanes.len();
+                let most_words = if planned.framing.is_none() { 1 } else { 5 };
+                let frames = (0..random.below(40)).map(|_| {
+                    let words = if planned.framing.is_none() { 1 } else { random.below(most_words + 1) };
+                    let mut word = || {
+                        let nature = match troubles {
+                            0 => Nature::Good,
+                            often if random.one_in(often) => {
+                                random.pick(&[Nature::Raises, Nature::Raises, Nature::Kills, Nature::Hangs])
+                            }
+                            _ => Nature::Good,
+                        };
+                        // A generator that dies at a value can only be given up, so its values misbehave further down.
+                        let at_key = planned.framing.is_none() || random.one_in(2);
+                        values.push(Value { lane, nature, at_key });
+                        values.len() as u64 - 1
+                    };
+                    (0..words).map(|_| word()).collect()
+                });
+                let frames = frames.collect();
+                lanes.push(Lane { source, frames, padding: 0 });
+            }
+        }
+        let padding = random.pick(&[0, 0, 100, 3000]);
+        lanes.iter_mut().for_each(|lane| lane.padding = padding);
+        let config = EngineConfig {
+            slots: 1 + random.below(4) as u32,
+            window: 1 + random.below(3),
+            queue_bytes: random.pick(&[200, 2000, 1 << 20]),
+            service_target: Duration::from_millis(5),
+            batch_messages: random.pick(&[1, 7, 8192]),
+            batch_bytes: random.pick(&[64, 1 << 20]),
+            max_frame: 1 << 20,
+            step_timeout: Duration::from_secs(30),
+            replay_budget: random.pick(&[Duration::ZERO, Duration::from_millis(20), Duration::from_secs(250)]),
+        };
+        Self {
+            plan,
+            config,
+            values,
+            lanes,
+            keys,
+            crashes: random.pick(&[0, 300, 60, 25]),
+            retires: random.pick(&[0, 0, 100]),
+            drains_early: random.one_in(4),
+            part: random.pick(&[1, 2, 1000]),
+        }
+    }
+
+    /// The key a value has at a `key_by` node.
+    pub(crate) fn key(&self, value: u64, node: NodeId) -> bytes::Bytes {
+        key_number(mix(value ^ (u64::from(node.0 % 4) << 40)) as usize % self.keys)
+    }
+}
+
+fn key_number(number: usize) -> bytes::Bytes {
+    key::from_str(&format!("k{number}"))
+}
+
+fn node(name: &str, inputs: &[u32], kind: NodeKind) -> Node {
+    Node { name: name.to_owned(), inputs: inputs.iter().map(|input| NodeId(*input)).collect(), kind }
+}
+
+fn source(pipeline: &str) -> Node {
+    let kind = NodeKind::Source {
+        pipeline: pipeline.to_owned(),
+        source: SourceConfig::Stdin {},
+        decoder: Some("Decoder".to_owned()),
+        framing: Some(Framing::Delimiter { delimiter: bytes::Bytes::from_static(b"\n") }),
+    };
+    node(pipeline, &[], kind)
+}
+
+fn key_by(input: u32) -> Node {
+    node("key", &[input], NodeKind::KeyBy { keys: None, unknown_key: UnknownKey::Create })
+}
+
+fn state(input: u32, table: &str) -> Node {
+    node("state", &[input], NodeKind::State { table: table.to_owned(), table_type: "State".to_owned() })
+}
+
+fn sink(input: u32) -> Node {
+    node("sink", &[input], NodeKind::Sink { sink: SinkConfig::Stdout {}, encoder: "Encoder".to_owned() })
+}
+
+fn topology(nodes: Vec<Node>) -> Topology {
+    Topology { name: "simulated".to_owned(), nodes }
+}
+
+fn stateless() -> Topology {
+    topology(vec![source("a"), node("step", &[0], NodeKind::Computation), sink(1)])
+}
+
+fn counted(random: &mut Random) -> Topology {
+    let keys = (0..30).map(|number| key::Key::new(key_number(number)).expect("a key")).collect();
+    let keys = random.one_in(2).then_some(keys);
+    let by = node("key", &[0], NodeKind::KeyBy { keys, unknown_key: UnknownKey::Create });
+    topology(vec![source("a"), by, state(1, "t"), sink(2)])
+}
+
+fn rekeyed() -> Topology {
+    topology(vec![source("a"), key_by(0), state(1, "t"), key_by(2), state(3, "u"), sink(4), sink(2)])
+}
+
+fn shared() -> Topology {
+    // Both key_by nodes have the same number modulo four, and so the same keys.
+    topology(vec![source("a"), key_by(0), state(1, "t"), sink(2), source("b"), key_by(4), state(5, "t"), sink(6)])
+}
+
+fn generated() -> Topology {
+    let kind =
+        NodeKind::Source { pipeline: "g".to_owned(), source: SourceConfig::Generator {}, decoder: None, framing: None };
+    topology(vec![node("g", &[], kind), key_by(0), state(1, "t"), sink(2)])
+}

@@ -1,0 +1,468 @@
+//! Everything around the engine: clients, workers, consumers, a clock, and bad luck.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use wallaroo_orch::engine::{
+    Action, ConnectionId, DeadMessage, DeathCause, Engine, Event, FrameBlock, Generation, Marker, SinkId, SlotId, SourceId,
+    Span,
+};
+use wallaroo_protocol::{Batch, FromWorker, OutputData, Skip, ToWorker, input};
+
+use crate::check;
+use crate::random::Random;
+use crate::scenario::Scenario;
+use crate::worker::{Outcome, Seen, Worker, decode_values, encode_values};
+
+/// Steps after which a run that has not ended never will.
+const MOST_STEPS: usize = 200_000;
+/// Deaths in a row of one slot that bad luck alone may cause.
+const MOST_BAD_LUCK: usize = 4;
+
+/// How often things happened.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    values: u64,
+    crashes: u64,
+    poisonings: u64,
+    hangs: u64,
+    retirements: u64,
+    stale_replies: u64,
+    snapshots: u64,
+    restores: u64,
+    replays: u64,
+    stalls: u64,
+    dead_letters: u64,
+    drains: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.values += other.values;
+        self.crashes += other.crashes;
+        self.poisonings += other.poisonings;
+        self.hangs += other.hangs;
+        self.retirements += other.retirements;
+        self.stale_replies += other.stale_replies;
+        self.snapshots += other.snapshots;
+        self.restores += other.restores;
+        self.replays += other.replays;
+        self.stalls += other.stalls;
+        self.dead_letters += other.dead_letters;
+        self.drains += other.drains;
+    }
+
+    pub(crate) fn accidents(&self) -> [(&'static str, u64); 11] {
+        [
+            ("crashes", self.crashes),
+            ("poisonings", self.poisonings),
+            ("hangs", self.hangs),
+            ("retirements", self.retirements),
+            ("stale replies", self.stale_replies),
+            ("snapshots", self.snapshots),
+            ("restores", self.restores),
+            ("replays", self.replays),
+            ("stalls", self.stalls),
+            ("dead letters", self.dead_letters),
+            ("drains", self.drains),
+        ]
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) scenario: Scenario,
+    random: Random,
+    engine: Engine,
+    now: Duration,
+    workers: BTreeMap<SlotId, Worker>,
+    /// Replies of workers that are dead; they may still arrive.
+    stale: VecDeque<(SlotId, Generation, FromWorker)>,
+    deaths: VecDeque<Event>,
+    vacant: Vec<SlotId>,
+    next_generation: u32,
+    bad_luck: BTreeMap<SlotId, usize>,
+    /// Frames sent, by lane.
+    sent: Vec<usize>,
+    closed: Vec<bool>,
+    source_ended: Vec<bool>,
+    credit: Vec<i64>,
+    stopped: bool,
+    to_write: Vec<VecDeque<usize>>,
+    pub(crate) seen: Vec<Vec<Seen>>,
+    pub(crate) dead: Vec<DeadMessage>,
+    /// Values that may become dead letters though nothing is the matter with them: bad luck struck while they were watched.
+    pub(crate) blamed: BTreeSet<u64>,
+    pub(crate) finished: bool,
+    largest_result: usize,
+    tally: Tally,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let scenario = Scenario::new(&mut random);
+        let engine = Engine::new(std::sync::Arc::new(scenario.plan.clone()), scenario.config.clone());
+        let sources = scenario.plan.sources.len();
+        let sinks = scenario.plan.sinks.len();
+        Self {
+            engine,
+            now: Duration::ZERO,
+            workers: BTreeMap::new(),
+            stale: VecDeque::new(),
+            deaths: VecDeque::new(),
+            vacant: (0..scenario.config.slots).map(SlotId).collect(),
+            next_generation: 0,
+            bad_luck: BTreeMap::new(),
+            sent: vec![0; scenario.lanes.len()],
+            closed: vec![false; scenario.lanes.len()],
+            source_ended: vec![false; sources],
+            credit: vec![scenario.config.queue_bytes as i64; sources],
+            stopped: false,
+            to_write: vec![VecDeque::new(); sinks],
+            seen: vec![Vec::new(); sinks],
+            dead: Vec::new(),
+            blamed: BTreeSet::new(),
+            finished: false,
+            largest_result: 0,
+            tally: Tally { values: scenario.values.len() as u64, ..Tally::default() },
+            scenario,
+            random,
+        }
+    }
+
+    /// Runs until the engine has finished, and checks what came out.
+    pub(crate) fn run(mut self) -> Tally {
+        for _ in 0..MOST_STEPS {
+            if self.finished {
+                check::everything(&self);
+                let total = self.scenario.config.queue_bytes as i64;
+                assert!(self.credit.iter().all(|credit| *credit == total), "credit leaked: {:?} of {total}", self.credit);
+                return self.tally;
+            }
+            self.step();
+            self.check_bounds();
+        }
+        panic!("not finished after {MOST_STEPS} steps: {:#?}", self.engine.status());
+    }
+
+    fn step(&mut self) {
+        self.now += Duration::from_millis(1);
+        if self.misfortune() {
+            return;
+        }
+        let mut choices: Vec<Choice> = Vec::new();
+        let planned = &self.scenario.plan.sources;
+        for (lane, sent) in self.sent.iter().enumerate() {
+            let source = self.scenario.lanes[lane].source as usize;
+            let generator = planned[source].framing.is_none();
+            if generator || self.stopped || self.closed[lane] {
+                continue;
+            }
+            if *sent == self.scenario.lanes[lane].frames.len() || self.credit[source] > 0 {
+                choices.push(Choice::Client(lane));
+            } else {
+                self.tally.stalls += 1;
+            }
+        }
+        for (source, ended) in self.source_ended.iter().enumerate() {
+            let lanes = self.scenario.lanes.iter().zip(&self.closed).filter(|(lane, _)| lane.source as usize == source);
+            let generator = planned[source].framing.is_none();
+            if !ended && !generator && (self.stopped || lanes.into_iter().all(|(_, closed)| *closed)) {
+                choices.push(Choice::EndSource(source));
+            }
+        }
+        for (slot, worker) in &self.workers {
+            if !worker.inbox.is_empty() && !worker.hangs {
+                choices.push(Choice::Work(*slot));
+            }
+            if !worker.outbox.is_empty() {
+                choices.push(Choice::Reply(*slot));
+            }
+        }
+        choices.extend((0..self.to_write.len()).filter(|sink| !self.to_write[*sink].is_empty()).map(Choice::Write));
+        if !self.vacant.is_empty() {
+            choices.push(Choice::Seat);
+        }
+        if !self.stale.is_empty() {
+            choices.push(Choice::Stale);
+        }
+        if !self.deaths.is_empty() {
+            choices.push(Choice::ReportDeath);
+        }
+        if choices.is_empty() {
+            let deadline = self.engine.next_deadline();
+            self.now = deadline.unwrap_or_else(|| panic!("nothing can happen any more: {:#?}", self.engine.status()));
+            return self.tell(Event::Tick);
+        }
+        let choice = self.random.pick(&choices);
+        self.take(choice);
+    }
+
+    /// Lets something go wrong, now and then.
+    fn misfortune(&mut self) -> bool {
+        let slots: Vec<SlotId> = self.workers.keys().copied().collect();
+        if !slots.is_empty() && self.scenario.crashes > 0 && self.random.one_in(self.scenario.crashes) {
+            let slot = self.random.pick(&slots);
+            let struck = self.bad_luck.entry(slot).or_default();
+            if *struck < MOST_BAD_LUCK {
+                *struck += 1;
+                self.crash(slot);
+                return true;
+            }
+        }
+        if !slots.is_empty() && self.scenario.retires > 0 && self.random.one_in(self.scenario.retires) {
+            let slot = self.random.pick(&slots);
+            let generation = self.workers[&slot].generation;
+            self.tally.retirements += 1;
+            self.tell(Event::Retire { slot, generation });
+            return true;
+        }
+        if self.scenario.drains_early && !self.stopped && self.random.one_in(200) {
+            self.tally.drains += 1;
+            self.tell(Event::Drain);
+            return true;
+        }
+        if self.random.one_in(50) {
+            self.tell(Event::Tick);
+        }
+        false
+    }
+
+    /// A worker dies for a reason that is not in its input.
+    fn crash(&mut self, slot: SlotId) {
+        self.tally.crashes += 1;
+        let worker = &self.workers[&slot];
+        let running = worker.inbox.iter().find_map(|message| match message {
+            ToWorker::Batch(batch) => Some(batch.clone()),
+            _ => None,
+        });
+        let mut marker = worker.marker.filter(|_| worker.hangs);
+        if let Some(batch) = running.filter(|_| !worker.hangs) {
+            let (node, noted) = self.note(&batch);
+            marker = Some(Marker { batch: batch.batch, node, message: noted });
+        }
+        self.bury(slot, DeathCause::Signalled(9), marker);
+    }
+
+    /// What a worker that happens to run `batch` may have noted; whoever is watched then may be blamed.
+    fn note(&mut self, batch: &Batch) -> (wallaroo_protocol::NodeId, Option<Skip>) {
+        let root = self.scenario.plan.stages[batch.stage.index()].root;
+        let mut messages = Vec::new();
+        if let Ok(frames) = input::parse_frames(&batch.input) {
+            messages.extend((0..).zip(frames).map(|(origin, frame)| (Skip { origin, value: 0 }, decode_values(&frame))));
+        } else if let Ok(groups) = input::parse_groups(&batch.input) {
+            for (origin, group) in (0..).zip(groups) {
+                let values = decode_values(&group.values());
+                messages.extend((0..).zip(values).map(|(value, id)| (Skip { origin, value }, vec![id])));
+            }
+        }
+        messages.retain(|(message, _)| !batch.skip.contains(message));
+        if messages.is_empty() || !batch.careful || self.random.one_in(3) {
+            // Deaths without a note count too, and in the end the whole batch is given up.
+            self.blamed.extend(messages.into_iter().flat_map(|(_, values)| values));
+            return (root, None);
+        }
+        let at = self.random.below(messages.len());
+        let (message, values) = messages.swap_remove(at);
+        self.blamed.extend(values);
+        (root, Some(message))
+    }
+
+    fn bury(&mut self, slot: SlotId, cause: DeathCause, marker: Option<Marker>) {
+        let Some(worker) = self.workers.remove(&slot) else { return };
+        let generation = worker.generation;
+        // What it said last may be heard before its death is noticed, after, or never.
+        let mut replies = worker.outbox;
+        let before = self.random.below(replies.len() + 1);
+        for reply in replies.drain(..before) {
+            self.tell(heard(slot, generation, reply));
+        }
+        if self.random.one_in(2) {
+            self.stale.extend(replies.into_iter().map(|reply| (slot, generation, reply)));
+        }
+        let event = Event::WorkerLost { slot, generation, cause, marker, trace: String::new() };
+        self.deaths.push_back(event);
+    }
+
+    fn take(&mut self, choice: Choice) {
+        match choice {
+            Choice::Client(lane) => self.send(lane),
+            Choice::EndSource(source) => {
+                self.source_ended[source] = true;
+                self.tell(Event::SourceEnded { source: SourceId(source as u32) });
+            }
+            Choice::Work(slot) => {
+                let Some(worker) = self.workers.get_mut(&slot) else { return };
+                match worker.step(&self.scenario, &mut self.random) {
+                    Outcome::Lives => {}
+                    Outcome::Hangs => {
+                        self.tally.hangs += 1;
+                        worker.hangs = true;
+                    }
+                    Outcome::Died(cause) => {
+                        self.tally.poisonings += 1;
+                        let marker = worker.marker;
+                        self.bury(slot, cause, marker);
+                    }
+                }
+            }
+            Choice::Reply(slot) => {
+                let Some(worker) = self.workers.get_mut(&slot) else { return };
+                let Some(reply) = worker.outbox.pop_front() else { return };
+                let generation = worker.generation;
+                self.bad_luck.remove(&slot);
+                self.tell(heard(slot, generation, reply));
+            }
+            Choice::Stale => {
+                let Some((slot, generation, reply)) = self.stale.pop_front() else { return };
+                // A connection's last words come before its end is reported, or not at all: these come too late.
+                if self.deaths.iter().any(|death| matches!(death, Event::WorkerLost { generation: dead, .. } if *dead == generation)) {
+                    self.stale.push_back((slot, generation, reply));
+                    return;
+                }
+                self.tally.stale_replies += 1;
+                self.tell(heard(slot, generation, reply));
+            }
+            Choice::Write(sink) => {
+                let Some(bytes) = self.to_write[sink].pop_front() else { return };
+                self.tell(Event::SinkWritten { sink: SinkId(sink as u32), bytes });
+            }
+            Choice::Seat => {
+                let at = self.random.below(self.vacant.len());
+                let slot = self.vacant.swap_remove(at);
+                let generation = Generation(self.next_generation);
+                self.next_generation += 1;
+                self.workers.insert(slot, Worker::new(slot, generation));
+                self.tell(Event::WorkerSeated { slot, generation });
+            }
+            Choice::ReportDeath => {
+                let Some(event) = self.deaths.pop_front() else { return };
+                self.tell(event);
+            }
+        }
+    }
+
+    /// A client sends a few frames, or closes its connection.
+    fn send(&mut self, lane: usize) {
+        let source = SourceId(self.scenario.lanes[lane].source);
+        let connection = ConnectionId(lane as u64);
+        let rest = self.scenario.lanes[lane].frames.len() - self.sent[lane];
+        if rest == 0 {
+            self.closed[lane] = true;
+            return self.tell(Event::ConnectionClosed { source, connection });
+        }
+        let count = 1 + self.random.below(rest.min(6));
+        let mut data = BytesMut::new();
+        let mut spans = Vec::new();
+        for frame in &self.scenario.lanes[lane].frames[self.sent[lane]..self.sent[lane] + count] {
+            data.put_u32(0);
+            let start = data.len() as u32;
+            data.extend_from_slice(&encode_values(frame));
+            spans.push(Span { start, end: data.len() as u32 });
+        }
+        self.sent[lane] += count;
+        let block = FrameBlock { data: data.freeze(), spans };
+        self.credit[source.index()] -= block.weight() as i64;
+        self.tell(Event::Frames { source, connection, block });
+    }
+
+    fn tell(&mut self, event: Event) {
+        if let Event::Result { result, .. } = &event {
+            let weight = |output: &wallaroo_protocol::Output| match &output.data {
+                OutputData::Groups(groups) => groups.iter().map(wallaroo_protocol::Group::len).sum(),
+                OutputData::Messages(messages) => messages.bytes.len(),
+            };
+            let bytes: usize = result.outputs.iter().map(weight).sum();
+            self.largest_result = self.largest_result.max(bytes * 3);
+        }
+        let mut actions = Vec::new();
+        self.engine.handle(event, self.now, &mut actions);
+        for action in actions {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Send { slot, generation, message } => {
+                match &message {
+                    ToWorker::Snapshot { .. } => self.tally.snapshots += 1,
+                    ToWorker::Restore(_) => self.tally.restores += 1,
+                    ToWorker::Batch(batch) if batch.discard => self.tally.replays += 1,
+                    _ => {}
+                }
+                // A worker that has just died is still sent to until its death is reported.
+                if let Some(worker) = self.workers.get_mut(&slot).filter(|worker| worker.generation == generation) {
+                    let batches = worker.inbox.iter().filter(|message| matches!(message, ToWorker::Batch(_))).count();
+                    assert!(batches < self.scenario.config.window, "a window of {} is kept", self.scenario.config.window);
+                    worker.inbox.push_back(message);
+                }
+            }
+            Action::Write { sink, chunk } => {
+                assert_eq!(chunk.bytes.len(), chunk.lengths.iter().sum::<u32>() as usize);
+                self.seen[sink.index()].extend(chunk.bytes.chunks(Seen::BYTES).map(Seen::decode));
+                self.to_write[sink.index()].push_back(chunk.bytes.len());
+            }
+            Action::Release { source, bytes } => self.credit[source.index()] += bytes as i64,
+            Action::StopSources => self.stopped = true,
+            Action::DeadLetter(message) => {
+                self.tally.dead_letters += 1;
+                self.dead.push(message);
+            }
+            Action::Kill { slot, generation, .. } => {
+                if self.workers.get(&slot).is_some_and(|worker| worker.generation == generation) {
+                    let marker = self.workers[&slot].marker;
+                    self.bury(slot, DeathCause::Signalled(9), marker);
+                }
+            }
+            Action::Seat { slot } => self.vacant.push(slot),
+            Action::Warn(warning) => panic!("nothing to warn of: {warning}"),
+            Action::CloseConnection { error, .. } => panic!("no reason to close: {error}"),
+            Action::Finished => self.finished = true,
+            Action::Fail(error) => panic!("the engine gives up: {error}"),
+        }
+    }
+
+    /// Values clients have handed over.
+    pub(crate) fn sent_values(&self) -> Vec<u64> {
+        let lanes = self.scenario.lanes.iter().zip(&self.sent);
+        let sent = lanes.flat_map(|(lane, sent)| lane.frames[..*sent].iter().flatten().copied());
+        sent.collect()
+    }
+
+    /// Whether a generator ended early because of a drain, so that nobody knows how far it came.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.stopped
+    }
+
+    fn check_bounds(&self) {
+        let config = &self.scenario.config;
+        let queues = self.scenario.plan.stages.len() * 2 + self.scenario.plan.sinks.len();
+        let in_flight = config.slots as usize * config.window * self.largest_result;
+        let bound = queues * (config.queue_bytes + in_flight);
+        let queued = self.engine.queued_bytes();
+        assert!(queued <= bound, "{queued} bytes are queued, {bound} are allowed");
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Choice {
+    Client(usize),
+    EndSource(usize),
+    Work(SlotId),
+    Reply(SlotId),
+    Stale,
+    Write(usize),
+    Seat,
+    ReportDeath,
+}
+
+fn heard(slot: SlotId, generation: Generation, reply: FromWorker) -> Event {
+    match reply {
+        FromWorker::Result(result) => Event::Result { slot, generation, result },
+        FromWorker::SnapshotPart(part) => Event::Snapshot { slot, generation, part },
+        reply => panic!("simulated workers do not say {reply:?}"),
+    }
+}

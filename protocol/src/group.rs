@@ -1,0 +1,100 @@
+//! Groups: all values of one key inside a batch, as the four elements `key, count, codec, values` of a flat array.
+
+use bytes::Bytes;
+
+use crate::{ProtocolError, input, reader::Reader, writer::Writer};
+
+/// The smallest group: a key, a count and a codec of one byte each, and an empty bin.
+const LEAST_BYTES: usize = 5;
+
+/// One group, as it travelled. Passing it on is copying `raw`; the values are never looked at.
+///
+/// Made by the decoders and by [`Group::new`], which see to it that `raw` is whole and that the other fields match it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Group {
+    /// The four elements, encoded, as one slice of the frame they arrived in. Keeping it keeps that frame.
+    pub raw: Bytes,
+    /// How many bytes of `raw` are the key.
+    pub key_length: u32,
+    /// How many values the group holds.
+    pub count: u32,
+}
+
+impl Group {
+    /// Encodes a group. `key` is an encoded key, `values` the payload of the bin.
+    pub fn new(key: &[u8], count: u32, codec: u32, values: &[u8]) -> Self {
+        let mut writer = Writer::with_capacity(key.len() + values.len() + 15);
+        writer.raw(key);
+        writer.uint(count.into());
+        writer.uint(codec.into());
+        writer.bin(values);
+        Self { raw: writer.finish(), key_length: key.len() as u32, count }
+    }
+
+    /// The encoded key.
+    pub fn key(&self) -> &[u8] {
+        &self.raw[..self.key_length as usize]
+    }
+
+    /// The encoded key, sharing the frame's memory.
+    pub fn key_bytes(&self) -> Bytes {
+        self.raw.slice(..self.key_length as usize)
+    }
+
+    /// Length of the encoded group in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "a group is never empty")]
+    pub fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// The encoding of the values.
+    pub fn codec(&self) -> u32 {
+        self.codec_and_values().0
+    }
+
+    /// The encoded values.
+    pub fn values(&self) -> Bytes {
+        self.codec_and_values().1
+    }
+
+    fn codec_and_values(&self) -> (u32, Bytes) {
+        let mut reader = Reader::new(self.raw.slice(self.key_length as usize..), "group");
+        let mut read = || {
+            reader.uint32("count")?;
+            Ok::<_, ProtocolError>((reader.uint32("codec")?, reader.bin("values")?))
+        };
+        read().expect("a group was checked when it was made")
+    }
+}
+
+/// Reads the flat array of groups that comes next.
+pub(crate) fn read_groups(reader: &mut Reader, field: &'static str) -> Result<Vec<Group>, ProtocolError> {
+    let count = reader.records(input::GROUP_ELEMENTS, field)?;
+    let mut groups = Vec::with_capacity(count.min(reader.remaining() / LEAST_BYTES));
+    for _ in 0..count {
+        let start = reader.position();
+        let key_length = reader.skip_key("key")? as u32;
+        let count = reader.uint32("count")?;
+        reader.uint32("codec")?;
+        reader.skip_bin("values")?;
+        groups.push(Group { raw: reader.since(start), key_length, count });
+    }
+    Ok(groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key;
+
+    #[test]
+    fn a_group_gives_back_what_it_was_made_of() {
+        let key = key::tuple(&[key::from_int(7), key::from_str("x")]);
+        let values = vec![3; 70_000];
+        let group = Group::new(&key, 300, 2, &values);
+        assert_eq!((group.key(), group.key_bytes()), (&key[..], key.clone()));
+        assert_eq!((group.count, group.codec(), group.len()), (300, 2, group.raw.len()));
+        assert_eq!(group.values(), values);
+    }
+}

@@ -1,0 +1,41 @@
+//! Frames and messages between the wallaroo orchestrator and its Python workers, as `spec/protocol.md` lays down.
+//!
+//! Bytes come in through [`FrameCodec`], which cuts them into bodies; [`FromWorker::decode`] and [`ToWorker::decode`] make
+//! messages of bodies, and the `encode` methods go the other way. The crate does no I/O and never looks inside values: keys,
+//! groups and payloads stay slices of the frame they arrived in, so a `Bytes` kept from a message keeps that whole frame.
+//!
+//! Every decoder treats its input as hostile: whatever the bytes are, the answer is a message or a [`ProtocolError`].
+
+mod error;
+mod frame;
+mod from_worker;
+mod group;
+mod id;
+pub mod input;
+pub mod key;
+mod reader;
+mod result;
+mod state;
+mod to_worker;
+pub mod topology;
+mod writer;
+
+pub use error::ProtocolError;
+pub use frame::{FrameCodec, HEADER_LENGTH, Outgoing, encode_header};
+pub use from_worker::{CutError, CutResult, FromWorker, Refused, RefusedKind, WorkerHello};
+pub use group::Group;
+pub use id::{BatchId, NodeId, RequestId, StageId};
+pub use key::{KeyError, partition_hash};
+pub use result::{BatchResult, Failure, Messages, Output, OutputData};
+pub use state::{SnapshotFailure, SnapshotPart, StateEntry};
+pub use to_worker::{Batch, InputKind, Load, OrchestratorHello, Skip, StagePlan, ToWorker};
+pub use topology::{Topology, TopologyError};
+
+/// The version of the wire protocol spoken here.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// How deep arrays and maps may nest inside a body; the body's own array is the first level.
+pub const MAX_NESTING: usize = 32;
+
+/// Bytes allowed to a body beyond the largest client message, for everything around it.
+pub const ENVELOPE_BYTES: usize = 1 << 20;

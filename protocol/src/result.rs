@@ -1,0 +1,250 @@
+//! Results of batches: what a stage's outlets emitted, and what failed on the way.
+
+use std::time::Duration;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+use crate::{
+    BatchId, Group, NodeId, ProtocolError, group::read_groups, input::GROUP_ELEMENTS, reader::Reader, writer::Writer,
+};
+
+/// Elements of one output in the flat array `outlet, kind, data, …`.
+const OUTPUT_ELEMENTS: usize = 3;
+
+/// The smallest output: three elements of one byte.
+const LEAST_OUTPUT_BYTES: usize = 3;
+
+/// Elements of one failure.
+const FAILURE_ELEMENTS: usize = 9;
+
+/// The smallest failure: its array's header, eight elements of one byte and an empty bin.
+const LEAST_FAILURE_BYTES: usize = 11;
+
+/// The answer, or one part of it, to a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchResult {
+    /// The batch answered.
+    pub batch: BatchId,
+    /// Whether another part of this answer follows.
+    pub more: bool,
+    /// How long the worker worked on the batch; meant in the last part.
+    pub elapsed: Duration,
+    /// What the stage's outlets emitted, in order.
+    pub outputs: Vec<Output>,
+    /// The messages that failed, in order.
+    pub failures: Vec<Failure>,
+    /// Whether the generator that was asked has ended.
+    pub ended: bool,
+}
+
+/// What one outlet emitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The outlet: a `key_by`, a `collect` or a sink.
+    pub outlet: NodeId,
+    /// What it emitted.
+    pub data: OutputData,
+}
+
+/// What an outlet emits, by its kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputData {
+    /// From a `key_by` or `collect`.
+    Groups(Vec<Group>),
+    /// From a sink.
+    Messages(Messages),
+}
+
+/// Encoded messages for a sink: `lengths` says where one ends and the next begins in `bytes`.
+///
+/// The one payload that is copied out of its frame: sinks write it in one piece, and it then keeps no frame in memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Messages {
+    /// The messages, one after another.
+    pub bytes: Bytes,
+    /// Length in bytes of each message.
+    pub lengths: Vec<u32>,
+}
+
+/// A message that could not be processed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The step that failed.
+    pub node: NodeId,
+    /// Index of the frame in the batch, or of the group.
+    pub origin: u32,
+    /// The encoded key of the value, where it had one.
+    pub key: Option<Bytes>,
+    /// Qualified type of the exception.
+    pub exception: String,
+    /// The exception's text.
+    pub message: String,
+    /// The user's traceback.
+    pub traceback: String,
+    /// `repr` of the value the step was given, cut short.
+    pub value: String,
+    /// The value the step was given, encoded as one value list of one element; empty when it is the frame itself.
+    pub payload: Bytes,
+    /// The encoding of `payload`; 0 when it is empty.
+    pub codec: u32,
+}
+
+impl BatchResult {
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, ProtocolError> {
+        Ok(Self {
+            batch: BatchId(reader.uint("batch")?),
+            more: reader.bool("more")?,
+            elapsed: Duration::from_nanos(reader.uint("elapsed")?),
+            outputs: read_outputs(reader)?,
+            failures: read_failures(reader)?,
+            ended: reader.bool("ended")?,
+        })
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.uint(self.batch.0);
+        writer.bool(self.more);
+        writer.nanoseconds(self.elapsed);
+        writer.array(self.outputs.len() * OUTPUT_ELEMENTS);
+        for output in &self.outputs {
+            output.write(writer);
+        }
+        writer.array(self.failures.len());
+        for failure in &self.failures {
+            failure.write(writer);
+        }
+        writer.bool(self.ended);
+    }
+}
+
+impl Output {
+    fn read(reader: &mut Reader) -> Result<Self, ProtocolError> {
+        let outlet = NodeId(reader.uint32("outlet")?);
+        let data = match reader.uint("kind")? {
+            0 => OutputData::Groups(read_groups(reader, "data")?),
+            1 => OutputData::Messages(Messages::read(reader)?),
+            _ => {
+                return Err(ProtocolError::FieldType {
+                    message: "result",
+                    field: "kind",
+                    expected: "0 (groups) or 1 (messages)",
+                    found: "another number",
+                });
+            }
+        };
+        Ok(Self { outlet, data })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.uint(self.outlet.0.into());
+        match &self.data {
+            OutputData::Groups(groups) => {
+                writer.uint(0);
+                writer.array(groups.len() * GROUP_ELEMENTS);
+                for group in groups {
+                    writer.raw(&group.raw);
+                }
+            }
+            OutputData::Messages(messages) => {
+                writer.uint(1);
+                writer.array(messages.lengths.len());
+                for message in messages.iter() {
+                    writer.bin(message);
+                }
+            }
+        }
+    }
+}
+
+impl Messages {
+    /// The messages one by one.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.lengths.iter().scan(0, |start, length| {
+            let end = *start + *length as usize;
+            self.bytes.get(std::mem::replace(start, end)..end)
+        })
+    }
+
+    /// Walks the messages twice, first to learn what they take together.
+    fn read(reader: &mut Reader) -> Result<Self, ProtocolError> {
+        let count = reader.array("data")?;
+        let start = reader.position();
+        let mut lengths = Vec::with_capacity(count);
+        let mut total = 0;
+        for _ in 0..count {
+            let length = reader.payload("data")?.len();
+            lengths.push(length as u32);
+            total += length;
+        }
+        let mut bytes = BytesMut::with_capacity(total);
+        reader.rewind(start);
+        for _ in 0..count {
+            bytes.put_slice(reader.payload("data")?);
+        }
+        Ok(Self { bytes: bytes.freeze(), lengths })
+    }
+}
+
+impl<M: AsRef<[u8]>> FromIterator<M> for Messages {
+    fn from_iter<I: IntoIterator<Item = M>>(messages: I) -> Self {
+        let mut bytes = BytesMut::new();
+        let lengths = messages
+            .into_iter()
+            .map(|message| {
+                bytes.put_slice(message.as_ref());
+                message.as_ref().len() as u32
+            })
+            .collect();
+        Self { bytes: bytes.freeze(), lengths }
+    }
+}
+
+impl Failure {
+    fn read(reader: &mut Reader) -> Result<Self, ProtocolError> {
+        reader.record("failure", FAILURE_ELEMENTS)?;
+        Ok(Self {
+            node: NodeId(reader.uint32("node")?),
+            origin: reader.uint32("origin")?,
+            key: if reader.skip_nil() { None } else { Some(reader.key("key")?) },
+            exception: reader.string("exception")?,
+            message: reader.string("message")?,
+            traceback: reader.string("traceback")?,
+            value: reader.string("value")?,
+            payload: reader.bin("payload")?,
+            codec: reader.uint32("codec")?,
+        })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.array(FAILURE_ELEMENTS);
+        writer.uint(self.node.0.into());
+        writer.uint(self.origin.into());
+        match &self.key {
+            Some(key) => writer.raw(key),
+            None => writer.nil(),
+        }
+        for text in [&self.exception, &self.message, &self.traceback, &self.value] {
+            writer.str(text);
+        }
+        writer.bin(&self.payload);
+        writer.uint(self.codec.into());
+    }
+}
+
+fn read_outputs(reader: &mut Reader) -> Result<Vec<Output>, ProtocolError> {
+    let count = reader.records(OUTPUT_ELEMENTS, "outputs")?;
+    let mut outputs = Vec::with_capacity(count.min(reader.remaining() / LEAST_OUTPUT_BYTES));
+    for _ in 0..count {
+        outputs.push(Output::read(reader)?);
+    }
+    Ok(outputs)
+}
+
+fn read_failures(reader: &mut Reader) -> Result<Vec<Failure>, ProtocolError> {
+    let count = reader.array("failures")?;
+    let mut failures = Vec::with_capacity(count.min(reader.remaining() / LEAST_FAILURE_BYTES));
+    for _ in 0..count {
+        failures.push(Failure::read(reader)?);
+    }
+    Ok(failures)
+}

@@ -1,0 +1,325 @@
+//! Messages from the orchestrator to a worker.
+
+use bytes::Bytes;
+
+use crate::{
+    BatchId, NodeId, Outgoing, PROTOCOL_VERSION, ProtocolError, RequestId, StageId, StateEntry,
+    reader::Reader,
+    state::{read_entries, write_entries},
+    writer::Writer,
+};
+
+const HELLO: u8 = 1;
+const LOAD: u8 = 2;
+const PLAN: u8 = 3;
+const BATCH: u8 = 4;
+const RESTORE: u8 = 5;
+const SNAPSHOT: u8 = 6;
+const STOP: u8 = 8;
+
+/// Bit of a batch's `flags`: run for the effect on state only.
+const DISCARD: u64 = 1;
+/// Flag of a batch that runs message by message.
+const CAREFUL: u64 = 2;
+/// Fields of a batch.
+const BATCH_FIELDS: usize = 5;
+
+/// Elements of one message to skip in its flat array.
+const SKIP_ELEMENTS: usize = 2;
+
+/// Elements of a stage in `plan`.
+const STAGE_ELEMENTS: usize = 4;
+
+/// A message to a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToWorker {
+    /// First message of the connection.
+    Hello(OrchestratorHello),
+    /// Import the application and describe its topology.
+    Load(Load),
+    /// The stages the topology was cut into.
+    Plan(Vec<StagePlan>),
+    /// Run a stage.
+    Batch(Batch),
+    /// Install snapshots.
+    Restore(Vec<StateEntry>),
+    /// Serialize state that has changed.
+    Snapshot {
+        /// Repeated in the answer.
+        request: RequestId,
+        /// At most this many keys, those that have been dirty longest first.
+        max_keys: u32,
+    },
+    /// Finish what was sent before, then close.
+    Stop,
+}
+
+/// What the orchestrator says of itself. Its protocol version is this crate's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrchestratorHello {
+    /// Version of `wallaroo-orch`.
+    pub version: String,
+    /// Optional abilities; none are defined yet.
+    pub capabilities: Vec<String>,
+    /// The cap of this connection in bytes, both directions.
+    pub max_body: u64,
+}
+
+/// Which application to import, and as which worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// Path of a `.py` file, or a module name.
+    pub application: String,
+    /// The words after the application on the command line.
+    pub args: Vec<String>,
+    /// The seat in the pool.
+    pub slot: u32,
+    /// How many workers were started before this one.
+    pub generation: u32,
+}
+
+/// One stage: the tree of nodes below `root`, cut at `outlets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagePlan {
+    /// The stage.
+    pub stage: StageId,
+    /// What its batches carry.
+    pub input: InputKind,
+    /// The node that batches are given to.
+    pub root: NodeId,
+    /// The nodes that emit.
+    pub outlets: Vec<NodeId>,
+}
+
+/// What the batches of a stage carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InputKind {
+    /// Frames for a source's decoder.
+    Frames,
+    /// A number of values wanted of a generator.
+    Generate,
+    /// Stream bytes that the decoder cuts into frames.
+    Cut,
+    /// Groups.
+    Groups,
+}
+
+/// One batch for one stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The batch.
+    pub batch: BatchId,
+    /// The stage to run.
+    pub stage: StageId,
+    /// Whether it runs for its effect on state only, returning no outputs and no failures.
+    pub discard: bool,
+    /// Whether it runs message by message, each noted in the marker before it runs.
+    pub careful: bool,
+    /// Messages to leave out.
+    pub skip: Vec<Skip>,
+    /// The encoded input; see [`input`](crate::input). One value, which [`ToWorker::encode`] trusts to be one.
+    pub input: Bytes,
+}
+
+/// One message of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skip {
+    /// Index of the frame, or of the group.
+    pub origin: u32,
+    /// Index of the value in its group, or [`Skip::WHOLE`]; 0 for a frame.
+    pub value: u32,
+}
+
+impl Skip {
+    /// As `value`: all values of the group.
+    pub const WHOLE: u32 = u32::MAX;
+}
+
+impl InputKind {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Frames => "frames",
+            Self::Generate => "generate",
+            Self::Cut => "cut",
+            Self::Groups => "groups",
+        }
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, ProtocolError> {
+        let word = reader.str("input")?;
+        [Self::Frames, Self::Generate, Self::Cut, Self::Groups]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+            .ok_or_else(|| ProtocolError::UnknownWord {
+                message: "plan",
+                field: "input",
+                expected: "frames, generate, cut, groups",
+                found: word.to_owned(),
+            })
+    }
+}
+
+impl ToWorker {
+    /// The message as a body. Only a batch has a tail: its input, not copied.
+    pub fn encode(&self) -> Outgoing {
+        match self {
+            Self::Hello(hello) => hello.encode(),
+            Self::Load(load) => load.encode(),
+            Self::Plan(stages) => encode_plan(stages),
+            Self::Batch(batch) => return batch.encode(),
+            Self::Restore(entries) => {
+                let mut writer = Writer::message(RESTORE, 1);
+                write_entries(&mut writer, entries);
+                writer.finish()
+            }
+            Self::Snapshot { request, max_keys } => {
+                let mut writer = Writer::message(SNAPSHOT, 2);
+                writer.uint(request.0);
+                writer.uint((*max_keys).into());
+                writer.finish()
+            }
+            Self::Stop => Writer::message(STOP, 0).finish(),
+        }
+        .into()
+    }
+
+    /// The message in a body. What it carries are slices of `body`.
+    pub fn decode(body: Bytes) -> Result<Self, ProtocolError> {
+        let (number, found, mut reader) = Reader::open(body)?;
+        let message = match number {
+            HELLO => Self::Hello(OrchestratorHello::read(&mut reader, found)?),
+            LOAD => {
+                reader.expect("load", 4, found)?;
+                Self::Load(Load::read(&mut reader)?)
+            }
+            PLAN => {
+                reader.expect("plan", 1, found)?;
+                Self::Plan(read_plan(&mut reader)?)
+            }
+            BATCH => {
+                reader.expect("batch", BATCH_FIELDS, found)?;
+                Self::Batch(Batch::read(&mut reader)?)
+            }
+            RESTORE => {
+                reader.expect("restore", 1, found)?;
+                Self::Restore(read_entries(&mut reader)?)
+            }
+            SNAPSHOT => {
+                reader.expect("snapshot", 2, found)?;
+                Self::Snapshot { request: RequestId(reader.uint("request")?), max_keys: reader.uint32("max_keys")? }
+            }
+            STOP => {
+                reader.expect("stop", 0, found)?;
+                Self::Stop
+            }
+            number => return Err(ProtocolError::UnknownType { number }),
+        };
+        reader.finish()?;
+        Ok(message)
+    }
+}
+
+impl OrchestratorHello {
+    fn read(reader: &mut Reader, found: usize) -> Result<Self, ProtocolError> {
+        let version = reader.hello(4, found)?;
+        Ok(Self { version, capabilities: reader.strings("capabilities")?, max_body: reader.uint("max_body")? })
+    }
+
+    fn encode(&self) -> Bytes {
+        let mut writer = Writer::message(HELLO, 4);
+        writer.uint(PROTOCOL_VERSION.into());
+        writer.str(&self.version);
+        writer.strs(&self.capabilities);
+        writer.uint(self.max_body);
+        writer.finish()
+    }
+}
+
+impl Load {
+    fn read(reader: &mut Reader) -> Result<Self, ProtocolError> {
+        Ok(Self {
+            application: reader.string("application")?,
+            args: reader.strings("args")?,
+            slot: reader.uint32("slot")?,
+            generation: reader.uint32("generation")?,
+        })
+    }
+
+    fn encode(&self) -> Bytes {
+        let mut writer = Writer::message(LOAD, 4);
+        writer.str(&self.application);
+        writer.strs(&self.args);
+        writer.uint(self.slot.into());
+        writer.uint(self.generation.into());
+        writer.finish()
+    }
+}
+
+impl Batch {
+    fn read(reader: &mut Reader) -> Result<Self, ProtocolError> {
+        let batch = BatchId(reader.uint("batch")?);
+        let stage = StageId(reader.uint32("stage")?);
+        let flags = reader.uint("flags")?;
+        if flags & !(DISCARD | CAREFUL) != 0 {
+            return Err(ProtocolError::FieldType {
+                message: "batch",
+                field: "flags",
+                expected: "a sum of 1 (DISCARD) and 2 (CAREFUL)",
+                found: "bits without a meaning",
+            });
+        }
+        let (discard, careful) = (flags & DISCARD != 0, flags & CAREFUL != 0);
+        let count = reader.records(SKIP_ELEMENTS, "skip")?;
+        let mut skip = Vec::new();
+        for _ in 0..count {
+            skip.push(Skip { origin: reader.uint32("origin")?, value: reader.uint32("value")? });
+        }
+        Ok(Self { batch, stage, discard, careful, skip, input: reader.value(1, "input")? })
+    }
+
+    /// The batch as a body whose tail is its input.
+    pub fn encode(&self) -> Outgoing {
+        let mut writer = Writer::message(BATCH, BATCH_FIELDS);
+        writer.uint(self.batch.0);
+        writer.uint(self.stage.0.into());
+        writer.uint(if self.discard { DISCARD } else { 0 } | if self.careful { CAREFUL } else { 0 });
+        writer.array(self.skip.len() * SKIP_ELEMENTS);
+        for skip in &self.skip {
+            writer.uint(skip.origin.into());
+            writer.uint(skip.value.into());
+        }
+        Outgoing { head: writer.finish(), tail: self.input.clone() }
+    }
+}
+
+fn read_plan(reader: &mut Reader) -> Result<Vec<StagePlan>, ProtocolError> {
+    let count = reader.array("stages")?;
+    let mut stages = Vec::new();
+    for _ in 0..count {
+        reader.record("stage", STAGE_ELEMENTS)?;
+        let stage = StageId(reader.uint32("stage")?);
+        let input = InputKind::read(reader)?;
+        let root = NodeId(reader.uint32("root")?);
+        let outlets = reader.array("outlets")?;
+        let outlets = (0..outlets).map(|_| reader.uint32("outlet").map(NodeId)).collect::<Result<_, _>>()?;
+        stages.push(StagePlan { stage, input, root, outlets });
+    }
+    Ok(stages)
+}
+
+fn encode_plan(stages: &[StagePlan]) -> Bytes {
+    let mut writer = Writer::message(PLAN, 1);
+    writer.array(stages.len());
+    for stage in stages {
+        writer.array(STAGE_ELEMENTS);
+        writer.uint(stage.stage.0.into());
+        writer.str(stage.input.as_str());
+        writer.uint(stage.root.0.into());
+        writer.array(stage.outlets.len());
+        for outlet in &stage.outlets {
+            writer.uint(outlet.0.into());
+        }
+    }
+    writer.finish()
+}

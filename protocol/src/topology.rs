@@ -1,0 +1,253 @@
+//! The topology: what the SDK says an application consists of. Also what `graph --format json` prints.
+
+mod error;
+mod map;
+mod wire;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub use self::error::TopologyError;
+use crate::{NodeId, ProtocolError, key::Key, reader::Reader};
+
+/// The greatest width of the integer in a frame's header, in bytes.
+const MAX_LENGTH_WIDTH: u32 = 8;
+
+/// An application's nodes, each after the nodes it takes input from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topology {
+    /// The application's name.
+    pub name: String,
+    /// The nodes; a node's id is its index.
+    #[serde(deserialize_with = "map::nodes")]
+    pub nodes: Vec<Node>,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "wire::Node", into = "wire::Node")]
+pub struct Node {
+    /// The step's name, as metrics, logs and dead letters show it.
+    pub name: String,
+    /// The nodes whose output it takes; each comes before it.
+    pub inputs: Vec<NodeId>,
+    /// What it does.
+    pub kind: NodeKind,
+}
+
+/// What a node does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeKind {
+    /// Brings messages in.
+    Source {
+        /// The pipeline it belongs to.
+        pipeline: String,
+        /// Where they come from.
+        source: SourceConfig,
+        /// Name of the decoder.
+        decoder: Option<String>,
+        /// How a stream is cut into frames; a generator has none.
+        framing: Option<Framing>,
+    },
+    /// A stateless step.
+    Computation,
+    /// Gives every value a key.
+    KeyBy {
+        /// The keys there are, if they were listed: a key's index is its partition.
+        keys: Option<Vec<Key>>,
+        /// What becomes of a value whose key is not listed.
+        unknown_key: UnknownKey,
+    },
+    /// Gives every value the same key, nil.
+    Collect,
+    /// A step with keyed state.
+    State {
+        /// The state table it uses.
+        table: String,
+        /// The state class or builder.
+        table_type: String,
+    },
+    /// Takes messages out.
+    Sink {
+        /// Where they go.
+        sink: SinkConfig,
+        /// Name of the encoder.
+        encoder: String,
+    },
+}
+
+/// Where a source's messages come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SourceConfig {
+    /// Listens for connections.
+    Tcp {
+        /// Name or address to listen on.
+        host: String,
+        /// Port to listen on; 0 picks one.
+        port: u16,
+    },
+    /// Reads a file.
+    File {
+        /// Its path, as the application gave it.
+        path: String,
+    },
+    /// Reads the orchestrator's standard input.
+    Stdin {},
+    /// Asks the application for values.
+    Generator {},
+}
+
+/// Where a sink's messages go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SinkConfig {
+    /// Connects to a consumer.
+    Tcp {
+        /// Name or address to connect to.
+        host: String,
+        /// Port to connect to.
+        port: u16,
+    },
+    /// Writes a file.
+    File {
+        /// Its path, as the application gave it.
+        path: String,
+    },
+    /// Writes to the orchestrator's standard output.
+    Stdout {},
+}
+
+/// What becomes of a value whose key is not in the list of a `key_by`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownKey {
+    /// It becomes a dead letter.
+    Reject,
+    /// It is placed by its hash.
+    Create,
+}
+
+/// How a stream is cut into frames.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Framing {
+    /// A header holds the payload's length as an integer.
+    Length {
+        /// Bytes of the header.
+        header: u32,
+        /// Bytes of the integer, 1 to 8.
+        width: u32,
+        /// Where in the header the integer begins.
+        offset: u32,
+        /// The integer's byte order.
+        order: ByteOrder,
+        /// Whether the integer is in two's complement.
+        signed: bool,
+        /// What to add to the integer to get the payload's length.
+        adjust: i64,
+    },
+    /// A delimiter ends every frame.
+    Delimiter {
+        /// The delimiter; not empty.
+        #[serde(with = "wire::binary")]
+        delimiter: Bytes,
+    },
+    /// Only the decoder can tell: a worker cuts the frames.
+    Decoder {
+        /// Bytes of the header.
+        header: u32,
+    },
+}
+
+/// The order of an integer's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ByteOrder {
+    /// Most significant first.
+    Big,
+    /// Least significant first.
+    Little,
+}
+
+/// Reads the map of a `topology` message and checks that the nodes fit together as far as the orchestrator relies on it.
+pub fn decode(map: &[u8]) -> Result<Topology, ProtocolError> {
+    let mut reader = Reader::new(Bytes::copy_from_slice(map), "topology");
+    reader.expect_map("topology")?;
+    reader.value(1, "topology")?;
+    reader.finish()?;
+    let topology: map::Map<Topology> = rmp_serde::from_slice(map).map_err(TopologyError::Malformed)?;
+    topology.0.check()?;
+    Ok(topology.0)
+}
+
+impl Topology {
+    /// The topology as the map of a `topology` message: for tests and the simulator.
+    pub fn encode(&self) -> Bytes {
+        rmp_serde::to_vec_named(self).expect("a topology has a MessagePack form").into()
+    }
+
+    /// The node with this id, which must be one of this topology.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    fn check(&self) -> Result<(), TopologyError> {
+        self.nodes.iter().zip(0..).try_for_each(|(node, id)| node.check(NodeId(id), &self.nodes))
+    }
+}
+
+impl Node {
+    /// The word for the node's kind on the wire.
+    pub fn kind_name(&self) -> &'static str {
+        match self.kind {
+            NodeKind::Source { .. } => "source",
+            NodeKind::Computation => "computation",
+            NodeKind::KeyBy { .. } => "key_by",
+            NodeKind::Collect => "collect",
+            NodeKind::State { .. } => "state",
+            NodeKind::Sink { .. } => "sink",
+        }
+    }
+
+    fn check(&self, id: NodeId, nodes: &[Node]) -> Result<(), TopologyError> {
+        let name = || self.name.clone();
+        let is_source = matches!(self.kind, NodeKind::Source { .. });
+        if is_source != self.inputs.is_empty() {
+            let (kind, found) = (self.kind_name(), self.inputs.len());
+            return Err(TopologyError::InputCount { node: id, name: name(), kind, found });
+        }
+        for &input in &self.inputs {
+            if input >= id {
+                return Err(TopologyError::InputOrder { node: id, name: name(), input });
+            }
+            if matches!(nodes[input.index()].kind, NodeKind::Sink { .. }) {
+                return Err(TopologyError::InputFromSink { node: id, name: name(), input });
+            }
+        }
+        if let NodeKind::Source { source, framing, .. } = &self.kind {
+            let generator = matches!(source, SourceConfig::Generator {});
+            let cuttable = framing.as_ref().map_or(generator, |framing| !generator && framing.is_usable());
+            if !cuttable {
+                return Err(TopologyError::Framing { node: id, name: name() });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Framing {
+    fn is_usable(&self) -> bool {
+        match self {
+            Self::Length { header, width, offset, .. } => {
+                (1..=MAX_LENGTH_WIDTH).contains(width) && offset.checked_add(*width).is_some_and(|end| end <= *header)
+            }
+            Self::Delimiter { delimiter } => !delimiter.is_empty(),
+            Self::Decoder { .. } => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

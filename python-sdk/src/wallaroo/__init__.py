@@ -1,0 +1,35 @@
+"""Stream processing in Python: user classes run in a pool of worker processes that ``wallaroo-orch`` owns.
+
+An application is a module with ``application_setup(args)`` that returns what :meth:`ApplicationBuilder.build` returns::
+
+    wallaroo-orch run word_count.py --in 127.0.0.1:7010 --out 127.0.0.1:7002
+"""
+
+from wallaroo._addresses import tcp_parse_input_addrs, tcp_parse_output_addrs
+from wallaroo._builder import ApplicationBuilder
+from wallaroo._errors import WallarooParameterError
+from wallaroo._kafka import KafkaSinkCLIParser, KafkaSinkConfig, KafkaSourceCLIParser, KafkaSourceConfig
+from wallaroo._sinks import FileSinkConfig, StdoutSinkConfig, TCPSinkConfig
+from wallaroo._sources import FileSourceConfig, GenSourceConfig, StdinSourceConfig, TCPSourceConfig
+from wallaroo._topology import Application
+from wallaroo._version import __version__
+
+__all__ = [
+    "Application",
+    "ApplicationBuilder",
+    "FileSinkConfig",
+    "FileSourceConfig",
+    "GenSourceConfig",
+    "KafkaSinkCLIParser",
+    "KafkaSinkConfig",
+    "KafkaSourceCLIParser",
+    "KafkaSourceConfig",
+    "StdinSourceConfig",
+    "StdoutSinkConfig",
+    "TCPSinkConfig",
+    "TCPSourceConfig",
+    "WallarooParameterError",
+    "__version__",
+    "tcp_parse_input_addrs",
+    "tcp_parse_output_addrs",
+]

@@ -1,0 +1,104 @@
+"""Reading host and port: of the configs, and of the ``--in`` and ``--out`` words of a command line."""
+
+from __future__ import annotations
+
+from typing import Union
+
+from wallaroo._errors import WallarooParameterError
+
+Port = Union[str, int]
+Addresses = list[tuple[str, str]]
+
+_HIGHEST_PORT = 65_535
+
+
+def check_host(owner: str, host: object) -> str:
+    """Return ``host``, or refuse what cannot name a host."""
+    if not isinstance(host, str) or not host:
+        raise WallarooParameterError(
+            f"{owner}: host must be a non-empty str, got {host!r}", hint='for example "127.0.0.1" or "localhost"'
+        )
+    return host
+
+
+def check_port(owner: str, port: object) -> int:
+    """Return ``port`` as an int; applications give it as a word of the command line or as an int."""
+    number: int | None = None
+    if isinstance(port, int) and not isinstance(port, bool):
+        number = port
+    elif isinstance(port, str) and port.isascii() and port.isdigit():
+        number = int(port)
+    if number is None or number > _HIGHEST_PORT or number < 0:
+        raise WallarooParameterError(
+            f"{owner}: port must be a number from 0 to {_HIGHEST_PORT}, got {port!r}",
+            hint="give the port as an int or as its digits",
+        )
+    return number
+
+
+def tcp_parse_input_addrs(args: list[str]) -> Addresses:
+    """Read the addresses to listen on from ``--in`` (or ``-i``).
+
+    Args:
+        args: The words after the application on the command line, as ``application_setup`` receives them.
+
+    Returns:
+        One ``(host, port)`` for each address, both ``str``, in the order given.
+
+    Raises:
+        WallarooParameterError: ``--in`` is missing, has no value, or has an address that is not ``HOST:PORT``.
+
+    Example:
+        >>> tcp_parse_input_addrs(["--in", "127.0.0.1:7010,127.0.0.1:7011"])
+        [('127.0.0.1', '7010'), ('127.0.0.1', '7011')]
+    """
+    return _addresses(args, long="--in", short="-i", example="--in 127.0.0.1:7010")
+
+
+def tcp_parse_output_addrs(args: list[str]) -> Addresses:
+    """Read the addresses to connect to from ``--out`` (or ``-o``).
+
+    Args:
+        args: The words after the application on the command line, as ``application_setup`` receives them.
+
+    Returns:
+        One ``(host, port)`` for each address, both ``str``, in the order given.
+
+    Raises:
+        WallarooParameterError: ``--out`` is missing, has no value, or has an address that is not ``HOST:PORT``.
+
+    Example:
+        >>> tcp_parse_output_addrs(["--verbose", "--out=localhost:7002"])
+        [('localhost', '7002')]
+    """
+    return _addresses(args, long="--out", short="-o", example="--out 127.0.0.1:7002")
+
+
+def _addresses(args: list[str], *, long: str, short: str, example: str) -> Addresses:
+    value = _value_of(args, long, short, example)
+    addresses = []
+    for word in value.split(","):
+        # From the right, so that an IPv6 host may contain colons: [::1]:7010.
+        host, colon, port = word.strip().rpartition(":")
+        if not (colon and host and port):
+            raise WallarooParameterError(
+                f"{long} {value}: {word.strip()!r} is not an address",
+                hint=f"an address is HOST:PORT, several are separated by commas, for example {example}",
+            )
+        check_port(f"{long} {value}", port)
+        addresses.append((host.strip("[]"), port))
+    return addresses
+
+
+def _value_of(args: list[str], long: str, short: str, example: str) -> str:
+    for index, word in enumerate(args):
+        if word in (long, short):
+            if index + 1 < len(args):
+                return args[index + 1]
+            raise WallarooParameterError(f"{word} is the last word and has no value", hint=f"for example {example}")
+        if word.startswith(long + "="):
+            return word[len(long) + 1 :]
+    raise WallarooParameterError(
+        f"{long} is missing from the application's arguments",
+        hint=f"add it after the application, for example {example}",
+    )

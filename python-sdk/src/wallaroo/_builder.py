@@ -1,0 +1,470 @@
+"""Generation 1 of the API: classes and a builder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from wallaroo._errors import WallarooParameterError
+from wallaroo._keys import KEY_TYPES, key_problem
+from wallaroo._objects import as_object, class_name, method, optional_method, qualified_name, step_name
+from wallaroo._sinks import SinkConfig
+from wallaroo._sources import SourceConfig
+from wallaroo._topology import (
+    Application,
+    CollectNode,
+    ComputationNode,
+    KeyByNode,
+    Node,
+    SinkNode,
+    SourceNode,
+    StateNode,
+)
+
+_NEXT_PIPELINE = "start one with new_pipeline(name, source_config)"
+
+
+@dataclass(frozen=True)
+class _Sharing:
+    """What two pipelines must agree on to share state by name."""
+
+    pipeline: str
+    table_type: str
+    keys: tuple[Any, ...] | None
+    keyed: bool
+
+
+class ApplicationBuilder:
+    r"""Describes an application, pipeline by pipeline and step by step; every method but ``build`` returns the builder.
+
+    A step may be given as a class, which is called without arguments, or as an instance.
+
+    Args:
+        name: The application's name, in messages, logs and metrics.
+
+    Raises:
+        WallarooParameterError: The name is not a non-empty ``str``.
+
+    Example:
+        >>> import wallaroo
+        >>> class Lines:
+        ...     delimiter = b"\\n"
+        ...     def decode(self, bs):
+        ...         return bs.decode("utf-8")
+        ...     def encode(self, data):
+        ...         return data + "\\n"
+        >>> class Reverse:
+        ...     def name(self):
+        ...         return "reverse"
+        ...     def compute(self, data):
+        ...         return data[::-1]
+        >>> def application_setup(args):
+        ...     ab = wallaroo.ApplicationBuilder("Reverse Word")
+        ...     ab.new_pipeline("reverse", wallaroo.StdinSourceConfig(Lines))
+        ...     ab.to(Reverse)
+        ...     ab.to_sink(wallaroo.StdoutSinkConfig(Lines))
+        ...     return ab.build()
+        >>> [node.name for node in application_setup([]).nodes]
+        ['reverse', 'reverse', 'stdout']
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = _check_name("ApplicationBuilder: name", name)
+        self._nodes: list[Node] = []
+        self._tables: dict[str, _Sharing] = {}
+        self._pipelines: list[str] = []
+        self._open: str | None = None
+        self._head = -1
+        self._may_be_done = False
+
+    def new_pipeline(self, name: str, source_config: SourceConfig) -> ApplicationBuilder:
+        """Begin a pipeline at its source.
+
+        Args:
+            name: The pipeline's name; each has its own.
+            source_config: For example a :class:`TCPSourceConfig`.
+
+        Raises:
+            WallarooParameterError: The pipeline before this one has not ended, or an argument is unusable.
+
+        Example:
+            See :class:`ApplicationBuilder`.
+        """
+        if self._open is not None:
+            raise WallarooParameterError(
+                f"new_pipeline({name!r}): pipeline {self._open!r} has not ended",
+                hint="end it with to_sink(...), to_sinks([...]) or done() first",
+            )
+        where = f"new_pipeline({name!r})"
+        _check_name("new_pipeline: name", name)
+        if name in self._pipelines:
+            raise WallarooParameterError(f"{where}: there is a pipeline of that name", hint="give each its own name")
+        if not isinstance(source_config, SourceConfig):
+            raise WallarooParameterError(
+                f"{where}: source_config is {_shown_type(source_config)}, not a source config",
+                hint="for example wallaroo.TCPSourceConfig(host, port, decoder)",
+            )
+        self._check_address_is_free(where, source_config)
+        self._pipelines.append(name)
+        self._open = name
+        self._may_be_done = False
+        self._head = self._add(SourceNode(name, (), source_config))
+        return self
+
+    def to(self, computation: Any) -> ApplicationBuilder:
+        """Add a stateless step.
+
+        Args:
+            computation: Class or instance with ``compute(data)``, which returns one output or ``None`` for none, or
+                ``compute_multi(data)``, which returns an iterable of outputs; ``compute_multi`` wins when both exist.
+
+        Raises:
+            WallarooParameterError: No pipeline is open, or the computation has neither method.
+
+        Example:
+            See :class:`ApplicationBuilder`.
+        """
+        return self._to_computation("to", computation)
+
+    def to_parallel(self, computation: Any) -> ApplicationBuilder:
+        """Add a stateless step that may run on every worker at once; order is kept all the same.
+
+        Args:
+            computation: As of :meth:`to`.
+
+        Raises:
+            WallarooParameterError: As of :meth:`to`.
+
+        Example:
+            See :class:`ApplicationBuilder`.
+        """
+        return self._to_computation("to_parallel", computation)
+
+    def to_stateful(self, computation: Any, state_builder: Any, state_name: str) -> ApplicationBuilder:
+        """Add a step with one state object for all messages.
+
+        Args:
+            computation: Class or instance with ``compute(data, state)``, which returns ``(output, state_changed)``, or
+                ``compute_multi(data, state)``, which returns ``(outputs, state_changed)``.
+            state_builder: Class or instance with ``build()``, which returns the state before the first message.
+            state_name: Steps that give the same name share the state.
+
+        Raises:
+            WallarooParameterError: No pipeline is open, an argument lacks a method, or the name is in use for state of
+                another kind.
+
+        Example:
+            See :class:`ApplicationBuilder`.
+        """
+        self._require_open("to_stateful")
+        where = self._where("to_stateful", computation)
+        step = self._state_step(where, computation, state_builder, state_name)
+        self._share(where, state_name, _Sharing(self._pipeline, step.table_type, None, keyed=False))
+        self._head = self._add(CollectNode("collect", (self._head,)))
+        return self._add_state(step)
+
+    def to_state_partition(
+        self,
+        computation: Any,
+        state_builder: Any,
+        state_name: str,
+        partition_function: Any,
+        partition_keys: Sequence[Any] = (),
+    ) -> ApplicationBuilder:
+        """Add a step with a state object for each key.
+
+        Args:
+            computation: As of :meth:`to_stateful`.
+            state_builder: As of :meth:`to_stateful`; called once for each key.
+            state_name: Steps that give the same name share the state; they must give the same keys and state builder.
+            partition_function: Class or instance with ``partition(data)``, which returns the message's key.
+            partition_keys: The only keys there are. A message with any other becomes a dead letter. Left out or empty,
+                keys are made as they occur.
+
+        Raises:
+            WallarooParameterError: No pipeline is open, an argument lacks a method, a key is not ``str``, ``bytes``,
+                ``int`` or a tuple of these, or the name is in use for state of another kind.
+
+        Example:
+            See :class:`ApplicationBuilder`.
+        """
+        return self._to_partition(
+            "to_state_partition", computation, state_builder, state_name, partition_function, partition_keys
+        )
+
+    def to_state_partition_u64(
+        self,
+        computation: Any,
+        state_builder: Any,
+        state_name: str,
+        partition_function: Any,
+        partition_keys: Sequence[int] = (),
+    ) -> ApplicationBuilder:
+        """Add a step with a state object for each key, where keys are ``int``.
+
+        Args:
+            computation: As of :meth:`to_stateful`.
+            state_builder: As of :meth:`to_state_partition`.
+            state_name: As of :meth:`to_state_partition`.
+            partition_function: As of :meth:`to_state_partition`.
+            partition_keys: As of :meth:`to_state_partition`, each an ``int``.
+
+        Raises:
+            WallarooParameterError: As of :meth:`to_state_partition`, or a key is not an ``int``.
+
+        Example:
+            See :class:`ApplicationBuilder`.
+        """
+        step = "to_state_partition_u64"
+        for key in _as_list(f"{step}({_shown(computation)}): partition_keys", partition_keys):
+            if type(key) is not int:
+                raise WallarooParameterError(
+                    f"{step}({_shown(computation)}): partition key {key!r} is {_shown_type(key)}, not an int",
+                    hint="use to_state_partition for other keys",
+                )
+        return self._to_partition(step, computation, state_builder, state_name, partition_function, partition_keys)
+
+    def to_sink(self, sink_config: SinkConfig) -> ApplicationBuilder:
+        """End the pipeline at a sink.
+
+        Args:
+            sink_config: For example a :class:`TCPSinkConfig`.
+
+        Raises:
+            WallarooParameterError: No pipeline is open, or the argument is not a sink config.
+
+        Example:
+            See :class:`ApplicationBuilder`.
+        """
+        return self._to_sinks("to_sink", [sink_config])
+
+    def to_sinks(self, sink_configs: Sequence[SinkConfig]) -> ApplicationBuilder:
+        """End the pipeline at several sinks; every one gets every message.
+
+        Args:
+            sink_configs: At least one sink config.
+
+        Raises:
+            WallarooParameterError: No pipeline is open, or the argument is not a list of sink configs.
+
+        Example:
+            See :class:`ApplicationBuilder`.
+        """
+        return self._to_sinks("to_sinks", _as_list("to_sinks: sink_configs", sink_configs))
+
+    def done(self) -> ApplicationBuilder:
+        """End the pipeline without a sink; accepted, with no effect, after ``to_sink``.
+
+        Raises:
+            WallarooParameterError: There is no pipeline to end.
+
+        Example:
+            See :class:`ApplicationBuilder`.
+        """
+        if self._open is None and not self._may_be_done:
+            raise WallarooParameterError("done(): there is no pipeline to end", hint=_NEXT_PIPELINE)
+        self._open = None
+        self._may_be_done = False
+        return self
+
+    def build(self) -> Application:
+        """Return the application, for ``application_setup`` to return.
+
+        Raises:
+            WallarooParameterError: There is no pipeline, one has not ended, or none has a sink.
+
+        Example:
+            See :class:`ApplicationBuilder`.
+        """
+        where = f"application {self._name!r}"
+        if not self._pipelines:
+            raise WallarooParameterError(f"{where} has no pipeline", hint=_NEXT_PIPELINE)
+        if self._open is not None:
+            raise WallarooParameterError(
+                f"{where}: pipeline {self._open!r} has not ended",
+                hint="end it with to_sink(...), to_sinks([...]) or done()",
+            )
+        if not any(isinstance(node, SinkNode) for node in self._nodes):
+            raise WallarooParameterError(
+                f"{where}: no pipeline has a sink", hint="end at least one with to_sink(...) or to_sinks([...])"
+            )
+        return Application(self._name, self._nodes)
+
+    @property
+    def _pipeline(self) -> str:
+        assert self._open is not None, "checked by _require_open"
+        return self._open
+
+    def _require_open(self, step: str) -> None:
+        if self._open is None:
+            raise WallarooParameterError(f"{step}(...): no pipeline is open", hint=_NEXT_PIPELINE)
+
+    def _where(self, step: str, thing: Any) -> str:
+        return f"pipeline {self._pipeline!r}, {step}({_shown(thing)})"
+
+    def _add(self, node: Node) -> int:
+        self._nodes.append(node)
+        return len(self._nodes) - 1
+
+    def _to_computation(self, step: str, thing: Any) -> ApplicationBuilder:
+        self._require_open(step)
+        where = self._where(step, thing)
+        computation = as_object(where, thing)
+        call, multi = _compute_method(where, computation, "data")
+        name = step_name(where, computation)
+        self._head = self._add(ComputationNode(name, (self._head,), call, multi))
+        return self
+
+    def _to_partition(
+        self, step: str, computation: Any, builder: Any, state_name: str, partition_function: Any, partition_keys: Any
+    ) -> ApplicationBuilder:
+        self._require_open(step)
+        where = self._where(step, computation)
+        state_step = self._state_step(where, computation, builder, state_name)
+        function = as_object(f"{where}: partition_function", partition_function)
+        partition = method(f"{where}: partition_function", function, "partition", "data")
+        keys = _check_keys(where, partition_keys)
+        self._share(where, state_name, _Sharing(self._pipeline, state_step.table_type, keys, keyed=True))
+        name = step_name(f"{where}: partition_function", function)
+        self._head = self._add(KeyByNode(name, (self._head,), partition, keys, reject_unknown=keys is not None))
+        return self._add_state(state_step)
+
+    def _state_step(self, where: str, thing: Any, builder: Any, state_name: str) -> StateNode:
+        computation = as_object(where, thing)
+        call, multi = _compute_method(where, computation, "data", "state")
+        built_by = as_object(f"{where}: state_builder", builder)
+        build = method(f"{where}: state_builder", built_by, "build")
+        _check_name(f"{where}: state_name", state_name)
+        if state_name.startswith("generator:"):
+            raise WallarooParameterError(
+                f"{where}: state_name {state_name!r} begins with the reserved word 'generator:'",
+                hint="give the state another name",
+            )
+        name = step_name(where, computation)
+        return StateNode(name, (), state_name, qualified_name(built_by), build, call, multi)
+
+    def _add_state(self, step: StateNode) -> ApplicationBuilder:
+        placed = StateNode(step.name, (self._head,), step.table, step.table_type, step.build, step.call, step.multi)
+        self._head = self._add(placed)
+        return self
+
+    def _share(self, where: str, state_name: str, sharing: _Sharing) -> None:
+        other = self._tables.setdefault(state_name, sharing)
+        described = f"{where}: state {state_name!r} is shared with pipeline {other.pipeline!r}"
+        if other.table_type != sharing.table_type:
+            raise WallarooParameterError(
+                f"{described}, which builds it with {other.table_type}, not {sharing.table_type}",
+                hint="use the same state builder in both, or another state_name",
+            )
+        if other.keyed != sharing.keyed:
+            one, many = "one state object (to_stateful)", "a state object for each key (to_state_partition)"
+            raise WallarooParameterError(
+                f"{described}, which has {many if other.keyed else one}, not {many if sharing.keyed else one}",
+                hint="use the same method in both, or another state_name",
+            )
+        if other.keys != sharing.keys:
+            raise WallarooParameterError(
+                f"{described}, which has other partition_keys: {_listed(other.keys)}, not {_listed(sharing.keys)}",
+                hint="give the same keys in the same order in both, or another state_name",
+            )
+
+    def _to_sinks(self, step: str, sink_configs: Sequence[Any]) -> ApplicationBuilder:
+        self._require_open(step)
+        where = f"pipeline {self._pipeline!r}, {step}"
+        if not sink_configs:
+            raise WallarooParameterError(
+                f"{where}: the list is empty", hint="give at least one sink config, or use done()"
+            )
+        for sink_config in sink_configs:
+            if not isinstance(sink_config, SinkConfig):
+                raise WallarooParameterError(
+                    f"{where}: the argument is {_shown_type(sink_config)}, not a sink config",
+                    hint="for example wallaroo.TCPSinkConfig(host, port, encoder)",
+                )
+        for sink_config in sink_configs:
+            self._add(SinkNode(_sink_name(sink_config), (self._head,), sink_config))
+        self._open = None
+        self._may_be_done = True
+        return self
+
+    def _check_address_is_free(self, where: str, source_config: SourceConfig) -> None:
+        described = source_config.describe()
+        if described["kind"] == "generator" or described.get("port") == 0:
+            return
+        for node in self._nodes:
+            if isinstance(node, SourceNode) and node.source.describe() == described:
+                place = " ".join(str(value) for value in described.values())
+                raise WallarooParameterError(
+                    f"{where}: pipeline {node.name!r} reads from {place} already",
+                    hint="give each source its own address",
+                )
+
+
+def _compute_method(where: str, computation: Any, *parameters: str) -> tuple[Callable[..., Any], bool]:
+    multi = optional_method(where, computation, "compute_multi", *parameters)
+    if multi is not None:
+        return multi, True
+    single = optional_method(where, computation, "compute", *parameters)
+    if single is not None:
+        return single, False
+    signature = ", ".join(("self", *parameters))
+    raise WallarooParameterError(
+        f"{where}: {class_name(computation)} has no method compute or compute_multi",
+        hint=f"define compute({signature}) or compute_multi({signature}) in class {class_name(computation)}",
+    )
+
+
+def _check_name(where: str, name: Any) -> str:
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise WallarooParameterError(
+            f"{where} must be a non-empty str of printable characters, got {name!r}", hint="give it a name people know"
+        )
+    return name
+
+
+def _as_list(where: str, sequence: Any) -> list[Any]:
+    if isinstance(sequence, (str, bytes)):
+        raise WallarooParameterError(f"{where} is {_shown_type(sequence)}, not a list", hint="give a list")
+    try:
+        return list(sequence)
+    except TypeError:
+        raise WallarooParameterError(f"{where} is {_shown_type(sequence)}, not a list", hint="give a list") from None
+
+
+def _check_keys(where: str, partition_keys: Any) -> tuple[Any, ...] | None:
+    keys = _as_list(f"{where}: partition_keys", partition_keys)
+    for index, key in enumerate(keys):
+        problem = key_problem(key)
+        if problem is not None:
+            raise WallarooParameterError(f"{where}: partition_keys[{index}]: {problem}", hint=f"a key is {KEY_TYPES}")
+    seen = set()
+    for index, key in enumerate(keys):
+        if key in seen:
+            raise WallarooParameterError(
+                f"{where}: partition_keys[{index}]: {key!r} is in the list twice", hint="give each key once"
+            )
+        seen.add(key)
+    return tuple(keys) or None
+
+
+def _listed(keys: tuple[Any, ...] | None) -> str:
+    if keys is None:
+        return "any"
+    text = repr(list(keys))
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+def _sink_name(sink_config: SinkConfig) -> str:
+    described = sink_config.describe()
+    if described["kind"] == "tcp":
+        return f"tcp {described['host']}:{described['port']}"
+    return " ".join(str(value) for value in described.values())
+
+
+def _shown(thing: Any) -> str:
+    return thing.__name__ if isinstance(thing, type) else class_name(thing)
+
+
+def _shown_type(thing: Any) -> str:
+    return f"the class {thing.__name__}" if isinstance(thing, type) else f"of type {class_name(thing)}"

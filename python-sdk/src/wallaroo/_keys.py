@@ -1,0 +1,54 @@
+"""Keys: what may be one, and how it looks on the wire.
+
+A key is ``str``, ``bytes``, a signed 64-bit ``int`` or a tuple of these, exactly: a subclass would arrive at the next
+worker as its base, and ``True`` and ``1.0`` would fall together with ``1``. ``None`` is the key of ``collect`` only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+KEY_TYPES = "str, bytes, int, or a tuple of these"
+
+_LOWEST_INT = -(2**63)
+_HIGHEST_INT = 2**63 - 1
+_DEEPEST_TUPLE = 16
+
+
+def key_problem(key: Any, depth: int = 0) -> str | None:
+    """Say why ``key`` cannot be a key, or return ``None`` when it can."""
+    kind = type(key)
+    if kind is str:
+        return None if _encodes(key) else f"{key!r} cannot be encoded as UTF-8"
+    if kind is bytes:
+        return None
+    if kind is int:
+        return None if _LOWEST_INT <= key <= _HIGHEST_INT else f"{key} does not fit a signed 64-bit integer"
+    if kind is tuple:
+        if depth >= _DEEPEST_TUPLE:
+            return f"tuples are nested more than {_DEEPEST_TUPLE} deep"
+        return next((problem for item in key if (problem := key_problem(item, depth + 1))), None)
+    return f"{_shown(key)} is of type {kind.__module__}.{kind.__qualname__}".replace("builtins.", "")
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(key: Any) -> str:
+    try:
+        text = repr(key)
+    except Exception:  # noqa: BLE001 - the user's __repr__
+        return "the key"
+    return text if len(text) <= 100 else text[:100] + "…"
+
+
+def key_from_wire(key: Any) -> Any:
+    """Return a received key as the application gave it: arrays are tuples."""
+    if type(key) is list:
+        return tuple([key_from_wire(item) for item in key])
+    return key

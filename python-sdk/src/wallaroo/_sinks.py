@@ -1,0 +1,119 @@
+"""Sink configs: where a pipeline's results go.
+
+A config is checked when it is made. It holds no socket or file: the orchestrator opens those, from the description that
+``describe`` returns; only the encoder is called in a worker.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable
+
+from wallaroo._addresses import Port, check_host, check_port
+from wallaroo._objects import as_object, class_name, method
+from wallaroo._sources import check_path
+
+Description = dict[str, Any]
+
+
+class SinkConfig:
+    """What every sink config has: its encoder and its description for the orchestrator."""
+
+    encoder: Any
+    encode: Callable[[Any], Any]
+
+    def describe(self) -> Description:
+        """Return the ``sink`` map of the topology."""
+        raise NotImplementedError
+
+    def _set_encoder(self, encoder: Any) -> None:
+        where = f"{type(self).__name__} encoder"
+        self.encoder = as_object(where, encoder)
+        self.encode = method(where, self.encoder, "encode", "data")
+
+    @property
+    def encoder_name(self) -> str:
+        """The name of the encoder's class."""
+        return class_name(self.encoder)
+
+
+class TCPSinkConfig(SinkConfig):
+    r"""Connect to a TCP port and write to it; while it is down, messages are kept and sources held back.
+
+    Args:
+        host: Address to connect to.
+        port: Port to connect to, as ``int`` or as digits.
+        encoder: Class or instance with ``encode(data)``, which returns ``str`` (written as UTF-8), ``bytes``, or ``None`` to
+            write nothing.
+
+    Raises:
+        WallarooParameterError: An argument is unusable, or the encoder lacks its method.
+
+    Example:
+        >>> class Line:
+        ...     def encode(self, data):
+        ...         return f"{data}\\n"
+        >>> TCPSinkConfig("127.0.0.1", 7002, Line).describe()
+        {'kind': 'tcp', 'host': '127.0.0.1', 'port': 7002}
+    """
+
+    def __init__(self, host: str, port: Port, encoder: Any) -> None:
+        self.host = check_host("TCPSinkConfig", host)
+        self.port = check_port("TCPSinkConfig", port)
+        self._set_encoder(encoder)
+
+    def describe(self) -> Description:
+        """Return the ``sink`` map of the topology."""
+        return {"kind": "tcp", "host": self.host, "port": self.port}
+
+
+class FileSinkConfig(SinkConfig):
+    r"""Write to a file.
+
+    Args:
+        path: The file to write; a relative path is relative to where ``wallaroo-orch`` was started.
+        encoder: As of :class:`TCPSinkConfig`.
+
+    Raises:
+        WallarooParameterError: The path is empty, or the encoder lacks its method.
+
+    Example:
+        >>> class Line:
+        ...     def encode(self, data):
+        ...         return f"{data}\\n"
+        >>> FileSinkConfig("counts.txt", Line()).describe()
+        {'kind': 'file', 'path': 'counts.txt'}
+    """
+
+    def __init__(self, path: str | os.PathLike[str], encoder: Any) -> None:
+        self.path = check_path("FileSinkConfig", path)
+        self._set_encoder(encoder)
+
+    def describe(self) -> Description:
+        """Return the ``sink`` map of the topology."""
+        return {"kind": "file", "path": self.path}
+
+
+class StdoutSinkConfig(SinkConfig):
+    r"""Write to the orchestrator's standard output.
+
+    Args:
+        encoder: As of :class:`TCPSinkConfig`.
+
+    Raises:
+        WallarooParameterError: The encoder lacks its method.
+
+    Example:
+        >>> class Line:
+        ...     def encode(self, data):
+        ...         return f"{data}\\n"
+        >>> StdoutSinkConfig(Line).describe()
+        {'kind': 'stdout'}
+    """
+
+    def __init__(self, encoder: Any) -> None:
+        self._set_encoder(encoder)
+
+    def describe(self) -> Description:
+        """Return the ``sink`` map of the topology."""
+        return {"kind": "stdout"}

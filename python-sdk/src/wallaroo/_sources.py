@@ -1,0 +1,173 @@
+"""Source configs: where a pipeline's messages come from.
+
+A config is checked when it is made. It holds no socket or file: the orchestrator opens those, from the description that
+``describe`` returns; only the decoder is called in a worker.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable
+
+from wallaroo._addresses import Port, check_host, check_port
+from wallaroo._errors import WallarooParameterError
+from wallaroo._framing import Framing, framing_of
+from wallaroo._objects import as_object, class_name, method
+
+Description = dict[str, Any]
+
+
+class SourceConfig:
+    """What every source config has: the steps it runs in a worker and its description for the orchestrator."""
+
+    decoder: Any = None
+    framing: Framing | None = None
+    decode: Callable[[bytes], Any] | None = None
+
+    def describe(self) -> Description:
+        """Return the ``source`` map of the topology."""
+        raise NotImplementedError
+
+    def _set_decoder(self, decoder: Any) -> None:
+        where = f"{type(self).__name__} decoder"
+        self.decoder = as_object(where, decoder)
+        self.decode = method(where, self.decoder, "decode", "bs")
+        self.framing = framing_of(where, self.decoder)
+
+
+class TCPSourceConfig(SourceConfig):
+    r"""Listen on a TCP port; every connection may send any number of messages.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on, as ``int`` or as digits; 0 lets the system choose.
+        decoder: Class or instance with ``decode(bs)`` and either ``header_length()`` and ``payload_length(bs)``, in bytes,
+            or ``delimiter``, the bytes that end a message.
+        parallelism: Accepted for older applications and ignored: there is no limit to the number of connections.
+
+    Raises:
+        WallarooParameterError: An argument is unusable, or the decoder lacks a method.
+
+    Example:
+        >>> class Lines:
+        ...     delimiter = b"\\n"
+        ...     def decode(self, bs):
+        ...         return bs.decode("utf-8")
+        >>> TCPSourceConfig("127.0.0.1", "7010", Lines).describe()
+        {'kind': 'tcp', 'host': '127.0.0.1', 'port': 7010}
+    """
+
+    def __init__(self, host: str, port: Port, decoder: Any, parallelism: int = 10) -> None:
+        self.host = check_host("TCPSourceConfig", host)
+        self.port = check_port("TCPSourceConfig", port)
+        self.parallelism = parallelism
+        self._set_decoder(decoder)
+
+    def describe(self) -> Description:
+        """Return the ``source`` map of the topology."""
+        return {"kind": "tcp", "host": self.host, "port": self.port}
+
+
+class FileSourceConfig(SourceConfig):
+    r"""Read messages from a file; the source ends with the file.
+
+    Args:
+        path: The file to read; a relative path is relative to where ``wallaroo-orch`` was started.
+        decoder: As of :class:`TCPSourceConfig`.
+
+    Raises:
+        WallarooParameterError: The path is empty, or the decoder lacks a method.
+
+    Example:
+        >>> class Lines:
+        ...     delimiter = b"\\n"
+        ...     def decode(self, bs):
+        ...         return bs.decode("utf-8")
+        >>> FileSourceConfig("text.txt", Lines()).describe()
+        {'kind': 'file', 'path': 'text.txt'}
+    """
+
+    def __init__(self, path: str | os.PathLike[str], decoder: Any) -> None:
+        self.path = check_path("FileSourceConfig", path)
+        self._set_decoder(decoder)
+
+    def describe(self) -> Description:
+        """Return the ``source`` map of the topology."""
+        return {"kind": "file", "path": self.path}
+
+
+class StdinSourceConfig(SourceConfig):
+    r"""Read messages from the orchestrator's standard input; the source ends with it.
+
+    Args:
+        decoder: As of :class:`TCPSourceConfig`.
+
+    Raises:
+        WallarooParameterError: The decoder lacks a method.
+
+    Example:
+        >>> class Lines:
+        ...     def delimiter(self):
+        ...         return b"\\n"
+        ...     def decode(self, bs):
+        ...         return bs.decode("utf-8")
+        >>> StdinSourceConfig(Lines).framing
+        {'kind': 'delimiter', 'delimiter': b'\\n'}
+    """
+
+    def __init__(self, decoder: Any) -> None:
+        self._set_decoder(decoder)
+
+    def describe(self) -> Description:
+        """Return the ``source`` map of the topology."""
+        return {"kind": "stdin"}
+
+
+class GenSourceConfig(SourceConfig):
+    """Generate messages in the application itself.
+
+    Args:
+        generator: Class or instance with ``initial_value()``, the first message, and ``apply(previous)``, the message after
+            ``previous``. ``None`` from either ends the source. The object is state: it is pickled with the last message, so
+            that a worker's death neither repeats nor skips one.
+
+    Raises:
+        WallarooParameterError: The generator lacks a method.
+
+    Example:
+        >>> class Countdown:
+        ...     def initial_value(self):
+        ...         return 3
+        ...     def apply(self, previous):
+        ...         return previous - 1 if previous > 1 else None
+        >>> GenSourceConfig(Countdown()).describe()
+        {'kind': 'generator'}
+    """
+
+    def __init__(self, generator: Any) -> None:
+        where = "GenSourceConfig generator"
+        self.generator = as_object(where, generator)
+        method(where, self.generator, "initial_value")
+        method(where, self.generator, "apply", "previous")
+
+    def describe(self) -> Description:
+        """Return the ``source`` map of the topology."""
+        return {"kind": "generator"}
+
+
+def check_path(owner: str, path: Any) -> str:
+    """Return ``path`` as ``str``, or refuse what is not the path of a file."""
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        text = None
+    if not isinstance(text, str) or not text:
+        raise WallarooParameterError(
+            f"{owner}: path must be a non-empty str or a pathlib.Path, got {path!r}", hint='for example "words.txt"'
+        )
+    return text
+
+
+def decoder_name(source: SourceConfig) -> str | None:
+    """Return the name of the decoder's class, or ``None`` for a source without one."""
+    return None if source.decoder is None else class_name(source.decoder)

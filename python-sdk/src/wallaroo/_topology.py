@@ -1,0 +1,147 @@
+"""The graph an application compiles to, whichever generation of the API described it.
+
+Nodes name their inputs by index and only earlier ones, so the list is a topological order. Each node holds what the
+orchestrator is told (``describe``) and what a worker calls; the two never mix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Callable, ClassVar, Union
+
+from wallaroo._sinks import SinkConfig
+from wallaroo._sources import SourceConfig, decoder_name
+
+Description = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SourceNode:
+    """Where messages enter: a decoder, or a generator."""
+
+    kind: ClassVar[str] = "source"
+    name: str
+    inputs: tuple[int, ...]
+    source: SourceConfig
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology."""
+        return {
+            "pipeline": self.name,
+            "source": self.source.describe(),
+            "decoder": decoder_name(self.source),
+            "framing": self.source.framing,
+        }
+
+
+@dataclass(frozen=True)
+class ComputationNode:
+    """A stateless step. ``multi``: ``call`` returns an iterable of outputs."""
+
+    kind: ClassVar[str] = "computation"
+    name: str
+    inputs: tuple[int, ...]
+    call: Callable[[Any], Any]
+    multi: bool
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology: none."""
+        return {}
+
+
+@dataclass(frozen=True)
+class KeyByNode:
+    """Ends a stage: messages are routed by the key that ``call`` returns.
+
+    ``keys`` is the fixed list of keys in the application's order, or ``None`` when any key may occur.
+    """
+
+    kind: ClassVar[str] = "key_by"
+    name: str
+    inputs: tuple[int, ...]
+    call: Callable[[Any], Any]
+    keys: tuple[Any, ...] | None
+    reject_unknown: bool
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology."""
+        return {
+            "keys": None if self.keys is None else list(self.keys),
+            "unknown_key": "reject" if self.reject_unknown else "create",
+        }
+
+    @property
+    def known_keys(self) -> tuple[Any, ...] | None:
+        """The only keys that may occur, in the application's order, or ``None``."""
+        return self.keys if self.reject_unknown else None
+
+
+@dataclass(frozen=True)
+class CollectNode:
+    """Ends a stage: all messages come together under the key ``None``."""
+
+    kind: ClassVar[str] = "collect"
+    name: str
+    inputs: tuple[int, ...]
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology: none."""
+        return {}
+
+
+@dataclass(frozen=True)
+class StateNode:
+    """A step with state. ``call(data, state)`` returns ``(output, state_changed)``; ``build()`` makes a new key's state."""
+
+    kind: ClassVar[str] = "state"
+    name: str
+    inputs: tuple[int, ...]
+    table: str
+    table_type: str
+    build: Callable[[], Any]
+    call: Callable[[Any, Any], Any]
+    multi: bool
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology."""
+        return {"table": self.table, "table_type": self.table_type}
+
+
+@dataclass(frozen=True)
+class SinkNode:
+    """Where messages leave, as bytes."""
+
+    kind: ClassVar[str] = "sink"
+    name: str
+    inputs: tuple[int, ...]
+    sink: SinkConfig
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology."""
+        return {"sink": self.sink.describe(), "encoder": self.sink.encoder_name}
+
+
+Node = Union[SourceNode, ComputationNode, KeyByNode, CollectNode, StateNode, SinkNode]
+
+
+class Application:
+    """A built application, as ``application_setup`` returns it. Made by :meth:`ApplicationBuilder.build`."""
+
+    def __init__(self, name: str, nodes: Sequence[Node]) -> None:
+        self.name = name
+        self.nodes = tuple(nodes)
+
+    def describe(self) -> Description:
+        """Return the topology as spec/protocol.md defines it: equal, byte for byte, in every worker of a run."""
+        return {
+            "name": self.name,
+            "nodes": [
+                {"kind": node.kind, "name": node.name, "inputs": list(node.inputs), **node.describe()}
+                for node in self.nodes
+            ],
+        }
+
+    def children(self, node_id: int) -> list[int]:
+        """Return the nodes that take what ``node_id`` outputs, in order."""
+        return [index for index, node in enumerate(self.nodes) if node_id in node.inputs]

@@ -1,0 +1,105 @@
+"""The value codec: how the values of a group travel, so that value and type arrive as they were sent.
+
+Three encodings (spec/protocol.md "Values"): a MessagePack array for plain scalars, one pickle of the list for everything
+else, and the application's own ``serialize`` and ``deserialize``, where it has both, in place of the pickle.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any, Callable
+
+import msgpack
+
+SCALARS = 1
+PICKLE = 2
+APPLICATION = 3
+
+PICKLE_PROTOCOL = min(5, pickle.HIGHEST_PROTOCOL)
+"""Known to every interpreter supported, so that values and state may cross between them."""
+
+SCALAR_TYPES: frozenset[type] = frozenset((str, bytes, int, float, bool, type(None)))
+
+Serialize = Callable[[Any], bytes]
+Deserialize = Callable[[bytes], Any]
+
+
+class ValuesError(Exception):
+    """A list of values does not have the form its codec says."""
+
+
+class ValueCodec:
+    """Encodes and decodes lists of values.
+
+    Args:
+        serialize: The application's function from an object to ``bytes``, or ``None``.
+        deserialize: Its inverse. Used only when both are given.
+
+    Example:
+        >>> codec = ValueCodec()
+        >>> codec.decode(*codec.encode(["acorn", 1, True]), 3)
+        ['acorn', 1, True]
+    """
+
+    def __init__(self, serialize: Serialize | None = None, deserialize: Deserialize | None = None) -> None:
+        self._serialize = serialize if deserialize is not None else None
+        self._deserialize = deserialize if serialize is not None else None
+        # One packer for all lists: making one costs more than packing a short list does.
+        self._pack = msgpack.Packer(use_bin_type=True).pack
+
+    def encode(self, values: list[Any], types: frozenset[type] | None = None) -> tuple[int, bytes]:
+        """Encode ``values``.
+
+        Args:
+            values: Any length.
+            types: The exact types of the values, or a superset, where the caller knows it.
+
+        Returns:
+            The codec's number and the bytes.
+
+        Raises:
+            Exception: A value cannot be pickled, or ``serialize`` raised or returned something else than ``bytes``.
+        """
+        if (types if types is not None else frozenset(map(type, values))) <= SCALAR_TYPES:
+            try:
+                return SCALARS, self._pack(values)
+            except (OverflowError, UnicodeEncodeError):
+                pass  # An int beyond 64 bits, or a str with a lone surrogate.
+        elif types is not None and frozenset(map(type, values)) <= SCALAR_TYPES:
+            return self.encode(values)
+        if self._serialize is not None:
+            return APPLICATION, self._pack([self._serialized(value) for value in values])
+        return PICKLE, pickle.dumps(values, PICKLE_PROTOCOL)
+
+    def _serialized(self, value: Any) -> bytes:
+        assert self._serialize is not None, "the caller checked"
+        data = self._serialize(value)
+        if not isinstance(data, (bytes, bytearray)):
+            raise TypeError(f"the application's serialize returned {type(data).__name__}, not bytes")
+        return bytes(data)
+
+    def decode(self, codec: int, data: bytes, count: int) -> list[Any]:
+        """Decode ``count`` values.
+
+        Raises:
+            ValuesError: ``data`` has another form than ``codec`` and ``count`` say.
+            Exception: Unpickling or ``deserialize`` raised.
+        """
+        if codec == SCALARS:
+            values = _array(data)
+        elif codec == PICKLE:
+            values = pickle.loads(data)
+        elif codec == APPLICATION and self._deserialize is not None:
+            values = [self._deserialize(item) for item in _array(data)]
+        else:
+            raise ValuesError(f"values in codec {codec}, which this application does not have")
+        if type(values) is not list or len(values) != count:
+            raise ValuesError(f"expected {count} values in codec {codec}")
+        return values
+
+
+def _array(data: bytes) -> list[Any]:
+    try:
+        return msgpack.unpackb(data, strict_map_key=False)  # type: ignore[no-any-return]
+    except (ValueError, msgpack.UnpackException) as error:
+        raise ValuesError(f"a list of values cannot be read: {error}") from error

@@ -1,0 +1,136 @@
+"""One batch on its way through a stage, and the columns of values its steps hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, chain
+from typing import Any
+
+from wallaroo._protocol import CAREFUL, DISCARD, WHOLE, Batch
+from wallaroo._values import ValueCodec
+from wallaroo.worker._failures import FailureFields, failure, payload_of
+from wallaroo.worker._lineage import Fanned, Lineage
+from wallaroo.worker._marker import Marker
+
+
+class Column:
+    """The values that one step hands to the next, for a whole batch.
+
+    Args:
+        values: In the order of the frames or groups they came of. Not changed once here: branches share it.
+        lineage: Where they came from.
+        types: The exact types of the values, if known.
+    """
+
+    def __init__(self, values: list[Any], lineage: Lineage, types: frozenset[type] | None = None) -> None:
+        self.values = values
+        self.lineage = lineage
+        self._types = types
+
+    @property
+    def types(self) -> frozenset[type]:
+        """The exact types of the values: 20 to 30 ns a value, when first asked."""
+        if self._types is None:
+            self._types = frozenset(map(type, self.values))
+        return self._types
+
+    def by_group(self, keys: Sequence[Any]) -> Iterable[tuple[Any, list[Any]]]:
+        """Return each group's key and values, where ``keys`` are those of all groups."""
+        if self.lineage.single is not None:
+            yield keys[self.lineage.single], self.values
+            return
+        origin = self.lineage.origin
+        start = 0
+        for group, key in enumerate(keys):
+            # A group's values are neighbours, so its end is found by halving.
+            low, high = start, len(self.values)
+            while low < high:
+                middle = (low + high) // 2
+                if origin(middle) <= group:
+                    low = middle + 1
+                else:
+                    high = middle
+            yield key, self.values[start:low]
+            start = low
+
+
+class GroupedColumn(Column):
+    """The values of a keyed stage as they arrive: a list for each group. Put in one list only for a step that needs it."""
+
+    def __init__(self, groups: Sequence[list[Any]]) -> None:
+        self._groups = groups
+        self._types = None
+        self._flat: list[Any] | None = None
+        self._lineage: Lineage | None = None
+
+    @property
+    def values(self) -> list[Any]:  # type: ignore[override]
+        """All values, group after group."""
+        if self._flat is None:
+            self._flat = list(chain.from_iterable(self._groups))
+        return self._flat
+
+    @property
+    def lineage(self) -> Lineage:  # type: ignore[override]
+        """Which group each value is of."""
+        if self._lineage is None:
+            self._lineage = Fanned(Lineage(), list(accumulate(map(len, self._groups))))
+        return self._lineage
+
+    def by_group(self, keys: Sequence[Any]) -> Iterable[tuple[Any, list[Any]]]:
+        """Return each group's key and values."""
+        return zip(keys, self._groups)
+
+
+class BatchRun:
+    """What is the same for all steps while a batch is run, and the failures so far.
+
+    Args:
+        message: The batch; what of it is not the same for all kinds of stage is their own matter.
+        codec: Encodes the value a failing step was given.
+        marker: Told before each step.
+    """
+
+    def __init__(self, message: Batch, codec: ValueCodec, marker: Marker) -> None:
+        self.batch = message.batch
+        self.discard = bool(message.flags & DISCARD)
+        self.careful = bool(message.flags & CAREFUL)
+        self.skip = frozenset(zip(message.skip[0::2], message.skip[1::2]))
+        self.failures: list[FailureFields] = []
+        # The key of each group of a keyed stage; empty in others, where values have no key yet.
+        self.keys: list[Any] = []
+        self._codec = codec
+        self._marker = marker
+        self._origin = self._value = WHOLE
+
+    def at(self, origin: int, value: int) -> None:
+        """Go on to one message of a batch that is run message by message."""
+        self._origin, self._value = origin, value
+
+    def enter(self, node: int) -> None:
+        """Mark that ``node`` is about to run."""
+        self._marker.entering(self.batch, node, self._origin, self._value)
+
+    def fail(
+        self, node: int, lineage: Lineage, position: int, error: BaseException, value: Any, key: Any = None
+    ) -> None:
+        """Record that ``node`` could not process ``value``, at ``position`` of the column it was given."""
+        if not self.discard:
+            self._record(node, lineage.origin(position), key, error, value, payload_of(self._codec, value))
+
+    def fail_frame(self, node: int, lineage: Lineage, position: int, error: BaseException, frame: bytes) -> None:
+        """Record that the decoder ``node`` could not read ``frame``, which the orchestrator has."""
+        if not self.discard:
+            self._record(node, lineage.origin(position), None, error, frame, (0, b""))
+
+    def fail_group(self, node: int, group: int, error: BaseException, codec: int, values: bytes) -> None:
+        """Record that the values of a whole group could not be read; they go along as they came."""
+        if not self.discard:
+            described = f"<a group of {len(values)} bytes in codec {codec}>"
+            self.failures.append(failure(node, group, self.keys[group], error, None, (codec, values)))
+            self.failures[-1][6] = described
+
+    def _record(self, node: int, origin: int, key: Any, error: BaseException, value: Any, payload: Any) -> None:
+        if key is None and self.keys:
+            key = self.keys[origin]
+        self.failures.append(failure(node, origin, key, error, value, payload))

@@ -1,0 +1,76 @@
+"""Generator sources: the object and its last value are state, in a table of their own under the key ``None``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._lineage import Lineage
+from wallaroo.worker._state import StateTable
+
+
+class GeneratorState:
+    """A generator as it is between two batches. Pickled into snapshots.
+
+    Args:
+        generator: The application's object with ``initial_value()`` and ``apply(previous)``.
+    """
+
+    def __init__(self, generator: Any) -> None:
+        self.generator = generator
+        self.started = False
+        self.ended = False
+        self.last: Any = None
+
+
+def table_name(pipeline: str) -> str:
+    """Return the name of the table of a pipeline's generator."""
+    return f"generator:{pipeline}"
+
+
+class GeneratorRoot:
+    """The root of a ``generate`` stage.
+
+    Args:
+        node: Id of the source node.
+        table: The table ``generator:<pipeline>``.
+    """
+
+    def __init__(self, node: int, table: StateTable) -> None:
+        self._node = node
+        self._table = table
+
+    def generate(self, most: int, run: BatchRun) -> list[Any]:
+        """Return up to ``most`` further values.
+
+        A generator that raises has no next value and ends, with one failure.
+        """
+        run.enter(self._node)
+        table = self._table
+        values: list[Any] = []
+        try:
+            state = table.live[None] if None in table.live else table.open(None)
+        except BaseException as error:  # noqa: BLE001 - the user's unpickling
+            run.fail(self._node, Lineage(), 0, error, None)
+            table.live[None] = state = GeneratorState(None)
+            state.ended = True
+        while len(values) < most and not state.ended:
+            table.dirty.setdefault(None, run.batch)
+            try:
+                value = state.generator.apply(state.last) if state.started else state.generator.initial_value()
+            except BaseException as error:  # noqa: BLE001
+                run.fail(self._node, Lineage(), len(values), error, state.last)
+                value = None
+            state.started = True
+            if value is None:
+                state.ended = True
+            else:
+                state.last = value
+                values.append(value)
+        return values
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no further value."""
+        state = self._table.live.get(None)
+        return state is not None and bool(state.ended)

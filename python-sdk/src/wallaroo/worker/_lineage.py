@@ -1,0 +1,60 @@
+"""From a value back to the frame or group it came of, worked out only when a step fails.
+
+A column of values remembers how it was made of the column before: which positions were dropped, or how many values each
+position became. That costs a step next to nothing while all goes well; a tag on every value would cost as much as the step.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+
+class Lineage:
+    """The positions of a column that is its own origin: position n came of frame, or group, n."""
+
+    single: int | None = None
+    """The one origin of all positions, where there is only one."""
+
+    def origin(self, position: int) -> int:
+        """Return the frame or group that the value at ``position`` came of."""
+        return position
+
+
+class Fixed(Lineage):
+    """Every position came of one frame or group."""
+
+    def __init__(self, origin: int) -> None:
+        self.single = origin
+
+    def origin(self, position: int) -> int:
+        """Return the one origin."""
+        assert self.single is not None, "set when made"
+        return self.single
+
+
+class Dropped(Lineage):
+    """Some positions of the column before gave no value."""
+
+    def __init__(self, parent: Lineage, dropped: Sequence[int]) -> None:
+        self._parent = parent
+        self.single = parent.single
+        # The n-th dropped position less n: how many values had been kept when it was reached.
+        self._kept_before = [position - index for index, position in enumerate(dropped)]
+
+    def origin(self, position: int) -> int:
+        """Return the frame or group that the value at ``position`` came of."""
+        return self._parent.origin(position + bisect_right(self._kept_before, position))
+
+
+class Fanned(Lineage):
+    """Each position of the column before became any number of values; ``ends[n]`` is where those of position n end."""
+
+    def __init__(self, parent: Lineage, ends: Sequence[int]) -> None:
+        self._parent = parent
+        self.single = parent.single
+        self._ends = ends
+
+    def origin(self, position: int) -> int:
+        """Return the frame or group that the value at ``position`` came of."""
+        return self._parent.origin(bisect_right(self._ends, position))

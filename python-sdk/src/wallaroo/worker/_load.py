@@ -1,0 +1,163 @@
+"""Importing the application and asking it for its topology."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from wallaroo._builder import ApplicationBuilder
+from wallaroo._errors import WallarooParameterError
+from wallaroo._protocol import Refused
+from wallaroo._topology import Application
+from wallaroo._values import ValueCodec
+from wallaroo.worker._failures import exception_message, exception_type, user_traceback
+
+_DEFINE_SETUP = "define application_setup(args) and return ApplicationBuilder(...)...build() from it"
+
+
+class Loaded(NamedTuple):
+    """An application that is ready to be planned."""
+
+    application: Application
+    codec: ValueCodec
+
+
+class LoadError(Exception):
+    """The application cannot be used; ``refused`` tells the orchestrator why."""
+
+    def __init__(self, kind: str, message: str, hint: str | None, error: BaseException | None = None) -> None:
+        super().__init__(message)
+        trace = user_traceback(error) if error is not None else None
+        self.refused = Refused(kind, " ".join(message.split("\n")), hint, trace or None)
+
+
+def load(application: str, args: list[str]) -> Loaded:
+    """Import ``application`` and call its ``application_setup``.
+
+    Args:
+        application: Path of a ``.py`` file, or a module's name.
+        args: The words after it on the command line.
+
+    Raises:
+        LoadError: It cannot be imported, or does not describe an application.
+    """
+    module = _import(application, args)
+    setup = getattr(module, "application_setup", None)
+    if setup is None:
+        raise LoadError("import", f"{application} has no application_setup", _DEFINE_SETUP)
+    if not callable(setup):
+        raise LoadError("import", f"application_setup of {application} is not a function", _DEFINE_SETUP)
+    return Loaded(_set_up(application, setup, args), _value_codec(module))
+
+
+def _import(application: str, args: list[str]) -> ModuleType:
+    is_path = application.endswith(".py") or os.sep in application
+    sys.argv = [application, *args]
+    try:
+        module = _import_path(application) if is_path else _import_module(application)
+    except LoadError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever a module may do when imported
+        raise LoadError("import", _raised(f"{application} could not be imported", error), _hint(error), error) from None
+    sys.argv[0] = os.path.abspath(getattr(module, "__file__", None) or application)
+    return module
+
+
+def _import_path(path: str) -> ModuleType:
+    path = os.path.abspath(path)
+    if not os.path.isfile(path):
+        raise LoadError(
+            "import", f"{path} is not a file", "give the path of the application's .py file, or a module's name"
+        )
+    sys.argv[0] = path
+    name = os.path.splitext(os.path.basename(path))[0]
+    if name in sys.modules or name in _standard_library():
+        raise LoadError(
+            "import",
+            f"{path}: there is a module named {name} already",
+            "rename the file: it is imported under its own name",
+        )
+    _put_first_on_path(os.path.dirname(path))
+    # Under its own name and not as __main__: its classes are pickled by name and found by that name in other workers.
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise LoadError("import", f"{path} is not a Python file", "the application's name ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _standard_library() -> frozenset[str]:
+    # Since Python 3.10.
+    return getattr(sys, "stdlib_module_names", frozenset())
+
+
+def _put_first_on_path(folder: str) -> None:
+    """Put ``folder`` where ``python app.py`` has it: in place of the current folder, which ``python -m`` puts first."""
+    if sys.path and sys.path[0] in ("", os.getcwd()):
+        sys.path[0] = folder
+    else:
+        sys.path.insert(0, folder)
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            hint = f"give the path of a .py file, or a module that `{sys.executable} -m {name}` would find"
+            raise LoadError("import", f"there is no module named {error.name}", hint) from None
+        raise
+
+
+def _set_up(application: str, setup: Any, args: list[str]) -> Application:
+    try:
+        described = setup(list(args))
+    except WallarooParameterError as error:
+        raise LoadError("topology", error.message, error.hint, error) from None
+    except SystemExit as error:
+        message = f"application_setup of {application} called sys.exit({error.code!r})"
+        raise LoadError(
+            "setup", message, "check the application's arguments, after its name on the command line"
+        ) from None
+    except BaseException as error:  # noqa: BLE001
+        raise LoadError(
+            "setup", _raised(f"application_setup of {application} failed", error), _hint(error), error
+        ) from None
+    if isinstance(described, Application):
+        return described
+    hint = "end it with: return ab.build()"
+    if isinstance(described, ApplicationBuilder):
+        hint = "it returned the builder: return ab.build() instead of ab"
+    message = f"application_setup of {application} returned {type(described).__name__}, not a built application"
+    raise LoadError("topology", message, hint)
+
+
+def _value_codec(module: ModuleType) -> ValueCodec:
+    serialize, deserialize = getattr(module, "serialize", None), getattr(module, "deserialize", None)
+    if callable(serialize) and callable(deserialize):
+        return ValueCodec(serialize, deserialize)
+    return ValueCodec()
+
+
+def _raised(what: str, error: BaseException) -> str:
+    first_line = exception_message(error).split("\n", 1)[0]
+    return f"{what}: {exception_type(error)}: {first_line}"
+
+
+def _hint(error: BaseException) -> str | None:
+    if isinstance(error, ModuleNotFoundError):
+        return f"install {error.name} for {sys.executable}, or choose the interpreter that has it with --python"
+    if isinstance(error, SyntaxError):
+        version = ".".join(map(str, sys.version_info[:2]))
+        return f"the worker's interpreter is Python {version}; choose another with --python if the code is for another"
+    if isinstance(error, SystemExit):
+        return "an application is imported, not run: put what ends the process under if __name__ == '__main__'"
+    if isinstance(error, IndexError):
+        return "are the application's arguments complete? They come after its name on the command line"
+    return None

@@ -1,0 +1,142 @@
+"""Replies to a batch or a snapshot request, cut so that each stays under the cap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable
+
+from wallaroo._protocol import Result, SnapshotPart, encode
+from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._outlets import Outlet, SinkOutlet, too_large
+from wallaroo.worker._state import StateTables
+
+_ENVELOPE = 64
+"""Bytes that the fields around outputs and failures take at most, and a margin."""
+
+_KEEP_TEXT = 200
+_FAILURE_TEXTS = (3, 4, 5, 6)
+_FAILURE_PAYLOAD, _FAILURE_CODEC = 7, 8
+
+Elapsed = Callable[[], int]
+
+
+def result_bodies(
+    run: BatchRun, outlets: Sequence[Outlet], elapsed: Elapsed, *, ended: bool, max_body: int
+) -> Iterator[bytes]:
+    """Return the ``result`` messages that answer a batch.
+
+    Args:
+        run: The batch, with the failures so far; more may be found while packing.
+        outlets: Where its outputs were gathered.
+        elapsed: Nanoseconds since the batch was received.
+        ended: Whether a generator has ended.
+        max_body: The cap of a body in bytes.
+    """
+    body = _in_one(run, outlets, elapsed, ended=ended)
+    if len(body) <= max_body:
+        yield body
+    else:
+        del body
+        yield from _in_parts(run, outlets, elapsed, ended=ended, max_body=max_body)
+
+
+def _in_one(run: BatchRun, outlets: Sequence[Outlet], elapsed: Elapsed, *, ended: bool) -> bytes:
+    outputs: list[Any] = []
+    for outlet in outlets:
+        data = outlet.data(run)
+        if data:
+            outputs += (outlet.node, outlet.kind, data)
+    try:
+        return encode(Result(run.batch, False, elapsed(), outputs, run.failures, ended))
+    except UnicodeEncodeError:
+        # Keys and failures are known to be sound, so a sink's message is not.
+        for outlet in outlets:
+            if isinstance(outlet, SinkOutlet):
+                outlet.fail_unencodable(run)
+        return _in_one(run, outlets, elapsed, ended=ended)
+
+
+def _in_parts(
+    run: BatchRun, outlets: Sequence[Outlet], elapsed: Elapsed, *, ended: bool, max_body: int
+) -> Iterator[bytes]:
+    largest = max_body - _ENVELOPE
+    part = _Part(run.batch)
+    for outlet in outlets:
+        for size, entry in outlet.entries(run, largest):
+            if part.size + size > largest:
+                yield part.body()
+                part = _Part(run.batch)
+            part.add_output(outlet, size, entry)
+    # Only now are all failures known: an entry too large is one.
+    for fields in run.failures:
+        size = _fit_failure(fields, largest)
+        if part.size + size > largest:
+            yield part.body()
+            part = _Part(run.batch)
+        part.failures.append(fields)
+        part.size += size
+    yield part.body(last=True, elapsed=elapsed(), ended=ended)
+
+
+class _Part:
+    """One ``result`` being filled."""
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._outputs: list[Any] = []
+        self.failures: list[Any] = []
+        self.size = 0
+
+    def add_output(self, outlet: Outlet, size: int, entry: list[Any]) -> None:
+        if not self._outputs or self._outputs[-3] != outlet.node:
+            self._outputs += (outlet.node, outlet.kind, [])
+            self.size += 16
+        self._outputs[-1] += entry
+        self.size += size
+
+    def body(self, *, last: bool = False, elapsed: int = 0, ended: bool = False) -> bytes:
+        return encode(Result(self._batch, not last, elapsed, self._outputs, self.failures, ended))
+
+
+def _fit_failure(fields: list[Any], largest: int) -> int:
+    """Shorten a failure that no frame could carry, and return its size."""
+    size = _failure_size(fields)
+    if size > largest:
+        fields[_FAILURE_PAYLOAD], fields[_FAILURE_CODEC] = b"", 0
+        size = _failure_size(fields)
+    if size > largest:
+        for index in _FAILURE_TEXTS:
+            fields[index] = fields[index][:_KEEP_TEXT]
+        size = _failure_size(fields)
+    return size
+
+
+def _failure_size(fields: list[Any]) -> int:
+    return sum(len(field) * 4 if isinstance(field, str) else 0 for field in fields) + len(fields[_FAILURE_PAYLOAD]) + 64
+
+
+def snapshot_bodies(tables: StateTables, request: int, max_keys: int, max_body: int) -> Iterator[bytes]:
+    """Return the ``snapshot_part`` messages that answer a request; the states in them are no longer dirty."""
+    largest = max_body - _ENVELOPE
+    entries: list[Any] = []
+    failures: list[Any] = []
+    clean: list[tuple[Any, Any]] = []
+    size = 0
+    for table, key, pickled, problem in tables.snapshot(max_keys):
+        envelope = 4 * len(table.name) + len(repr(key)) * 4 + 16
+        if pickled is not None and envelope + len(pickled) > largest:
+            problem = str(too_large("a state", len(pickled), largest))
+            pickled = None
+        added = envelope + (4 * len(problem) if pickled is None else len(pickled))
+        if size + added > largest:
+            yield encode(SnapshotPart(request, True, entries, failures, None))
+            entries, failures, size = [], [], 0
+        if pickled is None:
+            failures += (table.name, key, problem)
+        else:
+            entries += (table.name, key, pickled)
+            clean.append((table, key))
+        size += added
+    for table, key in clean:
+        del table.dirty[key]
+    yield encode(SnapshotPart(request, False, entries, failures, tables.oldest_dirty))

@@ -1,0 +1,199 @@
+"""The conversation with the orchestrator, from greeting to goodbye, in the order of spec/protocol.md."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import platform
+import sys
+from time import perf_counter_ns
+from typing import Any, NoReturn, TypeVar
+
+from wallaroo import _protocol as protocol
+from wallaroo._keys import key_from_wire
+from wallaroo._protocol import ProtocolError
+from wallaroo._version import __version__
+from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._connection import Connection
+from wallaroo.worker._load import Loaded, LoadError, load
+from wallaroo.worker._marker import Marker
+from wallaroo.worker._results import result_bodies, snapshot_bodies
+from wallaroo.worker._stage import AnyStage, Compiler, CutStage
+from wallaroo.worker._state import StateTables
+
+_GC_THRESHOLD = 50_000
+"""Objects between two collections of the youngest generation. A batch makes some thousands that all die with it."""
+
+M = TypeVar("M")
+
+
+class RefusedError(Exception):
+    """The worker cannot serve; what it is to say before it leaves."""
+
+    def __init__(self, refused: protocol.Refused) -> None:
+        super().__init__(refused.message)
+        self.refused = refused
+
+
+class Session:
+    """One worker's conversation.
+
+    Args:
+        connection: To the orchestrator.
+        marker: Told which step runs.
+    """
+
+    def __init__(self, connection: Connection, marker: Marker) -> None:
+        self._connection = connection
+        self._marker = marker
+        self._tables = StateTables()
+        self._stages: dict[int, AnyStage] = {}
+        self._loaded: Loaded | None = None
+
+    def run(self) -> None:
+        """Serve until ``stop`` or the end of the stream.
+
+        Raises:
+            RefusedError: Said to the orchestrator already.
+            ProtocolError: The orchestrator sent what it must not.
+        """
+        self._send(_greeting())
+        try:
+            if self._shake_hands():
+                self._serve()
+        except LoadError as error:
+            self._refuse(error.refused)
+
+    def _shake_hands(self) -> bool:
+        """Greet, load and compile; ``False`` when the orchestrator left meanwhile."""
+        try:
+            hello = self._expect(protocol.Hello)
+        except protocol.VersionError as error:
+            self._refuse(_other_version(error))
+        if hello is None:
+            return False
+        self._connection.limit(hello.max_body)
+        message = self._expect(protocol.Load)
+        if message is None:
+            return False
+        loaded = load(message.application, message.args)
+        self._loaded = loaded
+        self._send(protocol.Topology(loaded.application.describe()))
+        plan = self._expect(protocol.Plan)
+        if plan is None:
+            return False
+        compiler = Compiler(loaded.application, self._tables, loaded.codec, self._connection.max_body)
+        try:
+            self._stages = {stage: compiler.compile(kind, root, outlets) for stage, kind, root, outlets in plan.stages}
+        except ProtocolError as error:
+            self._refuse(protocol.Refused("protocol", str(error), "use the wallaroo-orch of this SDK", None))
+        _settle_memory()
+        self._send(protocol.Ready())
+        return True
+
+    def _serve(self) -> None:
+        while True:
+            body = self._connection.receive()
+            if body is None:
+                return
+            started = perf_counter_ns()
+            message = protocol.decode(body)
+            if isinstance(message, protocol.Batch):
+                self._batch(message, started)
+            elif isinstance(message, protocol.Restore):
+                self._restore(message)
+            elif isinstance(message, protocol.Snapshot):
+                for part in snapshot_bodies(self._tables, message.request, message.max_keys, self._connection.max_body):
+                    self._connection.send(part)
+            elif isinstance(message, protocol.Stop):
+                return
+            else:
+                raise ProtocolError(f"message {type(message).__name__} after the worker was ready")
+
+    def _batch(self, message: protocol.Batch, started: int) -> None:
+        stage = self._stages.get(message.stage)
+        if stage is None:
+            raise ProtocolError(f"batch {message.batch} is for stage {message.stage}, which is not in the plan")
+        if isinstance(stage, CutStage):
+            self._cut(stage, message, started)
+            return
+        assert self._loaded is not None, "the handshake is over"
+        run = BatchRun(message, self._loaded.codec, self._marker)
+        self._tables.begin_batch(message.batch)
+        stage.run(message.input, run)
+        self._marker.idle(message.batch)
+        bodies = result_bodies(
+            run,
+            stage.outlets,
+            lambda: perf_counter_ns() - started,
+            ended=stage.ended,
+            max_body=self._connection.max_body,
+        )
+        for body in bodies:
+            self._connection.send(body)
+
+    def _cut(self, stage: CutStage, message: protocol.Batch, started: int) -> None:
+        if type(message.input) is not bytes:
+            raise ProtocolError("the input of a cut batch is not bin")
+        frames, consumed, need, error = stage.cutter.cut(message.input)
+        elapsed = perf_counter_ns() - started
+        self._send(protocol.CutResult(message.batch, elapsed, frames, consumed, need, error))
+
+    def _restore(self, message: protocol.Restore) -> None:
+        fields = iter(message.entries)
+        for name, key, state in zip(fields, fields, fields):
+            table = self._tables.find(name)
+            if table is None:
+                raise ProtocolError(f"a state is for table {name!r}, which no stage of the plan has")
+            table.restore(key_from_wire(key), state)
+
+    def _send(self, message: protocol.Sent) -> None:
+        self._connection.send(protocol.encode(message))
+
+    def _expect(self, kind: type[M]) -> M | None:
+        """Receive a message that must be a ``kind``; ``None`` at the end of the stream or at ``stop``."""
+        body = self._connection.receive()
+        if body is None:
+            return None
+        message: Any = protocol.decode(body)
+        if isinstance(message, protocol.Stop):
+            return None
+        if not isinstance(message, kind):
+            raise ProtocolError(f"expected message {kind.__name__}, got {type(message).__name__}")
+        return message
+
+    def _refuse(self, refused: protocol.Refused) -> NoReturn:
+        self._send(refused)
+        raise RefusedError(refused)
+
+
+def _greeting() -> protocol.WorkerHello:
+    return protocol.WorkerHello(
+        protocol.VERSION,
+        __version__,
+        list(protocol.CAPABILITIES),
+        sys.implementation.name,
+        platform.python_version(),
+        sys.executable or "",
+        os.getpid(),
+        pickle.HIGHEST_PROTOCOL,
+    )
+
+
+def _other_version(error: protocol.VersionError) -> protocol.Refused:
+    sdk = f"wallaroo-sdk {__version__} speaks protocol {protocol.VERSION}"
+    return protocol.Refused(
+        "protocol",
+        f"wallaroo-orch {error.version} speaks protocol {error.protocol}, {sdk}",
+        f"install the same version of wallaroo-sdk for {sys.executable}",
+        None,
+    )
+
+
+def _settle_memory() -> None:
+    """Take what importing made, which stays, out of the collector's sight, and let it look less often."""
+    gc.collect()
+    if hasattr(gc, "freeze"):  # Not in PyPy.
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD, *gc.get_threshold()[1:])

@@ -1,0 +1,134 @@
+"""What the worker adds to the user's own code: word count's two stages against one plain loop over the same classes.
+
+    PYTHONPATH=src python tests/bench_worker.py [rounds]
+
+The stages are run as the session runs them, from message body to reply body, without sockets. Rounds of both are
+interleaved and the medians printed, in nanoseconds a word; only the difference within one run means anything.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import statistics
+import sys
+from itertools import cycle, islice
+from pathlib import Path
+from time import perf_counter_ns
+
+import msgpack
+
+from wallaroo import _protocol as protocol
+from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._load import load
+from wallaroo.worker._marker import Marker
+from wallaroo.worker._results import result_bodies
+from wallaroo.worker._session import _settle_memory
+from wallaroo.worker._stage import Compiler
+from wallaroo.worker._state import StateTables
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "word_count"
+LINES = 20_000
+LINES_IN_A_BATCH = 400
+WORDS_IN_A_BATCH = 4_000
+CAP = protocol.DEFAULT_MAX_BODY
+
+
+def frames() -> list[bytes]:
+    """Lines of the example's text, over and over."""
+    text = [line for line in (EXAMPLE / "text.txt").read_text().splitlines() if line.strip()]
+    return [line.encode() for line in islice(cycle(text), LINES)]
+
+
+class Loop:
+    """The same classes, called one after another for each word: no framework at all."""
+
+    def __init__(self, word_count) -> None:
+        self.decode = word_count.Decoder().decode
+        self.split = word_count.Split().compute_multi
+        self.partition = word_count.WordPartitionFunction().partition
+        self.compute = word_count.CountWord().compute
+        self.encode = word_count.Encoder().encode
+        self.build = word_count.WordTotalsBuilder().build
+
+    def run(self, lines: list[bytes]) -> tuple[int, int]:
+        decode, split, partition, compute, encode = self.decode, self.split, self.partition, self.compute, self.encode
+        states: dict[str, object] = {}
+        messages: list[str] = []
+        started = perf_counter_ns()
+        for line in lines:
+            for word in split(decode(line)):
+                key = partition(word)
+                state = states.get(key)
+                if state is None:
+                    state = states[key] = self.build()
+                counted, _ = compute(word, state)
+                messages.append(encode(counted))
+            if len(messages) >= WORDS_IN_A_BATCH:
+                messages.clear()
+        return perf_counter_ns() - started, 0
+
+
+class Stages:
+    """The two stages of the plan, fed as the orchestrator feeds them."""
+
+    def __init__(self, loaded) -> None:
+        self.codec = loaded.codec
+        tables = StateTables()
+        compiler = Compiler(loaded.application, tables, loaded.codec, CAP)
+        self.stages = [compiler.compile("frames", 0, [2]), compiler.compile("groups", 2, [4])]
+
+    def step(self, stage: int, body: bytes) -> bytes:
+        message = protocol.decode(body)
+        run = BatchRun(message, self.codec, Marker(None))
+        self.stages[stage].run(message.input, run)
+        (reply,) = result_bodies(run, self.stages[stage].outlets, lambda: 0, ended=False, max_body=CAP)
+        return reply
+
+    def run(self, lines: list[bytes]) -> tuple[int, int]:
+        elapsed = words = 0
+        groups: list[object] = []
+        waiting = 0
+        for start in range(0, len(lines), LINES_IN_A_BATCH):
+            body = protocol.encode(protocol.Batch(1, 0, 0, [], lines[start : start + LINES_IN_A_BATCH]))
+            began = perf_counter_ns()
+            reply = self.step(0, body)
+            elapsed += perf_counter_ns() - began
+            data = msgpack.unpackb(reply)[4][2]
+            groups += data
+            waiting += sum(data[1::4])
+            if waiting >= WORDS_IN_A_BATCH or start + LINES_IN_A_BATCH >= len(lines):
+                body = protocol.encode(protocol.Batch(2, 1, 0, [], groups))
+                began = perf_counter_ns()
+                self.step(1, body)
+                elapsed += perf_counter_ns() - began
+                words += waiting
+                groups, waiting = [], 0
+        return elapsed, words
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    loaded = load(str(EXAMPLE / "word_count.py"), ["--in", "127.0.0.1:7010", "--out", "127.0.0.1:7002"])
+    word_count = importlib.import_module("word_count")
+    loop, stages = Loop(word_count), Stages(loaded)
+    lines = frames()
+    _settle_memory()
+    loop_times, stage_times, words = [], [], 1
+    for _ in range(rounds):
+        elapsed, _ = loop.run(lines)
+        loop_times.append(elapsed)
+        gc.collect()
+        elapsed, words = stages.run(lines)
+        stage_times.append(elapsed)
+        gc.collect()
+    plain, staged = statistics.median(loop_times) / words, statistics.median(stage_times) / words
+    pairs = sorted((s - p) / words for p, s in zip(loop_times, stage_times))
+    print(f"{sys.implementation.name} {sys.version.split()[0]}, {words} words, {rounds} rounds")
+    print(f"plain loop {plain:7.1f} ns a word")
+    print(f"worker     {staged:7.1f} ns a word")
+    print(f"added      {statistics.median(pairs):7.1f} ns a word")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""Fixtures: applications written to a folder of their own, and workers that run them."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+
+@pytest.fixture
+def app(tmp_path):
+    """Write the source of an application and return its path."""
+    count = iter(range(1_000))
+
+    def write(source, name=None):
+        path = tmp_path / (name or f"app_{next(count)}.py")
+        path.write_text(textwrap.dedent(source))
+        return path
+
+    return write
