@@ -199,10 +199,10 @@ class Counted:
 
 
 def chain(*nodes):
-    """Build a keyed stage of state steps, as a fluent pipeline would under one ``key_by``."""
-    first = [SourceNode("p", (), wallaroo.StdinSourceConfig(Lines)), KeyByNode("key", (0,), Key().partition, None, False)]
-    last = SinkNode("out", (1 + len(nodes),), wallaroo.StdoutSinkConfig(Lines))
-    return Runner(Application("test", [*first, *nodes, last]), ("groups", 1, [2 + len(nodes)]))
+    """Build a keyed stage of state steps, as a fluent pipeline would under one ``key_by``.""" first = [SourceNode("p",
+    (), wallaroo.StdinSourceConfig(Lines)), KeyByNode("key", (0,), Key().partition, None, False)] last = SinkNode("out",
+    (1 + len(nodes),), wallaroo.StdoutSinkConfig(Lines)) return Runner(Application("test", [*first, *nodes, last]),
+    ("groups", 1, [2 + len(nodes)]))
 
 
 def test_two_states_in_one_stage():

@@ -1,21 +1,24 @@
 //! `wallaroo-orch send`.
 
 mod connection;
+mod lines;
 mod pace;
 
 use std::{
+    fmt,
     fs::File,
-    io::{self, BufRead, BufReader, IsTerminal, Read},
+    io::{self, BufReader, IsTerminal, Read},
     path::PathBuf,
+    str::FromStr,
     time::{Duration, Instant},
 };
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use self::{connection::Connection, pace::Pace};
+use self::{connection::Connection, lines::Lines, pace::Pace};
 
-/// Bytes read from the input at a time, and written at a time when no rate is asked for.
+/// Bytes read from the input at a time.
 const BUFFER: usize = 1 << 20;
 
 /// Arguments of `wallaroo-orch send`.
@@ -23,7 +26,7 @@ const BUFFER: usize = 1 << 20;
 pub struct SendArgs {
     /// Where to send
     #[arg(long, value_name = "HOST:PORT")]
-    to: String,
+    to: Address,
     /// How a message is marked off on the wire
     #[arg(long, value_enum, default_value_t = Marking::U32)]
     framing: Marking,
@@ -43,11 +46,38 @@ pub struct SendArgs {
 
 /// How a message is marked off on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Marking {
+pub(super) enum Marking {
     /// Its length as four bytes, big-endian, before it
     U32,
     /// A newline after it
     Newline,
+}
+
+/// `HOST:PORT`, with an IPv6 address in brackets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let Some((host, port)) = parts.filter(|(host, _)| !host.is_empty()) else {
+            return Err("an address is HOST:PORT, for example 127.0.0.1:7010".to_owned());
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(formatter, "[{host}]:{port}") } else { write!(formatter, "{host}:{port}") }
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -64,7 +94,7 @@ pub enum SendError {
     #[error("cannot connect to {to} within {within:?}")]
     Connect {
         /// Where.
-        to: String,
+        to: Address,
         /// How long it was tried.
         within: Duration,
         /// The last attempt's failure.
@@ -82,7 +112,7 @@ pub enum SendError {
     #[error("{to} closed the connection; {messages} messages were handed over, not all of them may have been read")]
     Closed {
         /// Where.
-        to: String,
+        to: Address,
         /// Messages handed to the operating system.
         messages: u64,
         /// What the operating system says.
@@ -107,35 +137,31 @@ fn send(args: &SendArgs) -> Result<(), SendError> {
     let within = Duration::from_secs_f64(args.connect_timeout);
     let mut connection = Connection::open(&args.to, within)?;
     let progress = progress(first.length.map(|length| length * args.repeat));
-    let mut sender = Sender { marking: args.framing, buffer: Vec::with_capacity(2 * BUFFER), messages: 0 };
+    let mut lines = Lines::new(args.framing);
     let mut pace = args.rate.map(Pace::new);
     let began = Instant::now();
-    let mut bytes = 0;
+    let (mut messages, mut bytes) = (0, 0);
     let mut input = first;
     for round in 1..=args.repeat {
         loop {
-            let limit = pace.as_mut().map_or(u64::MAX, Pace::wait);
-            let (taken, read) = sender.fill(&mut input.reader, limit).map_err(unreadable)?;
-            if read == 0 {
-                break;
-            }
+            let limit = pace.as_ref().map_or(u64::MAX, Pace::wait);
+            let Some(batch) = lines.next(&mut input.reader, limit).map_err(unreadable)? else { break };
+            connection.write(batch.encoded, messages)?;
+            messages += batch.messages;
+            bytes += batch.read;
             if let Some(pace) = &mut pace {
-                pace.sent(taken);
+                pace.sent(batch.messages);
             }
-            connection.write(&sender.buffer, sender.messages)?;
-            sender.messages += taken;
-            bytes += read;
             progress.set_position(bytes);
-            progress.set_message(format!("{} messages", sender.messages));
+            progress.set_message(format!("{messages} messages"));
         }
         if round < args.repeat {
             input = open(args).map_err(unreadable)?;
         }
     }
-    connection.finish(sender.messages)?;
+    connection.finish(messages)?;
     progress.finish_and_clear();
     let elapsed = began.elapsed().as_secs_f64();
-    let messages = sender.messages;
     eprintln!("sent {messages} messages in {elapsed:.3} s ({:.0} messages/s)", messages as f64 / elapsed.max(1e-9));
     Ok(())
 }
@@ -172,48 +198,5 @@ fn progress(length: Option<u64>) -> ProgressBar {
     bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// Turns lines into what goes on the wire.
-struct Sender {
-    marking: Marking,
-    /// What to write next.
-    buffer: Vec<u8>,
-    /// Messages written so far.
-    messages: u64,
-}
-
-impl Sender {
-    /// Fills the buffer with the messages that a read makes available, at least one and at most `limit`. Says how many
-    /// messages these are and how many bytes of input; 0 bytes at the end.
-    fn fill(&mut self, reader: &mut impl BufRead, limit: u64) -> io::Result<(u64, u64)> {
-        self.buffer.clear();
-        let (mut messages, mut read) = (0, 0);
-        while messages < limit {
-            let available = match reader.fill_buf() {
-                Ok(available) => available,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            let (taken, consumed) = self.marking.encode(available, limit - messages, &mut self.buffer);
-            if taken > 0 {
-                reader.consume(consumed);
-                return Ok((messages + taken, read + consumed as u64));
-            }
-            // A line that spans reads, or the last one without its newline.
-            let mut line = Vec::new();
-            let count = reader.read_until(b'\n', &mut line)?;
-            if count == 0 {
-                break;
-            }
-            if line.last() != Some(&b'\n') {
-                line.push(b'\n');
-            }
-            let (taken, _) = self.marking.encode(&line, 1, &mut self.buffer);
-            messages += taken;
-            read += count as u64;
-            if self.buffer.len() >= BUFFER || reader_is_drained(count) {
-                break;
-            }
-        }
-        Ok((messages, read))
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -118,9 +118,10 @@ impl Ledger for MemoryLedger {
 
     fn snapshots(&self, partition: PartitionId) -> Vec<(Bytes, usize)> {
         let size = |snapshot: &KeySnapshot| snapshot.states.iter().map(|(_, state)| state.len()).sum();
-        self.snapshots
-            .get(&partition)
-            .map(|keys| keys.iter().map(|(key, snapshot)| (key.clone(), size(snapshot))).collect())
-            .unwrap_or_default()
+        let Some(keys) = self.snapshots.get(&partition) else { return Vec::new() };
+        let mut keys: Vec<_> = keys.iter().map(|(key, snapshot)| (key.clone(), size(snapshot))).collect();
+        // In the map they have no order; a run from a seed must be the same each time.
+        keys.sort_unstable();
+        keys
     }
 }

@@ -22,7 +22,7 @@ nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, TcpInfoStart, 
 /// Bytes acknowledged on `socket` since its connection began. The connection's opening counts for one and its end for
 /// another, so take the difference to a count read right after connecting, and no more than was written. Stays readable
 /// after the connection has broken, as long as the socket is open.
-pub(super) fn bytes_acknowledged(socket: &impl AsFd) -> io::Result<u64> {
+pub(crate) fn bytes_acknowledged(socket: &impl AsFd) -> io::Result<u64> {
     let info = TcpInfo.get(socket)?;
     let (_, field) = info.split_at(BYTES_ACKED);
     Ok(field.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes)))

@@ -1,7 +1,7 @@
 //! Where messages go. A sink owns its socket or file; it takes [`SinkChunk`]s from the runtime in order, writes them, and
 //! reports with [`SinkEvent`]s. When its channel closes it writes what it holds and ends.
 
-mod acknowledged;
+pub(crate) mod acknowledged;
 pub mod file;
 mod outbox;
 pub mod tcp;

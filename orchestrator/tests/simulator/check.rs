@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wallaroo_orch::plan::{Input, Target};
 use wallaroo_protocol::NodeId;
+use wallaroo_protocol::topology::NodeKind;
 
 use crate::scenario::Nature;
 use crate::worker::decode_values;
@@ -18,8 +19,8 @@ pub(crate) fn everything(world: &World) {
         world.sent_values().into_iter().collect()
     };
     let dead = dead_values(world);
-    for (value, times) in &dead {
-        assert_eq!(*times, 1, "value {value} is a dead letter {times} times");
+    for (value, nodes) in &dead {
+        assert_eq!(nodes.len(), 1, "value {value} is a dead letter at nodes {nodes:?}");
         let nature = scenario.values[*value as usize].nature;
         let excused = nature != Nature::Good || world.blamed.contains(value) || shares_a_frame(world, *value);
         assert!(excused, "value {value} is a dead letter, but nothing is the matter with it");
@@ -31,6 +32,7 @@ pub(crate) fn everything(world: &World) {
     }
     for (sink, seen) in world.seen.iter().enumerate() {
         let feeding = feeding_sources(world, sink);
+        let above = above(world, sink);
         let mut times: BTreeMap<u64, u32> = BTreeMap::new();
         seen.iter().for_each(|seen| *times.entry(seen.value).or_default() += 1);
         for value in &expected {
@@ -42,7 +44,7 @@ pub(crate) fn everything(world: &World) {
                 assert!(out <= 1, "value {value} came out {out} times");
                 continue;
             }
-            let lost = u32::from(dead.contains_key(value));
+            let lost = u32::from(dead.get(value).is_some_and(|nodes| above.contains(&nodes[0])));
             assert_eq!(out + lost, 1, "value {value} came out {out} times at sink {sink} and is a dead letter {lost} times");
         }
         assert!(times.is_empty(), "sink {sink} saw values nobody sent: {times:?}");
@@ -81,24 +83,26 @@ fn last_table(world: &World, sink: usize) -> Option<String> {
     let nodes = &world.scenario.plan.topology.nodes;
     let input = nodes[world.scenario.plan.sinks[sink].node.index()].inputs[0];
     match &nodes[input.index()].kind {
-        wallaroo_protocol::topology::NodeKind::State { table, .. } => Some(table.clone()),
+        NodeKind::State { table, .. } => Some(table.clone()),
         _ => None,
     }
 }
 
+/// The nodes a value passes on its way to a sink.
+fn above(world: &World, sink: usize) -> BTreeSet<NodeId> {
+    let mut wanted = vec![world.scenario.plan.sinks[sink].node];
+    let mut above = BTreeSet::new();
+    while let Some(node) = wanted.pop() {
+        above.insert(node);
+        wanted.extend(&world.scenario.plan.topology.node(node).inputs);
+    }
+    above
+}
+
 /// The `key_by` nodes above a sink.
 fn key_nodes(world: &World, sink: usize) -> Vec<NodeId> {
-    let topology = &world.scenario.plan.topology;
-    let mut above = vec![world.scenario.plan.sinks[sink].node];
-    let mut keys = Vec::new();
-    while let Some(node) = above.pop() {
-        let node_kind = &topology.nodes[node.index()];
-        if matches!(node_kind.kind, wallaroo_protocol::topology::NodeKind::KeyBy { .. }) {
-            keys.push(node);
-        }
-        above.extend(&node_kind.inputs);
-    }
-    keys
+    let is_key = |node: &NodeId| matches!(world.scenario.plan.topology.node(*node).kind, NodeKind::KeyBy { .. });
+    above(world, sink).into_iter().filter(is_key).collect()
 }
 
 fn feeding_sources(world: &World, sink: usize) -> BTreeSet<u32> {
@@ -123,12 +127,12 @@ fn feeding_sources(world: &World, sink: usize) -> BTreeSet<u32> {
     sources
 }
 
-/// How often each value became a dead letter. Those of a frame that killed its worker die together.
-fn dead_values(world: &World) -> BTreeMap<u64, u32> {
-    let mut dead = BTreeMap::new();
+/// The nodes at which each value became a dead letter. Those of a frame that killed its worker die together.
+fn dead_values(world: &World) -> BTreeMap<u64, Vec<NodeId>> {
+    let mut dead: BTreeMap<u64, Vec<NodeId>> = BTreeMap::new();
     for message in &world.dead {
         if let Ok(value) = message.value.parse::<u64>() {
-            *dead.entry(value).or_default() += 1;
+            dead.entry(value).or_default().push(message.node);
             continue;
         }
         let values = decode_values(&message.payload);
@@ -137,7 +141,7 @@ fn dead_values(world: &World) -> BTreeMap<u64, u32> {
             Some(index) if message.value.starts_with("value ") => vec![values[index]],
             _ => values,
         };
-        values.into_iter().for_each(|value| *dead.entry(value).or_default() += 1);
+        values.into_iter().for_each(|value| dead.entry(value).or_default().push(message.node));
     }
     dead
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use wallaroo_orch::engine::{DeathCause, Generation, Marker, SlotId};
+use wallaroo_orch::engine::{DeathCause, Generation, Marker};
 use wallaroo_orch::plan::{Input, Target};
 use wallaroo_protocol::topology::NodeKind;
 use wallaroo_protocol::{
@@ -25,7 +25,6 @@ pub(crate) enum Outcome {
 
 #[derive(Debug)]
 pub(crate) struct Worker {
-    pub(crate) slot: SlotId,
     pub(crate) generation: Generation,
     pub(crate) inbox: VecDeque<ToWorker>,
     pub(crate) outbox: VecDeque<FromWorker>,
@@ -85,9 +84,8 @@ struct Moving {
 }
 
 impl Worker {
-    pub(crate) fn new(slot: SlotId, generation: Generation) -> Self {
+    pub(crate) fn new(generation: Generation) -> Self {
         Self {
-            slot,
             generation,
             inbox: VecDeque::new(),
             outbox: VecDeque::new(),

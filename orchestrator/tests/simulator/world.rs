@@ -20,6 +20,9 @@ const MOST_STEPS: usize = 200_000;
 /// Deaths in a row of one slot that bad luck alone may cause.
 const MOST_BAD_LUCK: usize = 4;
 
+/// Workers that bad luck kills in one run: a worker that always dies before it has replayed its journal never gets on.
+const MOST_CRASHES: u64 = 50;
+
 /// How often things happened.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -203,7 +206,8 @@ impl World {
     /// Lets something go wrong, now and then.
     fn misfortune(&mut self) -> bool {
         let slots: Vec<SlotId> = self.workers.keys().copied().collect();
-        if !slots.is_empty() && self.scenario.crashes > 0 && self.random.one_in(self.scenario.crashes) {
+        let crashes = self.scenario.crashes > 0 && self.tally.crashes < MOST_CRASHES;
+        if !slots.is_empty() && crashes && self.random.one_in(self.scenario.crashes) {
             let slot = self.random.pick(&slots);
             let struck = self.bad_luck.entry(slot).or_default();
             if *struck < MOST_BAD_LUCK {
@@ -334,7 +338,7 @@ impl World {
                 let slot = self.vacant.swap_remove(at);
                 let generation = Generation(self.next_generation);
                 self.next_generation += 1;
-                self.workers.insert(slot, Worker::new(slot, generation));
+                self.workers.insert(slot, Worker::new(generation));
                 self.tell(Event::WorkerSeated { slot, generation });
             }
             Choice::ReportDeath => {
@@ -378,7 +382,14 @@ impl World {
             self.largest_result = self.largest_result.max(bytes * 3);
         }
         let mut actions = Vec::new();
+        let trace = std::env::var_os("WALLAROO_TRACE").is_some();
+        if trace {
+            println!("{:?} {event:?}", self.now);
+        }
         self.engine.handle(event, self.now, &mut actions);
+        if trace {
+            actions.iter().for_each(|action| println!("    {action:?}"));
+        }
         for action in actions {
             self.carry_out(action);
         }

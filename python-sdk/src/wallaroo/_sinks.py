@@ -43,8 +43,8 @@ class TCPSinkConfig(SinkConfig):
     Args:
         host: Address to connect to.
         port: Port to connect to, as ``int`` or as digits.
-        encoder: Class or instance with ``encode(data)``, which returns ``str`` (written as UTF-8), ``bytes``, or ``None`` to
-            write nothing.
+        encoder: Class or instance with ``encode(data)``, which returns ``str`` (written as UTF-8), ``bytes``, or
+            ``None`` to write nothing.
 
     Raises:
         WallarooParameterError: An argument is unusable, or the encoder lacks its method.

@@ -41,8 +41,8 @@ class TCPSourceConfig(SourceConfig):
     Args:
         host: Address to listen on.
         port: Port to listen on, as ``int`` or as digits; 0 lets the system choose.
-        decoder: Class or instance with ``decode(bs)`` and either ``header_length()`` and ``payload_length(bs)``, in bytes,
-            or ``delimiter``, the bytes that end a message.
+        decoder: Class or instance with ``decode(bs)`` and either ``header_length()`` and ``payload_length(bs)``, in
+            bytes, or ``delimiter``, the bytes that end a message.
         parallelism: Accepted for older applications and ignored: there is no limit to the number of connections.
 
     Raises:
@@ -127,9 +127,9 @@ class GenSourceConfig(SourceConfig):
     """Generate messages in the application itself.
 
     Args:
-        generator: Class or instance with ``initial_value()``, the first message, and ``apply(previous)``, the message after
-            ``previous``. ``None`` from either ends the source. The object is state: it is pickled with the last message, so
-            that a worker's death neither repeats nor skips one.
+        generator: Class or instance with ``initial_value()``, the first message, and ``apply(previous)``, the message
+            after ``previous``. ``None`` from either ends the source. The object is state: it is pickled with the last
+            message, so that a worker's death neither repeats nor skips one.
 
     Raises:
         WallarooParameterError: The generator lacks a method.

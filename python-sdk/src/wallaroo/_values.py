@@ -1,7 +1,7 @@
 """The value codec: how the values of a group travel, so that value and type arrive as they were sent.
 
-Three encodings (spec/protocol.md "Values"): a MessagePack array for plain scalars, one pickle of the list for everything
-else, and the application's own ``serialize`` and ``deserialize``, where it has both, in place of the pickle.
+Three encodings (spec/protocol.md "Values"): a MessagePack array for plain scalars, one pickle of the list for
+everything else, and the application's own ``serialize`` and ``deserialize``, where it has both, in place of the pickle.
 """
 
 from __future__ import annotations

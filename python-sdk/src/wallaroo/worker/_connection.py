@@ -1,7 +1,7 @@
 """The worker's end of the socket: whole frames in, whole frames out, blocking.
 
-The descriptor is moved out of the range that user code may close or redirect by number, and is shut in children that user
-code forks, so that neither can disturb the conversation or hide its end.
+The descriptor is moved out of the range that user code may close or redirect by number, and is shut in children that
+user code forks, so that neither can disturb the conversation or hide its end.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Connection:
     def from_fd(cls, fd: int) -> Connection:
         """Take over the inherited descriptor ``fd``."""
         try:
-            high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOWEST_DESCRIPTOR)
+            high = fcntl.fcntl(fd, fcntl.F_DUPFD, _LOWEST_DESCRIPTOR)
         except OSError:  # The limit of open files is lower than that.
-            os.set_inheritable(fd, False)
             high = fd
         else:
             os.close(fd)
+        os.set_inheritable(high, False)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=high)
         os.register_at_fork(after_in_child=sock.close)
         return cls(sock)

@@ -1,7 +1,8 @@
 """From a value back to the frame or group it came of, worked out only when a step fails.
 
 A column of values remembers how it was made of the column before: which positions were dropped, or how many values each
-position became. That costs a step next to nothing while all goes well; a tag on every value would cost as much as the step.
+position became. That costs a step next to nothing while all goes well; a tag on every value would cost as much as the
+step.
 """
 
 from __future__ import annotations

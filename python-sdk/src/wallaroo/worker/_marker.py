@@ -1,7 +1,7 @@
 """The marker: which step of which batch is running, left where a crash cannot take it away.
 
-The orchestrator gives each worker a file and reads it after the worker's death. One ``pwrite`` a step and batch, about a
-microsecond, and nothing when there is no file.
+The orchestrator gives each worker a file and reads it after the worker's death. One ``pwrite`` a step and batch, about
+a microsecond, and nothing when there is no file.
 """
 
 from __future__ import annotations

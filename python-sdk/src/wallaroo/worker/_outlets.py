@@ -1,7 +1,7 @@
 """The ends of a stage: values leave as groups by key, or as the bytes of a sink.
 
-An outlet gathers what reaches it, along however many branches, until the batch is over. Which value has which position is
-not kept on the way; when one of them turns out to be unfit to leave, it is looked up by identity.
+An outlet gathers what reaches it, along however many branches, until the batch is over. Which value has which position
+is not kept on the way; when one of them turns out to be unfit to leave, it is looked up by identity.
 """
 
 from __future__ import annotations

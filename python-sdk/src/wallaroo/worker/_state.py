@@ -1,7 +1,7 @@
 """State tables: a state object for each key, which keys changed since their last snapshot, and snapshots themselves.
 
-The worker holds live objects; the orchestrator owns the truth about them as pickled snapshots, which it may install here
-(``restore``) and asks for (``snapshot``). A snapshot is unpickled when its key is first needed.
+The worker holds live objects; the orchestrator owns the truth about them as pickled snapshots, which it may install
+here (``restore``) and asks for (``snapshot``). A snapshot is unpickled when its key is first needed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The loops that call user code: each step is applied to all values of a batch before the next step is.
 
 A loop is shaped so that a value costs nothing but the call and the append. The ``try`` stands outside it: the iterator
-outlives an exception, so the loop goes on after the value that failed. Positions are counted only when a value is dropped.
-User code may raise anything, ``SystemExit`` and ``KeyboardInterrupt`` among it; that is a failure of its message and never
-the end of the worker, hence ``except BaseException``.
+outlives an exception, so the loop goes on after the value that failed. Positions are counted only when a value is
+dropped. User code may raise anything, ``SystemExit`` and ``KeyboardInterrupt`` among it; that is a failure of its
+message and never the end of the worker, hence ``except BaseException``.
 
 Measured on word count against the same classes called in one plain loop (tests/bench_worker.py, two-core machine):
 see spec/performance.md of the project, or run it.

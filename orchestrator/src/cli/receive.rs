@@ -1,0 +1,185 @@
+//! `wallaroo-orch receive`.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use clap::Args;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::send::{Address, Marking};
+use crate::{
+    engine::event::{FrameBlock, SourceId},
+    source::{
+        CloseReason, ConnectionIds, Framing, SourceBudget, SourceContext, SourceError, SourceEvent, SourceHandle,
+        framing::{Cutter, LengthPrefix},
+        tcp,
+    },
+};
+
+/// Bytes received and not yet printed, after which senders are held back.
+const QUEUE: usize = 16 << 20;
+
+/// Arguments of `wallaroo-orch receive`.
+#[derive(Debug, Args)]
+pub struct ReceiveArgs {
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Address,
+    /// How a message is marked off on the wire
+    #[arg(long, value_enum, default_value_t = Marking::Newline)]
+    framing: Marking,
+    /// End after so many messages
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// End when the first connection has closed
+    #[arg(long)]
+    until_close: bool,
+}
+
+/// Why receiving failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] SourceError),
+    /// What arrives cannot be printed.
+    #[error("cannot write to standard output")]
+    Print(#[source] io::Error),
+}
+
+impl ReceiveError {
+    /// Whether somebody else listens there.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Listen(SourceError::Busy { .. }))
+    }
+}
+
+/// Prints what arrives on standard output, one message a line, and where it listens on standard error. Several connections
+/// may be open at once. A reader of the output that goes away ends it.
+pub async fn run(args: ReceiveArgs) -> Result<(), ReceiveError> {
+    let listener = tcp::bind(&args.listen.host, args.listen.port).await?;
+    match listener.local_addr() {
+        Ok(address) => eprintln!("listening on {address}"),
+        Err(_) => eprintln!("listening on {}", args.listen),
+    }
+    match receive(listener, &args, io::stdout().lock()).await {
+        Err(ReceiveError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        ended => ended,
+    }
+}
+
+async fn receive(
+    listener: tokio::net::TcpListener,
+    args: &ReceiveArgs,
+    mut output: impl Write,
+) -> Result<(), ReceiveError> {
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let (_handle, close_requests) = SourceHandle::new();
+    let budget = SourceBudget::new(QUEUE);
+    let context = SourceContext {
+        source: SourceId(0),
+        framing: match args.framing {
+            Marking::U32 => Framing::Length(LengthPrefix::U32),
+            Marking::Newline => Framing::Delimiter(Bytes::from_static(b"\n")),
+        },
+        max_frame: Cutter::MAX_FRAME_LIMIT,
+        events: sender,
+        budget: budget.clone(),
+        connections: ConnectionIds::default(),
+        close_requests,
+    };
+    let stop = CancellationToken::new();
+    let _stop_at_end = stop.clone().drop_guard();
+    tokio::spawn(tcp::run(listener, context, stop));
+    let mut left = args.count.unwrap_or(u64::MAX);
+    let mut lines = Vec::new();
+    while left > 0 {
+        match events.recv().await {
+            Some(SourceEvent::Frames { block, .. }) => {
+                let weight = block.weight();
+                left -= append_lines(&block, left, &mut lines);
+                output.write_all(&lines).and_then(|()| output.flush()).map_err(ReceiveError::Print)?;
+                lines.clear();
+                budget.release(weight);
+            }
+            Some(SourceEvent::Closed { outcome, .. }) => {
+                if let CloseReason::Failed(error) = outcome {
+                    eprintln!("{error}");
+                }
+                if args.until_close {
+                    break;
+                }
+            }
+            Some(SourceEvent::Opened { .. } | SourceEvent::Chunk { .. }) => {}
+            Some(SourceEvent::Ended { .. }) | None => break,
+        }
+    }
+    Ok(())
+}
+
+/// Appends the first frames of a block, at most `limit`, as lines. Says how many these are.
+fn append_lines(block: &FrameBlock, limit: u64, lines: &mut Vec<u8>) -> u64 {
+    let count = (block.spans.len() as u64).min(limit);
+    for span in &block.spans[..count as usize] {
+        lines.extend_from_slice(&block.data[span.start as usize..span.end as usize]);
+        lines.push(b'\n');
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    fn args(framing: Marking, count: Option<u64>, until_close: bool) -> ReceiveArgs {
+        let listen = Address { host: "127.0.0.1".to_owned(), port: 0 };
+        ReceiveArgs { listen, framing, count, until_close }
+    }
+
+    /// What is printed when each of `streams` is sent on a connection of its own, one after another.
+    async fn printed(args: ReceiveArgs, streams: &[&[u8]]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let mut output = Vec::new();
+        let send = async {
+            for stream in streams {
+                let mut client = TcpStream::connect(address).await.expect("it listens");
+                client.write_all(stream).await.expect("written");
+            }
+        };
+        let (received, ()) = tokio::join!(receive(listener, &args, &mut output), send);
+        received.expect("received");
+        String::from_utf8(output).expect("text")
+    }
+
+    #[tokio::test]
+    async fn ends_after_so_many_messages_of_any_number_of_connections() {
+        let args = args(Marking::Newline, Some(3), false);
+        let text = printed(args, &[b"one\nunterminated", b"two\nthree\nfour\n"]).await;
+        let mut lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        lines.sort_unstable();
+        assert!(["one", "two", "unterminated"].iter().filter(|line| lines.contains(line)).count() >= 2, "{text}");
+    }
+
+    #[tokio::test]
+    async fn ends_with_the_first_connection() {
+        let args = args(Marking::U32, None, true);
+        assert_eq!(printed(args, &[b"\0\0\0\x03one\0\0\0\0\0\0\0\x03two"]).await, "one\n\ntwo\n");
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_told_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let mut args = args(Marking::Newline, None, false);
+        args.listen.port = listener.local_addr().expect("bound").port();
+        let error = run(args).await.expect_err("the port is in use");
+        assert!(error.is_busy(), "{error}");
+    }
+}

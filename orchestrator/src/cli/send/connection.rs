@@ -1,0 +1,82 @@
+//! The connection `send` writes to.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Address, SendError};
+use crate::sink::acknowledged::bytes_acknowledged;
+
+/// Pause between attempts to connect.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long the receiver is waited for to close before its kernel's acknowledgements are looked at instead.
+const CLOSE_WAIT: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    to: Address,
+    /// Bytes written.
+    written: u64,
+    /// The acknowledgement count before the first byte.
+    baseline: u64,
+}
+
+impl Connection {
+    /// Connects, trying again until `within` is over: the receiver may be about to start.
+    pub(super) fn open(to: &Address, within: Duration) -> Result<Self, SendError> {
+        let began = Instant::now();
+        loop {
+            let attempt = TcpStream::connect((to.host.as_str(), to.port)).and_then(|stream| {
+                let baseline = bytes_acknowledged(&stream)?;
+                Ok(Self { stream, to: to.clone(), written: 0, baseline })
+            });
+            match attempt {
+                Ok(connection) => return Ok(connection),
+                Err(source) if began.elapsed() + PAUSE >= within => {
+                    return Err(SendError::Connect { to: to.clone(), within, source });
+                }
+                Err(_) => thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    /// Writes all of `bytes`, after `messages` messages.
+    pub(super) fn write(&mut self, bytes: &[u8], messages: u64) -> Result<(), SendError> {
+        self.stream.write_all(bytes).map_err(|source| self.closed(messages, source))?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Ends the stream and waits until the receiver has closed too, or at least its kernel has everything: without that, a
+    /// receiver that closes early would go unnoticed.
+    pub(super) fn finish(mut self, messages: u64) -> Result<(), SendError> {
+        self.settle().map_err(|source| self.closed(messages, source))
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)?;
+        self.stream.set_read_timeout(Some(CLOSE_WAIT))?;
+        let mut ignored = [0; 4096];
+        loop {
+            match self.stream.read(&mut ignored) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if bytes_acknowledged(&self.stream)? - self.baseline >= self.written {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn closed(&self, messages: u64, source: io::Error) -> SendError {
+        SendError::Closed { to: self.to.clone(), messages, source }
+    }
+}
