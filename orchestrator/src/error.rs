@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use crate::cli::{ReceiveError, SendError};
-use crate::interpreter::InterpreterError;
+use crate::interpreter::{Diagnosis, InterpreterError};
 use crate::runtime::RunError;
 use crate::source::SourceError;
 use crate::worker::pool::PoolError;
@@ -32,6 +32,9 @@ pub enum CliError {
     /// No Python to run.
     #[error(transparent)]
     Interpreter(#[from] InterpreterError),
+    /// The Python there is cannot run workers.
+    #[error(transparent)]
+    UnfitInterpreter(#[from] Diagnosis),
     /// The run failed.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -75,7 +78,7 @@ impl CliError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Interpreter(_) => Exit::Load,
+            Self::Interpreter(_) | Self::UnfitInterpreter(_) => Exit::Load,
             Self::Run(error) => match error {
                 RunError::Pool(_) | RunError::Plan(_) => Exit::Load,
                 RunError::Source(_) | RunError::DeadLetters(_) => Exit::Busy,
@@ -100,6 +103,7 @@ impl CliError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Interpreter(error) => error.hint(),
+            Self::UnfitInterpreter(diagnosis) => Some(diagnosis.hint()),
             Self::Run(RunError::Pool(PoolError::Refused(refused))) => refused.hint.clone(),
             Self::Run(RunError::Source(SourceError::Busy { .. })) => {
                 Some("another process listens there: stop it, or give the application another --in address".to_owned())

@@ -1,17 +1,15 @@
 //! Which Python runs the workers, and what is wrong with it when they do not start.
 
-use std::{
-    env,
-    ffi::{OsStr, OsString},
-    io,
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use std::{env, io};
 
 use nix::unistd::{AccessFlags, access};
-use tokio::{process::Command, time::timeout};
+use tokio::process::Command;
+use tokio::time::timeout;
 
 /// How long an interpreter may take to say what it has.
 const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,7 +58,8 @@ impl InterpreterError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Missing { .. } | Self::NotExecutable { .. } => {
-                "--python takes the path of an interpreter, as .venv/bin/python, or a command's name, as python3.11".to_owned()
+                "--python takes the path of an interpreter, as .venv/bin/python, or a command's name, as python3.11"
+                    .to_owned()
             }
             Self::NotOnPath { name } => format!("give the interpreter's path instead: --python /path/to/{name}"),
             Self::NoneFound => "install Python 3.9 or later, or name one: --python PATH".to_owned(),
@@ -111,7 +110,9 @@ impl Diagnosis {
             Self::TooOld { .. } => "wallaroo needs Python 3.9 or later: name another one with --python PATH".to_owned(),
             Self::NoSdk { python } => {
                 let python = python.display();
-                format!("install it there: {python} -m pip install wallaroo-sdk; or name another one with --python PATH")
+                format!(
+                    "install it there: {python} -m pip install wallaroo-sdk; or name another one with --python PATH"
+                )
             }
             Self::NoMsgpack { python } => format!("install it there: {} -m pip install msgpack", python.display()),
         }
@@ -156,8 +157,8 @@ impl Surroundings {
             // Said to be active: running another Python silently would surprise more than an error.
             return usable(&environment.join("bin/python"));
         }
-        let beside = self.beside.iter().flat_map(|folder| [folder.join("python"), folder.join("python3")]);
-        if let Some(python) = beside.filter_map(|python| usable(&python).ok()).next() {
+        let mut beside = self.beside.iter().flat_map(|folder| [folder.join("python"), folder.join("python3")]);
+        if let Some(python) = beside.find_map(|python| usable(&python).ok()) {
             return Ok(python);
         }
         self.on_path(OsStr::new("python3")).map_err(|_| InterpreterError::NoneFound)
@@ -187,8 +188,7 @@ fn usable(path: &Path) -> Result<PathBuf, InterpreterError> {
 /// Asks `python` why a worker may have failed to start; `None` when nothing is wrong that shows. To be called only after a
 /// failure: it costs an interpreter's start.
 pub async fn diagnose(python: &Path) -> Option<Diagnosis> {
-    let does_not_start =
-        |reason: String| Some(Diagnosis::DoesNotStart { python: python.to_owned(), reason });
+    let does_not_start = |reason: String| Some(Diagnosis::DoesNotStart { python: python.to_owned(), reason });
     let mut command = Command::new(python);
     command.args(["-c", QUESTIONS]).stdin(Stdio::null()).kill_on_drop(true);
     let output = match timeout(DIAGNOSIS_TIMEOUT, command.output()).await {

@@ -5,13 +5,13 @@
 //! runs them, following the [`plan`] made of the application's topology; results leave through a [`sink`]. The [`runtime`] ties
 //! the tasks to the engine.
 
-
-
+pub mod cli;
+pub mod dead_letter;
 pub mod engine;
-
-
+pub mod error;
+pub mod interpreter;
 pub mod plan;
-
+pub mod runtime;
 pub mod sink;
 pub mod source;
 pub mod worker;

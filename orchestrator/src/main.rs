@@ -1,1 +1,31 @@
-fn main() {}
+//! The `wallaroo-orch` command: parse, run, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use wallaroo_orch::cli::Cli;
+use wallaroo_orch::worker::process::close_inherited_on_exec;
+
+fn main() -> ExitCode {
+    close_inherited_on_exec();
+    let cli = Cli::parse();
+    // One thread: the engine's turn and the tasks that feed it never wait for each other's core, and workers, which are killed
+    // when the thread that started them ends, live as long as the command.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(cli.execute());
+            // A blocked read of standard input must not keep the process alive.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint!("{}", error.render());
+            error.exit_code()
+        }
+    }
+}

@@ -78,6 +78,17 @@ pub struct SinkPlan {
     pub config: SinkConfig,
 }
 
+impl SinkPlan {
+    /// Where it writes, for people.
+    pub fn place(&self) -> String {
+        match &self.config {
+            SinkConfig::Tcp { host, port } => format!("tcp {host}:{port}"),
+            SinkConfig::File { path } => format!("file {path}"),
+            SinkConfig::Stdout {} => "stdout".to_owned(),
+        }
+    }
+}
+
 /// A fused run of steps, executed by one call to a worker.
 #[derive(Debug, Clone)]
 pub struct Stage {

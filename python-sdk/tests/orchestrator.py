@@ -1,4 +1,4 @@
-"""The orchestrator's side of the wire, as small as tests need it: it speaks MessagePack on its own, not by the SDK's codec."""
+"""The orchestrator's side of the wire, as small as tests need it, and by no codec of the SDK's."""
 
 from __future__ import annotations
 

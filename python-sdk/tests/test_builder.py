@@ -97,7 +97,7 @@ CASES = {
         lambda: pipeline().to(NeedsArgument),
         "pipeline 'p', to(NeedsArgument): making an object of class NeedsArgument raised TypeError: "
         "{init}() missing 1 required positional argument: 'argument'\n"
-        "hint: a class given as a step is called without arguments; give an instance, NeedsArgument(...), instead",
+        "hint: a class given as a step is called without arguments; give an object, NeedsArgument(...), instead",
     ),
     "None as a step": (
         lambda: pipeline().to(None),
@@ -125,7 +125,8 @@ CASES = {
     ),
     "a key twice": (
         lambda: pipeline().to_state_partition(Count, Total, "totals", First, ["a", "b", "a"]),
-        "pipeline 'p', to_state_partition(Count): partition_keys[2]: 'a' is in the list twice\nhint: give each key once",
+        "pipeline 'p', to_state_partition(Count): partition_keys[2]: 'a' is in the list twice\n"
+        "hint: give each key once",
     ),
     "keys that are one str": (
         lambda: pipeline().to_state_partition(Count, Total, "totals", First, "abc"),
@@ -159,8 +160,8 @@ CASES = {
     ),
     "state shared between one and many": (
         lambda: pipeline().to_stateful(Count, Total, "totals").to_state_partition(Count, Total, "totals", First),
-        "pipeline 'p', to_state_partition(Count): state 'totals' is shared with pipeline 'p', which has one state object "
-        "(to_stateful), not a state object for each key (to_state_partition)\n"
+        "pipeline 'p', to_state_partition(Count): state 'totals' is shared with pipeline 'p', which has one state "
+        "object (to_stateful), not a state object for each key (to_state_partition)\n"
         "hint: use the same method in both, or another state_name",
     ),
     "a step without a pipeline": (
@@ -173,7 +174,8 @@ CASES = {
     ),
     "a pipeline inside another": (
         lambda: pipeline().new_pipeline("q", source(7011)),
-        "new_pipeline('q'): pipeline 'p' has not ended\nhint: end it with to_sink(...), to_sinks([...]) or done() first",
+        "new_pipeline('q'): pipeline 'p' has not ended\n"
+        "hint: end it with to_sink(...), to_sinks([...]) or done() first",
     ),
     "two pipelines of one name": (
         lambda: pipeline().to_sink(sink()).new_pipeline("p", source(7011)),

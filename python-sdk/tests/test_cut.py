@@ -71,6 +71,6 @@ def test_records_of_one_size_need_no_header():
 
 def test_very_many_frames_are_cut_in_turns():
     cutter = Cutter(1, lambda header: 0, CAP)
-    frames, consumed, need, error = cutter.cut(bytes(70_000))
+    _, consumed, need, error = cutter.cut(bytes(70_000))
     assert (consumed, need, error) == (65_536, 1, None)
     assert len(cutter.cut(bytes(70_000 - consumed)).frames) == 2 * (70_000 - consumed)

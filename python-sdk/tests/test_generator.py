@@ -5,9 +5,9 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from stages import Lines, Runner
 
 import wallaroo
+from stages import Lines, Runner
 from wallaroo._protocol import CAREFUL, DISCARD
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from stages import Lines, Runner, build
-
 import wallaroo
+from stages import Lines, Runner, build
 
 CAP = 4_000
 

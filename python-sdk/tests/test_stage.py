@@ -8,9 +8,10 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stages import Lines, Runner, build
 
 import wallaroo
+from stages import Lines, Runner, build
+from wallaroo._keys import key_from_wire
 from wallaroo._protocol import CAREFUL, WHOLE, ProtocolError
 
 
@@ -181,7 +182,7 @@ def test_a_decoder_that_fails_names_the_frame_itself():
 
 
 def test_user_objects_that_break_their_own_description():
-    class Nasty(Exception):
+    class NastyError(Exception):
         def __str__(self):
             raise ValueError
 
@@ -198,14 +199,14 @@ def test_user_objects_that_break_their_own_description():
 
     class Break:
         def compute(self, data):
-            raise Nasty
+            raise NastyError
 
     runner, _ = stateless(Make, Break)
     (failure,) = runner.run(0, [b"x"]).failures
     assert failure.message == "<its __str__ raised ValueError>"
     assert failure.value == "<Thing whose __repr__ raised SystemExit>"
     assert (failure.payload, failure.codec) == (b"", 0)
-    assert failure.exception.endswith("Nasty")
+    assert failure.exception.endswith("NastyError")
 
 
 @given(
@@ -254,7 +255,7 @@ def test_a_key_that_is_not_in_the_list():
         (2**63, f"{2**63} does not fit a signed 64-bit integer; a key is str, bytes, int, or a tuple of these"),
         ("\ud800", "'\\ud800' cannot be encoded as UTF-8; a key is str, bytes, int, or a tuple of these"),
         (("a", None), "None is of type NoneType; a key is str, bytes, int, or a tuple of these"),
-        (["a"], "the key function returned what cannot be a key (unhashable type: 'list'); a key is str, bytes, int, or"),
+        (["a"], "the key function returned what cannot be a key (unhashable type: 'list'); a key is str,"),
     ],
 )
 def test_a_key_of_a_wrong_type(key, message):
@@ -282,8 +283,7 @@ def test_every_type_of_key_travels(key):
     outcome = runner.run(0, [b"a", b"boom"])
     outcome = runner.run(1, outcome.outputs[1])
     assert outcome.outputs == {3: ["a1"]}
-    wire = [list(k) if isinstance(k, tuple) else k for k in [key]][0]
-    assert outcome.failures[0].key == ([*wire[:2], list(wire[2])] if isinstance(wire, list) else wire)
+    assert key_from_wire(outcome.failures[0].key) == key
     assert list(runner.tables.find("seen").live) == [key]
 
 

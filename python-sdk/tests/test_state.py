@@ -5,9 +5,9 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from stages import Lines, Runner, build
 
 import wallaroo
+from stages import Lines, Runner, build
 from wallaroo._protocol import DISCARD
 from wallaroo._topology import Application, KeyByNode, SinkNode, SourceNode, StateNode
 
@@ -199,10 +199,11 @@ class Counted:
 
 
 def chain(*nodes):
-    """Build a keyed stage of state steps, as a fluent pipeline would under one ``key_by``.""" first = [SourceNode("p",
-    (), wallaroo.StdinSourceConfig(Lines)), KeyByNode("key", (0,), Key().partition, None, False)] last = SinkNode("out",
-    (1 + len(nodes),), wallaroo.StdoutSinkConfig(Lines)) return Runner(Application("test", [*first, *nodes, last]),
-    ("groups", 1, [2 + len(nodes)]))
+    """Build a keyed stage of state steps, as a fluent pipeline would under one ``key_by``."""
+    source = SourceNode("p", (), wallaroo.StdinSourceConfig(Lines))
+    key_by = KeyByNode("key", (0,), Key().partition, None, False)
+    sink = SinkNode("out", (1 + len(nodes),), wallaroo.StdoutSinkConfig(Lines))
+    return Runner(Application("test", [source, key_by, *nodes, sink]), ("groups", 1, [2 + len(nodes)]))
 
 
 def test_two_states_in_one_stage():

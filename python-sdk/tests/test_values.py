@@ -85,10 +85,11 @@ def test_what_messagepack_would_change_is_pickled(value):
     assert same(ValueCodec().decode(number, data, 2), ["a", value])
 
 
-def test_types_known_for_the_whole_column_are_a_superset():
-    both = frozenset((str, Text))
-    assert ValueCodec().encode(["a"], both)[0] == SCALARS
-    assert ValueCodec().encode([Text("a")], both)[0] == PICKLE
+@pytest.mark.parametrize("values", [["a"], ["a", 2**64], [Text("a")], [(1,)], ["a", (1,)]])
+@pytest.mark.parametrize("others", [[], ["b"], [(2,)]])
+def test_knowing_the_types_of_more_values_changes_nothing(values, others):
+    types = frozenset(map(type, values + others))
+    assert ValueCodec().encoder_for(types)(values) == ValueCodec().encode(values)
 
 
 def test_the_application_serializes_once_for_each_object():

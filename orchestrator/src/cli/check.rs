@@ -6,11 +6,11 @@ use super::LogArgs;
 use super::run::ApplicationArgs;
 use crate::error::CliError;
 use crate::plan::{Input, Plan, Target};
-use crate::runtime::{self, RunError};
+use crate::runtime::RunError;
 
 /// Arguments of `wallaroo-orch check`.
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
@@ -18,9 +18,9 @@ pub struct CheckArgs {
 }
 
 /// Prints the stages of an application.
-pub async fn run(args: CheckArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: CheckArgs) -> Result<(), CliError> {
     args.log.start();
-    let topology = runtime::describe(args.application.pool(1, 0, 16 << 20)?).await?;
+    let topology = args.application.describe().await?;
     let plan = Plan::new(topology).map_err(RunError::from)?;
     print!("{}", stages(&plan));
     Ok(())

@@ -3,17 +3,16 @@
 use std::fmt::Write as _;
 
 use clap::{Args, ValueEnum};
-use wallaroo_protocol::{
-    NodeId, Topology,
-    topology::{Framing, Node, NodeKind, SinkConfig, SourceConfig, UnknownKey},
-};
+use wallaroo_protocol::topology::{Framing, Node, NodeKind, SinkConfig, SourceConfig, UnknownKey};
+use wallaroo_protocol::{NodeId, Topology};
 
-use super::{LogArgs, run::ApplicationArgs};
-use crate::{error::CliError, runtime};
+use super::LogArgs;
+use super::run::ApplicationArgs;
+use crate::error::CliError;
 
 /// Arguments of `wallaroo-orch graph`.
 #[derive(Debug, Args)]
-pub struct GraphArgs {
+pub(super) struct GraphArgs {
     /// What to draw it as
     #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
     format: GraphFormat,
@@ -25,7 +24,7 @@ pub struct GraphArgs {
 
 /// What a topology is drawn as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum GraphFormat {
+pub(super) enum GraphFormat {
     /// A tree to read in a terminal
     Text,
     /// A Mermaid flowchart
@@ -37,15 +36,15 @@ pub enum GraphFormat {
 }
 
 /// Prints an application's topology.
-pub async fn run(args: GraphArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: GraphArgs) -> Result<(), CliError> {
     args.log.start();
-    let topology = runtime::describe(args.application.pool(1, 0, 16 << 20)?).await?;
+    let topology = args.application.describe().await?;
     print!("{}", render(&topology, args.format));
     Ok(())
 }
 
 /// The topology as text that ends with a newline.
-pub fn render(topology: &Topology, format: GraphFormat) -> String {
+pub(super) fn render(topology: &Topology, format: GraphFormat) -> String {
     match format {
         GraphFormat::Text => text(topology),
         GraphFormat::Mermaid => mermaid(topology),
@@ -115,8 +114,7 @@ fn text(topology: &Topology) -> String {
     }
     let mut tree = Tree { topology, children, shown: vec![false; topology.nodes.len()], text: String::new() };
     let _ = writeln!(tree.text, "{}", topology.name);
-    let sources: Vec<NodeId> =
-        ids(topology).filter(|(_, node)| node.inputs.is_empty()).map(|(id, _)| id).collect();
+    let sources: Vec<NodeId> = ids(topology).filter(|(_, node)| node.inputs.is_empty()).map(|(id, _)| id).collect();
     tree.branches(&sources, "");
     tree.text
 }

@@ -13,6 +13,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::error::CliError;
 
+pub use self::receive::ReceiveError;
+pub use self::send::SendError;
+
 /// Runs Python stream processing applications in a pool of worker processes.
 #[derive(Debug, Parser)]
 #[command(name = "wallaroo-orch", version, max_term_width = 100)]

@@ -8,13 +8,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::send::{Address, Marking};
-use crate::{
-    engine::event::{FrameBlock, SourceId},
-    source::{
-        CloseReason, ConnectionIds, Framing, SourceBudget, SourceContext, SourceError, SourceEvent, SourceHandle,
-        framing::{Cutter, LengthPrefix},
-        tcp,
-    },
+use crate::engine::event::{FrameBlock, SourceId};
+use crate::source::framing::{Cutter, LengthPrefix};
+use crate::source::{
+    CloseReason, ConnectionIds, Framing, SourceBudget, SourceContext, SourceError, SourceEvent, SourceHandle, tcp,
 };
 
 /// Bytes received and not yet printed, after which senders are held back.
@@ -22,7 +19,7 @@ const QUEUE: usize = 16 << 20;
 
 /// Arguments of `wallaroo-orch receive`.
 #[derive(Debug, Args)]
-pub struct ReceiveArgs {
+pub(super) struct ReceiveArgs {
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "HOST:PORT")]
     listen: Address,
@@ -50,14 +47,14 @@ pub enum ReceiveError {
 
 impl ReceiveError {
     /// Whether somebody else listens there.
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         matches!(self, Self::Listen(SourceError::Busy { .. }))
     }
 }
 
 /// Prints what arrives on standard output, one message a line, and where it listens on standard error. Several connections
 /// may be open at once. A reader of the output that goes away ends it.
-pub async fn run(args: ReceiveArgs) -> Result<(), ReceiveError> {
+pub(super) async fn run(args: ReceiveArgs) -> Result<(), ReceiveError> {
     let listener = tcp::bind(&args.listen.host, args.listen.port).await?;
     match listener.local_addr() {
         Ok(address) => eprintln!("listening on {address}"),
@@ -130,10 +127,8 @@ fn append_lines(block: &FrameBlock, limit: u64, lines: &mut Vec<u8>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{
-        io::AsyncWriteExt,
-        net::{TcpListener, TcpStream},
-    };
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 

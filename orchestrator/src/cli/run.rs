@@ -6,18 +6,22 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Args;
 use jiff::SignedDuration;
+use wallaroo_protocol::Topology;
 
 use super::{LogArgs, LogFormat};
 use crate::engine::EngineConfig;
 use crate::error::CliError;
 use crate::interpreter;
-use crate::runtime::{self, OnError, RunOptions, Started, Summary};
-use crate::worker::pool::PoolSettings;
+use crate::runtime::{self, OnError, RunError, RunOptions, Started, Summary};
+use crate::worker::pool::{PoolError, PoolSettings};
 use crate::worker::process::Interpreter;
+
+/// The largest message unless `--max-frame` says otherwise.
+const DEFAULT_MAX_FRAME: usize = 16 << 20;
 
 /// The application and the Python that runs it.
 #[derive(Debug, Clone, Args)]
-pub struct ApplicationArgs {
+pub(super) struct ApplicationArgs {
     /// The Python to run: a path, or a command's name [default: the active virtual environment's, else the one beside
     /// wallaroo-orch, else python3]
     #[arg(long, value_name = "PATH|NAME")]
@@ -31,7 +35,7 @@ pub struct ApplicationArgs {
 
 impl ApplicationArgs {
     /// What workers are started with.
-    pub fn pool(&self, slots: u32, standbys: u32, max_frame: usize) -> Result<PoolSettings, CliError> {
+    pub(super) fn pool(&self, slots: u32, standbys: u32, max_frame: usize) -> Result<PoolSettings, CliError> {
         let python = interpreter::resolve(self.python.as_deref())?;
         Ok(PoolSettings {
             interpreter: Interpreter { python },
@@ -42,11 +46,30 @@ impl ApplicationArgs {
             max_frame,
         })
     }
+
+    /// What the application describes.
+    pub(super) async fn describe(&self) -> Result<Topology, CliError> {
+        let settings = self.pool(1, 0, DEFAULT_MAX_FRAME)?;
+        let python = settings.interpreter.python.clone();
+        match runtime::describe(settings).await {
+            Ok(topology) => Ok(topology),
+            Err(error) => Err(explain(error, &python).await),
+        }
+    }
+}
+
+/// Says what is the matter with an interpreter whose workers end before they say a word.
+pub(super) async fn explain(error: RunError, python: &Path) -> CliError {
+    let silent = matches!(error, RunError::Pool(PoolError::Spawn(_) | PoolError::Start { greeted: false, .. }));
+    match if silent { interpreter::diagnose(python).await } else { None } {
+        Some(diagnosis) => diagnosis.into(),
+        None => error.into(),
+    }
 }
 
 /// Arguments of `wallaroo-orch run`.
 #[derive(Debug, Args)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     /// Workers that share the work [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
@@ -93,7 +116,7 @@ fn max_frame(text: &str) -> Result<ByteSize, String> {
 }
 
 /// Runs the application.
-pub async fn run(args: RunArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
     args.log.start();
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let workers = args.workers.unwrap_or_else(cores);
@@ -115,7 +138,8 @@ pub async fn run(args: RunArgs) -> Result<(), CliError> {
     let control = options.control.clone();
     let json = args.log.log_format == LogFormat::Json;
     let show = !args.log.quiet;
-    let summary = runtime::run(options, |started| {
+    let python = options.pool.interpreter.python.clone();
+    let running = runtime::run(options, |started| {
         if show && !json {
             eprint!("{}", banner(&started, &control));
         }
@@ -123,10 +147,14 @@ pub async fn run(args: RunArgs) -> Result<(), CliError> {
             tracing::info!("listening on {source}");
         }
         tracing::info!("ready");
-    })
-    .await?;
-    report(summary);
-    Ok(())
+    });
+    match running.await {
+        Ok(summary) => {
+            report(summary);
+            Ok(())
+        }
+        Err(error) => Err(explain(error, &python).await),
+    }
 }
 
 fn report(summary: Summary) {

@@ -4,26 +4,26 @@ mod connection;
 mod lines;
 mod pace;
 
-use std::{
-    fmt,
-    fs::File,
-    io::{self, BufReader, IsTerminal, Read},
-    path::PathBuf,
-    str::FromStr,
-    time::{Duration, Instant},
-};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal, Read};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use self::{connection::Connection, lines::Lines, pace::Pace};
+use self::connection::Connection;
+use self::lines::Lines;
+use self::pace::Pace;
 
 /// Bytes read from the input at a time.
 const BUFFER: usize = 1 << 20;
 
 /// Arguments of `wallaroo-orch send`.
 #[derive(Debug, Args)]
-pub struct SendArgs {
+pub(super) struct SendArgs {
     /// Where to send
     #[arg(long, value_name = "HOST:PORT")]
     to: Address,
@@ -94,7 +94,7 @@ pub enum SendError {
     #[error("cannot connect to {to} within {within:?}")]
     Connect {
         /// Where.
-        to: Address,
+        to: String,
         /// How long it was tried.
         within: Duration,
         /// The last attempt's failure.
@@ -112,7 +112,7 @@ pub enum SendError {
     #[error("{to} closed the connection; {messages} messages were handed over, not all of them may have been read")]
     Closed {
         /// Where.
-        to: Address,
+        to: String,
         /// Messages handed to the operating system.
         messages: u64,
         /// What the operating system says.
@@ -124,7 +124,7 @@ pub enum SendError {
 }
 
 /// Sends the file or standard input.
-pub async fn run(args: SendArgs) -> Result<(), SendError> {
+pub(super) async fn run(args: SendArgs) -> Result<(), SendError> {
     // Plain blocking calls are the fastest way from a file to a socket, and nothing else goes on meanwhile.
     tokio::task::spawn_blocking(move || send(&args)).await.map_err(SendError::Aborted)?
 }

@@ -128,7 +128,7 @@ pub enum Event {
         /// The Python stack it left behind, if it did.
         trace: String,
     },
-    /// A worker should give up its slot between two batches and be replaced.
+    /// A worker should give up its slot between two batches and be replaced. Ignored while it rebuilds its state.
     Retire {
         /// The slot.
         slot: SlotId,

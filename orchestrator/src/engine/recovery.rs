@@ -274,7 +274,7 @@ impl Engine {
 
     pub(super) fn retire(&mut self, slot: SlotId, generation: Generation, actions: &mut Vec<Action>) {
         let state = &mut self.slots[slot.index()];
-        if state.seat == Seat::Seated(generation) {
+        if state.seat == Seat::Seated(generation) && state.replay.is_empty() {
             state.seat = Seat::Retiring(generation);
             self.after_batch(slot, actions);
         }
@@ -294,7 +294,7 @@ impl Engine {
             let timeout = self.config.step_timeout;
             if self.slots[index].deadline(timeout).is_some_and(|deadline| deadline <= now) {
                 self.kill(slot, KillReason::Timeout(timeout), actions);
-            } else if self.slots[index].is_idle() && self.ledger.size(slot).batches > 0 {
+            } else if self.slots[index].is_idle() && self.slots[index].unpicklable.is_none() && self.ledger.size(slot).batches > 0 {
                 self.request_snapshot(slot, actions);
             }
         }

@@ -10,11 +10,11 @@ use crate::plan::{KeyspaceId, Partitioning};
 
 /// A partition of one keyspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PartitionId {
+pub(super) struct PartitionId {
     /// The keyspace.
-    pub keyspace: KeyspaceId,
+    pub(super) keyspace: KeyspaceId,
     /// The partition's number in it.
-    pub number: u32,
+    pub(super) number: u32,
 }
 
 /// Where every partition of every keyspace lives.

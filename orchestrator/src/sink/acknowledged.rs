@@ -1,11 +1,11 @@
 //! How much of what was written the peer's kernel has acknowledged.
 
-use std::{io, os::fd::AsFd};
+use std::io;
+use std::os::fd::AsFd;
 
-use nix::{
-    libc,
-    sys::socket::{GetSockOpt, sockopt::GetStruct},
-};
+use nix::libc;
+use nix::sys::socket::GetSockOpt;
+use nix::sys::socket::sockopt::GetStruct;
 
 /// The start of Linux's `struct tcp_info`, up to the field wanted. Newer kernels append fields and cut what they return
 /// to the size asked for, so asking for this much works on every kernel since 4.1.

@@ -2,20 +2,16 @@
 //!
 //! Writing happens in a thread of its own: a full pipe or a slow disk would otherwise stop the whole orchestrator.
 
-use std::{
-    fs::File,
-    io::{self, IoSlice, Write},
-    os::fd::AsFd,
-    path::{Path, PathBuf},
-};
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::oneshot;
 
-use super::{
-    SinkChunks, SinkError, SinkEvent, SinkEvents,
-    outbox::{Outbox, Progress},
-};
+use super::outbox::{Outbox, Progress};
+use super::{SinkChunks, SinkError, SinkEvent, SinkEvents};
 use crate::engine::event::SinkId;
 
 /// Bytes taken from the channel before they are written, and bytes of one write.

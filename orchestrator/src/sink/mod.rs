@@ -6,7 +6,8 @@ pub mod file;
 mod outbox;
 pub mod tcp;
 
-use std::{io, path::PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 

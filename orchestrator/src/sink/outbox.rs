@@ -1,6 +1,7 @@
 //! The messages a sink still answers for. No I/O: it says what to write next, is told how far that went, and can go back.
 
-use std::{collections::VecDeque, io::IoSlice};
+use std::collections::VecDeque;
+use std::io::IoSlice;
 
 use crate::engine::event::SinkChunk;
 

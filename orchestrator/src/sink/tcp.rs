@@ -6,24 +6,18 @@
 //! connection. What the consumer's kernel has acknowledged and the consumer has not read when it dies is gone: over plain TCP
 //! nobody can know.
 
-use std::{
-    io::{self, IoSlice},
-    os::fd::AsRawFd,
-    time::Duration,
-};
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use nix::sys::socket::{Shutdown, shutdown};
-use tokio::{
-    io::Interest,
-    net::TcpStream,
-    time::{Instant, sleep, timeout},
-};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{
-    SinkChunks, SinkError, SinkEvent, SinkEvents,
-    acknowledged::bytes_acknowledged,
-    outbox::{Outbox, Progress},
-};
+use super::acknowledged::bytes_acknowledged;
+use super::outbox::{Outbox, Progress};
+use super::{SinkChunks, SinkError, SinkEvent, SinkEvents};
 use crate::engine::event::{SinkChunk, SinkId};
 
 /// First pause between attempts to connect; doubled up to [`LONGEST_PAUSE`].

@@ -25,13 +25,7 @@ impl SourceBudget {
     pub fn new(total: usize) -> Self {
         let total = u32::try_from(total).unwrap_or(u32::MAX).max(1);
         let credits = Semaphore::new(total as usize);
-        Self {
-            shared: Arc::new(Shared {
-                credits,
-                total,
-                unpaid: Mutex::new(0),
-            }),
-        }
+        Self { shared: Arc::new(Shared { credits, total, unpaid: Mutex::new(0) }) }
     }
 
     /// All credits there are, in bytes.
@@ -50,9 +44,7 @@ impl SourceBudget {
     /// # Cancel safety
     /// Dropping the future takes no credits.
     pub async fn acquire(&self, weight: usize) {
-        let paid = u32::try_from(weight)
-            .unwrap_or(u32::MAX)
-            .min(self.shared.total);
+        let paid = u32::try_from(weight).unwrap_or(u32::MAX).min(self.shared.total);
         // The semaphore is never closed, so an error cannot happen.
         if let Ok(permits) = self.shared.credits.acquire_many(paid).await {
             permits.forget();
@@ -71,10 +63,7 @@ impl SourceBudget {
     }
 
     fn unpaid(&self) -> std::sync::MutexGuard<'_, usize> {
-        self.shared
-            .unpaid
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.unpaid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,16 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    sync::oneshot,
-};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    CloseReason, ConnectionError, Framing, FramingError, SourceBudget, SourceEvent, SourceEvents,
-    framing::Cutter,
-};
+use super::framing::Cutter;
+use super::{CloseReason, ConnectionError, Framing, FramingError, SourceBudget, SourceEvent, SourceEvents};
 use crate::engine::event::{ConnectionId, FrameBlock, SourceId};
 
 /// Bytes of the first reads, so that a thousand quiet connections cost little.
@@ -44,47 +40,24 @@ pub(super) struct Connection {
 impl Connection {
     /// A connection that closes when something is sent into the returned sender, which the caller keeps until
     /// [`Self::serve`] is done.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        id: ConnectionId,
-        peer: String,
-    ) -> (Self, oneshot::Sender<String>) {
+    pub(super) fn new(shared: Arc<Shared>, id: ConnectionId, peer: String) -> (Self, oneshot::Sender<String>) {
         let (refuse, refusal) = oneshot::channel();
-        (
-            Self {
-                shared,
-                id,
-                peer,
-                refusal,
-            },
-            refuse,
-        )
+        (Self { shared, id, peer, refusal }, refuse)
     }
 
     /// Reads to the end, announcing the connection first and its end last.
     pub(super) async fn serve(mut self, mut reader: impl AsyncRead + Unpin) -> ConnectionId {
         let (source, connection) = (self.shared.source, self.id);
-        self.send(SourceEvent::Opened {
-            source,
-            connection,
-            peer: self.peer.clone(),
-        });
+        self.send(SourceEvent::Opened { source, connection, peer: self.peer.clone() });
         let outcome = match self.read(&mut reader).await {
             Ok(reason) => reason,
             Err(error) => CloseReason::Failed(error),
         };
-        self.send(SourceEvent::Closed {
-            source,
-            connection,
-            outcome,
-        });
+        self.send(SourceEvent::Closed { source, connection, outcome });
         connection
     }
 
-    async fn read(
-        &mut self,
-        reader: &mut (impl AsyncRead + Unpin),
-    ) -> Result<CloseReason, ConnectionError> {
+    async fn read(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Result<CloseReason, ConnectionError> {
         let shared = Arc::clone(&self.shared);
         // Small budgets get small blocks, so that several connections can hold a share.
         let block_weight = shared.budget.total() / 4;
@@ -107,10 +80,7 @@ impl Connection {
                 Ok(read) if read == room => read_size = (read_size * 2).min(LARGEST_READ),
                 Ok(_) => {}
                 Err(error) => {
-                    return Err(ConnectionError::Read {
-                        peer: self.peer.clone(),
-                        error,
-                    });
+                    return Err(ConnectionError::Read { peer: self.peer.clone(), error });
                 }
             }
             if let Framing::Uncut { .. } = shared.framing {
@@ -130,22 +100,14 @@ impl Connection {
     async fn deliver_block(&mut self, block: FrameBlock) -> Result<(), ConnectionError> {
         self.pay(block.weight()).await?;
         let (source, connection) = (self.shared.source, self.id);
-        self.send(SourceEvent::Frames {
-            source,
-            connection,
-            block,
-        });
+        self.send(SourceEvent::Frames { source, connection, block });
         Ok(())
     }
 
     async fn deliver_chunk(&mut self, bytes: Bytes) -> Result<(), ConnectionError> {
         self.pay(bytes.len()).await?;
         let (source, connection) = (self.shared.source, self.id);
-        self.send(SourceEvent::Chunk {
-            source,
-            connection,
-            bytes,
-        });
+        self.send(SourceEvent::Chunk { source, connection, bytes });
         Ok(())
     }
 
@@ -164,17 +126,11 @@ impl Connection {
     }
 
     fn broken(&self, error: FramingError) -> ConnectionError {
-        ConnectionError::Framing {
-            peer: self.peer.clone(),
-            error,
-        }
+        ConnectionError::Framing { peer: self.peer.clone(), error }
     }
 
     fn refused(&self, reason: Result<String, oneshot::error::RecvError>) -> ConnectionError {
         let reason = reason.unwrap_or_else(|_| "its source is gone".to_owned());
-        ConnectionError::Refused {
-            peer: self.peer.clone(),
-            reason,
-        }
+        ConnectionError::Refused { peer: self.peer.clone(), reason }
     }
 }

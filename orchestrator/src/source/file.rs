@@ -2,28 +2,22 @@
 //!
 //! Reading happens in a thread of its own: a file cannot be awaited, and a read of a terminal or pipe can block for ever.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    os::fd::AsFd,
-    path::Path,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::{
-    io::{AsyncRead, ReadBuf},
-    sync::mpsc,
-};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    SourceContext, SourceError, SourceEvent,
-    connection::{Connection, Shared},
-};
+use super::connection::{Connection, Shared};
+use super::{SourceContext, SourceError, SourceEvent};
 
 /// Bytes of one read.
 const READ: usize = 256 << 10;
@@ -37,52 +31,25 @@ pub struct FileInput {
 
 /// Opens `path` for reading. It may be a regular file, a pipe or a device.
 pub fn open(path: &Path) -> Result<FileInput, SourceError> {
-    let failed = |source| SourceError::Open {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| SourceError::Open { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
-    Ok(FileInput {
-        file,
-        name: path.display().to_string(),
-    })
+    Ok(FileInput { file, name: path.display().to_string() })
 }
 
 /// Standard input.
 pub fn stdin() -> Result<FileInput, SourceError> {
     let file = io::stdin().as_fd().try_clone_to_owned();
-    let file = file.map_err(|source| SourceError::Open {
-        path: "standard input".into(),
-        source,
-    })?;
-    Ok(FileInput {
-        file: file.into(),
-        name: "stdin".to_owned(),
-    })
+    let file = file.map_err(|source| SourceError::Open { path: "standard input".into(), source })?;
+    Ok(FileInput { file: file.into(), name: "stdin".to_owned() })
 }
 
 /// Reads to the end or until `stop`, then reports `Ended`. The whole file is one connection.
 pub async fn run(input: FileInput, context: SourceContext, stop: CancellationToken) {
-    let SourceContext {
-        source,
-        framing,
-        max_frame,
-        events,
-        budget,
-        connections,
-        mut close_requests,
-    } = context;
-    let shared = Arc::new(Shared {
-        source,
-        framing,
-        max_frame,
-        events,
-        budget,
-        stop,
-    });
+    let SourceContext { source, framing, max_frame, events, budget, connections, mut close_requests } = context;
+    let shared = Arc::new(Shared { source, framing, max_frame, events, budget, stop });
     let id = connections.next();
     let (connection, refuse) = Connection::new(Arc::clone(&shared), id, input.name);
     let mut refuse = Some(refuse);
@@ -120,10 +87,7 @@ impl ThreadReader {
             // There is room: nothing has been sent yet.
             let _ = failed.try_send(Err(error));
         }
-        Self {
-            reads,
-            current: Bytes::new(),
-        }
+        Self { reads, current: Bytes::new() }
     }
 }
 

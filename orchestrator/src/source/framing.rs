@@ -42,16 +42,14 @@ pub struct LengthPrefix {
 impl From<&topology::Framing> for Framing {
     fn from(framing: &topology::Framing) -> Self {
         match framing {
-            &topology::Framing::Length { header, width, offset, order, signed, adjust } => {
-                Self::Length(LengthPrefix {
-                    header: header as usize,
-                    width: width as usize,
-                    offset: offset as usize,
-                    order,
-                    signed,
-                    adjust,
-                })
-            }
+            &topology::Framing::Length { header, width, offset, order, signed, adjust } => Self::Length(LengthPrefix {
+                header: header as usize,
+                width: width as usize,
+                offset: offset as usize,
+                order,
+                signed,
+                adjust,
+            }),
             topology::Framing::Delimiter { delimiter } => Self::Delimiter(delimiter.clone()),
             topology::Framing::Decoder { header } => Self::Uncut { header: *header as usize },
         }
@@ -60,14 +58,7 @@ impl From<&topology::Framing> for Framing {
 
 impl LengthPrefix {
     /// The plain prefix of `send --framing u32`: four bytes, big-endian, counting the payload.
-    pub const U32: Self = Self {
-        header: 4,
-        width: 4,
-        offset: 0,
-        order: ByteOrder::Big,
-        signed: false,
-        adjust: 0,
-    };
+    pub const U32: Self = Self { header: 4, width: 4, offset: 0, order: ByteOrder::Big, signed: false, adjust: 0 };
 
     /// The payload length announced by `header`, which may be negative or absurd: the caller compares it with its cap.
     fn payload_length(&self, header: &[u8]) -> i128 {
@@ -111,9 +102,7 @@ pub enum FramingError {
         cap: usize,
     },
     /// The stream ended inside a frame.
-    #[error(
-        "the stream ended inside a frame: {have} of {need} bytes, header included, had arrived"
-    )]
+    #[error("the stream ended inside a frame: {have} of {need} bytes, header included, had arrived")]
     Truncated {
         /// Bytes of the incomplete frame, header included.
         have: usize,
@@ -131,11 +120,7 @@ pub enum FramingError {
 /// What the next frame in the buffer turned out to be.
 enum Next {
     /// Whole: payload from `start` to `end`, the frame after it begins at `after`.
-    Frame {
-        start: usize,
-        end: usize,
-        after: usize,
-    },
+    Frame { start: usize, end: usize, after: usize },
     /// Incomplete: at least `need` bytes from its start are wanted.
     Partial { need: usize },
 }
@@ -188,10 +173,7 @@ impl Cutter {
     /// Makes room for a read of about `read` bytes, or for the rest of a large frame. Grows by doubling only as bytes
     /// arrive, so a header that merely claims a large frame costs nothing.
     pub fn reserve(&mut self, read: usize) {
-        let rest = self
-            .need
-            .saturating_sub(self.buffer.len())
-            .min(self.buffer.len());
+        let rest = self.need.saturating_sub(self.buffer.len()).min(self.buffer.len());
         self.buffer.reserve(read.max(rest));
     }
 
@@ -211,10 +193,7 @@ impl Cutter {
         while weight < self.block_weight {
             match self.next(position) {
                 Ok(Next::Frame { start, end, after }) => {
-                    spans.push(Span {
-                        start: start as u32,
-                        end: end as u32,
-                    });
+                    spans.push(Span { start: start as u32, end: end as u32 });
                     weight += end - start + FRAME_OVERHEAD;
                     position = after;
                 }
@@ -232,24 +211,15 @@ impl Cutter {
         if spans.is_empty() {
             return Ok(None);
         }
-        Ok(Some(FrameBlock {
-            data: self.buffer.split_to(position).freeze(),
-            spans,
-        }))
+        Ok(Some(FrameBlock { data: self.buffer.split_to(position).freeze(), spans }))
     }
 
     /// The stream has ended and [`Self::cut`] has said `None`. A last line without its delimiter is a frame; the start
     /// of a length-prefixed frame is an error.
     pub fn finish(&mut self) -> Result<Option<FrameBlock>, FramingError> {
         if matches!(self.framing, Framing::Delimiter(_)) && !self.buffer.is_empty() {
-            let span = Span {
-                start: 0,
-                end: self.buffer.len() as u32,
-            };
-            return Ok(Some(FrameBlock {
-                data: self.take_raw(),
-                spans: vec![span],
-            }));
+            let span = Span { start: 0, end: self.buffer.len() as u32 };
+            return Ok(Some(FrameBlock { data: self.take_raw(), spans: vec![span] }));
         }
         self.abandon()?;
         Ok(None)
@@ -260,10 +230,7 @@ impl Cutter {
         let have = self.buffer.len();
         match self.framing {
             _ if have == 0 => Ok(()),
-            Framing::Length(prefix) => Err(FramingError::Truncated {
-                have,
-                need: self.need.max(prefix.header),
-            }),
+            Framing::Length(prefix) => Err(FramingError::Truncated { have, need: self.need.max(prefix.header) }),
             Framing::Delimiter(_) => Err(FramingError::Unterminated { have }),
             Framing::Uncut { .. } => Ok(()),
         }
@@ -280,9 +247,7 @@ impl Cutter {
     fn next_prefixed(&self, prefix: &LengthPrefix, position: usize) -> Result<Next, FramingError> {
         let rest = &self.buffer[position..];
         if rest.len() < prefix.header {
-            return Ok(Next::Partial {
-                need: prefix.header,
-            });
+            return Ok(Next::Partial { need: prefix.header });
         }
         let length = prefix.payload_length(&rest[..prefix.header]);
         let cap = self.max_frame;
@@ -297,11 +262,7 @@ impl Cutter {
             return Ok(Next::Partial { need });
         }
         let after = position + need;
-        Ok(Next::Frame {
-            start: position + prefix.header,
-            end: after,
-            after,
-        })
+        Ok(Next::Frame { start: position + prefix.header, end: after, after })
     }
 
     fn next_delimited(&self, delimiter: &[u8], position: usize) -> Result<Next, FramingError> {
@@ -314,25 +275,14 @@ impl Cutter {
         let end = found.map_or(self.buffer.len(), |offset| from + offset);
         let length = end - position;
         // Bytes at the end that may be the delimiter's start are not the frame's, so they do not count yet.
-        let certain = if found.is_some() {
-            length
-        } else {
-            length.saturating_sub(delimiter.len() - 1)
-        };
+        let certain = if found.is_some() { length } else { length.saturating_sub(delimiter.len() - 1) };
         if certain > self.max_frame {
-            return Err(FramingError::Undelimited {
-                length,
-                cap: self.max_frame,
-            });
+            return Err(FramingError::Undelimited { length, cap: self.max_frame });
         }
         if found.is_none() {
             return Ok(Next::Partial { need: length + 1 });
         }
-        Ok(Next::Frame {
-            start: position,
-            end,
-            after: end + delimiter.len(),
-        })
+        Ok(Next::Frame { start: position, end, after: end + delimiter.len() })
     }
 }
 

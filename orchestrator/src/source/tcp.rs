@@ -1,18 +1,17 @@
 //! A source that listens for TCP clients.
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{
-    net::{TcpListener, TcpStream, lookup_host},
-    sync::oneshot,
-    task::JoinSet,
-};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    SourceContext, SourceError, SourceEvent,
-    connection::{Connection, Shared},
-};
+use super::connection::{Connection, Shared};
+use super::{SourceContext, SourceError, SourceEvent};
 use crate::engine::event::ConnectionId;
 
 /// First pause after a failed accept, usually for want of descriptors; doubled up to [`LONGEST_PAUSE`].
@@ -23,41 +22,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Listens on `host` and `port` (0: any free port). `SO_REUSEADDR` is set, so that a restart need not wait for old
 /// connections to time out.
 pub async fn bind(host: &str, port: u16) -> Result<TcpListener, SourceError> {
-    let resolve = |source| SourceError::Resolve {
-        host: host.to_owned(),
-        source,
-    };
+    let resolve = |source| SourceError::Resolve { host: host.to_owned(), source };
     let addresses: Vec<_> = lookup_host((host, port)).await.map_err(resolve)?.collect();
-    TcpListener::bind(addresses.as_slice())
-        .await
-        .map_err(|source| {
-            let host = host.to_owned();
-            match source.kind() {
-                io::ErrorKind::AddrInUse => SourceError::Busy { host, port },
-                _ => SourceError::Bind { host, port, source },
-            }
-        })
+    TcpListener::bind(addresses.as_slice()).await.map_err(|source| {
+        let host = host.to_owned();
+        match source.kind() {
+            io::ErrorKind::AddrInUse => SourceError::Busy { host, port },
+            _ => SourceError::Bind { host, port, source },
+        }
+    })
 }
 
 /// Serves clients until `stop`, then delivers what was read and reports `Ended`.
 pub async fn run(listener: TcpListener, context: SourceContext, stop: CancellationToken) {
-    let SourceContext {
-        source,
-        framing,
-        max_frame,
-        events,
-        budget,
-        connections,
-        mut close_requests,
-    } = context;
-    let shared = Shared {
-        source,
-        framing,
-        max_frame,
-        events,
-        budget,
-        stop: stop.clone(),
-    };
+    let SourceContext { source, framing, max_frame, events, budget, connections, mut close_requests } = context;
+    let shared = Shared { source, framing, max_frame, events, budget, stop: stop.clone() };
     let shared = Arc::new(shared);
     let mut open: HashMap<ConnectionId, oneshot::Sender<String>> = HashMap::new();
     let mut tasks = JoinSet::new();

@@ -1,13 +1,13 @@
-use std::{io::Write as _, time::Duration};
+use std::io::Write as _;
+use std::time::Duration;
 
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{framing::LengthPrefix, *};
+use super::framing::LengthPrefix;
+use super::*;
 
 const BUDGET: usize = 1 << 20;
 
@@ -21,14 +21,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn context(
-        framing: Framing,
-        budget: usize,
-    ) -> (
-        SourceContext,
-        mpsc::UnboundedReceiver<SourceEvent>,
-        SourceHandle,
-    ) {
+    fn context(framing: Framing, budget: usize) -> (SourceContext, mpsc::UnboundedReceiver<SourceEvent>, SourceHandle) {
         let (sender, events) = mpsc::unbounded_channel();
         let (handle, close_requests) = SourceHandle::new();
         let context = SourceContext {
@@ -50,16 +43,7 @@ impl Rig {
         let budget = context.budget.clone();
         let stop = CancellationToken::new();
         let task = tokio::spawn(tcp::run(listener, context, stop.clone()));
-        (
-            Self {
-                events,
-                budget,
-                handle,
-                stop,
-                task,
-            },
-            address,
-        )
+        (Self { events, budget, handle, stop, task }, address)
     }
 
     fn file(input: file::FileInput) -> Self {
@@ -67,29 +51,17 @@ impl Rig {
         let budget = context.budget.clone();
         let stop = CancellationToken::new();
         let task = tokio::spawn(file::run(input, context, stop.clone()));
-        Self {
-            events,
-            budget,
-            handle,
-            stop,
-            task,
-        }
+        Self { events, budget, handle, stop, task }
     }
 
     async fn next(&mut self) -> SourceEvent {
         let next = tokio::time::timeout(Duration::from_secs(20), self.events.recv());
-        next.await
-            .expect("an event in time")
-            .expect("the source is there")
+        next.await.expect("an event in time").expect("the source is there")
     }
 
     async fn opened(&mut self) -> (ConnectionId, String) {
         match self.next().await {
-            SourceEvent::Opened {
-                source: SourceId(3),
-                connection,
-                peer,
-            } => (connection, peer),
+            SourceEvent::Opened { source: SourceId(3), connection, peer } => (connection, peer),
             other => panic!("not an opened connection: {other:?}"),
         }
     }
@@ -110,17 +82,9 @@ impl Rig {
     }
 
     async fn ended(mut self) {
-        assert!(matches!(
-            self.next().await,
-            SourceEvent::Ended {
-                source: SourceId(3)
-            }
-        ));
+        assert!(matches!(self.next().await, SourceEvent::Ended { source: SourceId(3) }));
         self.task.await.expect("the source's task is well");
-        assert!(
-            self.events.recv().await.is_none(),
-            "nothing comes after the end"
-        );
+        assert!(self.events.recv().await.is_none(), "nothing comes after the end");
     }
 }
 
@@ -129,15 +93,14 @@ fn lines() -> Framing {
 }
 
 fn texts(block: &FrameBlock) -> impl Iterator<Item = String> {
-    block.spans.iter().map(|span| {
-        String::from_utf8_lossy(&block.data[span.start as usize..span.end as usize]).into_owned()
-    })
+    block
+        .spans
+        .iter()
+        .map(|span| String::from_utf8_lossy(&block.data[span.start as usize..span.end as usize]).into_owned())
 }
 
 async fn connect(address: std::net::SocketAddr) -> TcpStream {
-    TcpStream::connect(address)
-        .await
-        .expect("the source listens")
+    TcpStream::connect(address).await.expect("the source listens")
 }
 
 #[tokio::test]
@@ -146,10 +109,7 @@ async fn every_connection_is_opened_read_and_closed_once() {
     let mut first = connect(address).await;
     let (first_id, peer) = rig.opened().await;
     assert_eq!(peer, first.local_addr().expect("connected").to_string());
-    first
-        .write_all(b"one\ntwo\nunterminated")
-        .await
-        .expect("written");
+    first.write_all(b"one\ntwo\nunterminated").await.expect("written");
     drop(first);
     let (frames, outcome) = rig.frames_until_closed().await;
     assert_eq!(frames, ["one", "two", "unterminated"]);
@@ -159,10 +119,7 @@ async fn every_connection_is_opened_read_and_closed_once() {
     let (second_id, _) = rig.opened().await;
     assert_ne!(first_id, second_id);
     drop(second);
-    assert!(matches!(
-        rig.frames_until_closed().await.1,
-        CloseReason::End
-    ));
+    assert!(matches!(rig.frames_until_closed().await.1, CloseReason::End));
 
     rig.stop.cancel();
     rig.ended().await;
@@ -175,14 +132,10 @@ async fn a_bad_frame_closes_its_connection_only() {
     rig.opened().await;
     let mut bad = connect(address).await;
     rig.opened().await;
-    bad.write_all(b"\0\0\0\x02hi\xff\xff\xff\xff")
-        .await
-        .expect("written");
+    bad.write_all(b"\0\0\0\x02hi\xff\xff\xff\xff").await.expect("written");
     let (frames, outcome) = rig.frames_until_closed().await;
     assert_eq!(frames, ["hi"]);
-    let CloseReason::Failed(error) = outcome else {
-        panic!("closed as {outcome:?}")
-    };
+    let CloseReason::Failed(error) = outcome else { panic!("closed as {outcome:?}") };
     let text = error.to_string();
     let peer = bad.local_addr().expect("connected").to_string();
     for part in [peer.as_str(), "4294967295", "1048576"] {
@@ -212,9 +165,7 @@ async fn a_sender_is_held_back_while_the_budget_is_exhausted() {
                     break;
                 }
                 while let Ok(event) = rig.events.try_recv() {
-                    let SourceEvent::Frames { block, .. } = event else {
-                        panic!("{event:?}")
-                    };
+                    let SourceEvent::Frames { block, .. } = event else { panic!("{event:?}") };
                     weight += block.weight();
                     held.push(block);
                 }
@@ -231,10 +182,7 @@ async fn a_sender_is_held_back_while_the_budget_is_exhausted() {
     let rest = lines.len() - written % lines.len();
     let finish = async {
         let mut client = client;
-        client
-            .write_all(&lines[lines.len() - rest..])
-            .await
-            .expect("written");
+        client.write_all(&lines[lines.len() - rest..]).await.expect("written");
         written + rest
     };
     let (total, (frames, outcome)) = tokio::join!(finish, rig.frames_until_closed());
@@ -250,24 +198,14 @@ async fn a_stop_delivers_what_arrived_whole_and_reports_the_rest() {
     rig.opened().await;
     let mut cut_short = connect(address).await;
     rig.opened().await;
-    cut_short
-        .write_all(b"\0\0\0\x03one\0\0\0\x03tw")
-        .await
-        .expect("written");
-    let SourceEvent::Frames { block, .. } = rig.next().await else {
-        panic!("no frames")
-    };
+    cut_short.write_all(b"\0\0\0\x03one\0\0\0\x03tw").await.expect("written");
+    let SourceEvent::Frames { block, .. } = rig.next().await else { panic!("no frames") };
     assert_eq!(texts(&block).collect::<Vec<_>>(), ["one"]);
     rig.stop.cancel();
-    let mut outcomes = [
-        rig.frames_until_closed().await.1,
-        rig.frames_until_closed().await.1,
-    ];
+    let mut outcomes = [rig.frames_until_closed().await.1, rig.frames_until_closed().await.1];
     outcomes.sort_by_key(|outcome| matches!(outcome, CloseReason::Failed(_)));
     assert!(matches!(outcomes[0], CloseReason::Stopped), "{outcomes:?}");
-    let CloseReason::Failed(ConnectionError::Framing { error, .. }) = &outcomes[1] else {
-        panic!("{outcomes:?}")
-    };
+    let CloseReason::Failed(ConnectionError::Framing { error, .. }) = &outcomes[1] else { panic!("{outcomes:?}") };
     assert_eq!(*error, FramingError::Truncated { have: 6, need: 7 });
     rig.ended().await;
     let refused = TcpStream::connect(address).await;
@@ -281,9 +219,7 @@ async fn a_stop_waits_for_the_budget_rather_than_drop_frames() {
     let mut client = connect(address).await;
     rig.opened().await;
     client.write_all(b"a\nb\nc\n").await.expect("written");
-    let SourceEvent::Frames { block, .. } = rig.next().await else {
-        panic!("no frames")
-    };
+    let SourceEvent::Frames { block, .. } = rig.next().await else { panic!("no frames") };
     assert_eq!(texts(&block).collect::<Vec<_>>(), ["a"]);
     rig.stop.cancel();
     rig.budget.release(block.weight());
@@ -300,27 +236,14 @@ async fn the_runtime_can_close_a_connection_also_while_it_waits_for_credits() {
     let (connection, _) = rig.opened().await;
     client.write_all(b"12345").await.expect("written");
     let event = rig.next().await;
-    let SourceEvent::Chunk { bytes, .. } = event else {
-        panic!("{event:?}")
-    };
+    let SourceEvent::Chunk { bytes, .. } = event else { panic!("{event:?}") };
     assert_eq!(bytes, "12345");
     client.write_all(b"6").await.expect("written");
-    rig.handle
-        .close(ConnectionId(connection.0 + 1), "somebody else".to_owned());
-    rig.handle
-        .close(connection, "ValueError: bad header".to_owned());
+    rig.handle.close(ConnectionId(connection.0 + 1), "somebody else".to_owned());
+    rig.handle.close(connection, "ValueError: bad header".to_owned());
     let event = rig.next().await;
-    let SourceEvent::Closed {
-        outcome: CloseReason::Failed(error),
-        ..
-    } = event
-    else {
-        panic!("{event:?}")
-    };
-    assert!(
-        error.to_string().ends_with("ValueError: bad header"),
-        "{error}"
-    );
+    let SourceEvent::Closed { outcome: CloseReason::Failed(error), .. } = event else { panic!("{event:?}") };
+    assert!(error.to_string().ends_with("ValueError: bad header"), "{error}");
     rig.stop.cancel();
     rig.ended().await;
 }
@@ -329,26 +252,15 @@ async fn the_runtime_can_close_a_connection_also_while_it_waits_for_credits() {
 async fn a_port_in_use_is_told_from_other_failures() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("bound").port();
-    assert!(matches!(
-        tcp::bind("127.0.0.1", port).await,
-        Err(SourceError::Busy { .. })
-    ));
-    assert!(matches!(
-        tcp::bind("192.0.2.1", 0).await,
-        Err(SourceError::Bind { .. })
-    ));
-    assert!(matches!(
-        tcp::bind("no host", 0).await,
-        Err(SourceError::Resolve { .. })
-    ));
+    assert!(matches!(tcp::bind("127.0.0.1", port).await, Err(SourceError::Busy { .. })));
+    assert!(matches!(tcp::bind("192.0.2.1", 0).await, Err(SourceError::Bind { .. })));
+    assert!(matches!(tcp::bind("no host", 0).await, Err(SourceError::Resolve { .. })));
 }
 
 #[tokio::test]
 async fn a_file_is_read_to_its_end() {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
-    let expected: Vec<String> = (0..100_000)
-        .map(|number| format!("line {number}"))
-        .collect();
+    let expected: Vec<String> = (0..100_000).map(|number| format!("line {number}")).collect();
     write!(file, "{}", expected.join("\n")).expect("written");
     let mut rig = Rig::file(file::open(file.path()).expect("readable"));
     let (_, peer) = rig.opened().await;
@@ -365,23 +277,14 @@ async fn a_pipe_that_never_ends_does_not_hold_up_a_stop() {
     let path = folder.path().join("pipe");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
     // Opened for both, the pipe never ends and opening it does not block.
-    let mut writer = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&path)
-        .expect("open");
+    let mut writer = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("open");
     let mut rig = Rig::file(file::open(&path).expect("readable"));
     rig.opened().await;
     writer.write_all(b"one\n").expect("written");
-    let SourceEvent::Frames { block, .. } = rig.next().await else {
-        panic!("no frames")
-    };
+    let SourceEvent::Frames { block, .. } = rig.next().await else { panic!("no frames") };
     assert_eq!(texts(&block).collect::<Vec<_>>(), ["one"]);
     rig.stop.cancel();
-    assert!(matches!(
-        rig.frames_until_closed().await.1,
-        CloseReason::Stopped
-    ));
+    assert!(matches!(rig.frames_until_closed().await.1, CloseReason::Stopped));
     rig.ended().await;
 }
 
@@ -390,9 +293,6 @@ fn what_cannot_be_read_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for path in [folder.path().to_owned(), folder.path().join("missing")] {
         let error = file::open(&path).expect_err("not a readable file");
-        assert!(
-            error.to_string().contains(&path.display().to_string()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
     }
 }

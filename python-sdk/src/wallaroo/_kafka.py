@@ -33,12 +33,12 @@ class KafkaSourceConfig(_NotYet):
 
 
 class KafkaSinkConfig(_NotYet):
-    """Write to Kafka: not supported yet; raises as :class:`KafkaSourceConfig` does."""
+    """Write to Kafka: not supported yet, as :class:`KafkaSourceConfig`."""
 
 
 class KafkaSourceCLIParser(_NotYet):
-    """Read a Kafka source's settings from the command line: not supported yet; raises as :class:`KafkaSourceConfig` does."""
+    """Read a Kafka source's settings from the command line: not supported yet, as :class:`KafkaSourceConfig`."""
 
 
 class KafkaSinkCLIParser(_NotYet):
-    """Read a Kafka sink's settings from the command line: not supported yet; raises as :class:`KafkaSourceConfig` does."""
+    """Read a Kafka sink's settings from the command line: not supported yet, as :class:`KafkaSourceConfig`."""

@@ -22,7 +22,7 @@ def as_object(where: str, thing: Any) -> Any:
     except Exception as error:
         raise WallarooParameterError(
             f"{where}: making an object of class {thing.__name__} raised {type(error).__name__}: {error}",
-            hint=f"a class given as a step is called without arguments; give an instance, {thing.__name__}(...), instead",
+            hint=f"a class given as a step is called without arguments; give an object, {thing.__name__}(...), instead",
         ) from error
 
 

@@ -223,7 +223,7 @@ def is_frames(value: Any) -> bool:
 
 
 def is_groups(value: Any) -> bool:
-    """Whether ``value`` is flat ``key, count, codec, values``: by columns, as every message may be a group of its own."""
+    """Whether ``value`` is flat ``key, count, codec, values``: by columns, as each message may be a group."""
     if type(value) is not list or len(value) % 4:
         return False
     keys, counts, codecs = value[0::4], value[1::4], value[2::4]

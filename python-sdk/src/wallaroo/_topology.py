@@ -92,7 +92,7 @@ class CollectNode:
 
 @dataclass(frozen=True)
 class StateNode:
-    """A step with state. ``call(data, state)`` returns ``(output, state_changed)``; ``build()`` makes a new key's state."""
+    """A step with state. ``call(data, state)`` returns ``(output, state_changed)``; ``build()`` makes a key's state."""
 
     kind: ClassVar[str] = "state"
     name: str

@@ -1,11 +1,9 @@
 //! The connection `send` writes to.
 
-use std::{
-    io::{self, Read, Write},
-    net::{Shutdown, TcpStream},
-    thread,
-    time::{Duration, Instant},
-};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::{Address, SendError};
 use crate::sink::acknowledged::bytes_acknowledged;
@@ -18,7 +16,7 @@ const CLOSE_WAIT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
-    to: Address,
+    to: String,
     /// Bytes written.
     written: u64,
     /// The acknowledgement count before the first byte.
@@ -32,12 +30,12 @@ impl Connection {
         loop {
             let attempt = TcpStream::connect((to.host.as_str(), to.port)).and_then(|stream| {
                 let baseline = bytes_acknowledged(&stream)?;
-                Ok(Self { stream, to: to.clone(), written: 0, baseline })
+                Ok(Self { stream, to: to.to_string(), written: 0, baseline })
             });
             match attempt {
                 Ok(connection) => return Ok(connection),
                 Err(source) if began.elapsed() + PAUSE >= within => {
-                    return Err(SendError::Connect { to: to.clone(), within, source });
+                    return Err(SendError::Connect { to: to.to_string(), within, source });
                 }
                 Err(_) => thread::sleep(PAUSE),
             }

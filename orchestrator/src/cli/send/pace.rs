@@ -1,9 +1,7 @@
 //! Sending no faster than asked.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The shortest sleep: at high rates several messages go at once, rather than each in its own write.
 const SHORTEST: Duration = Duration::from_millis(1);

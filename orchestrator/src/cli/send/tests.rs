@@ -1,4 +1,6 @@
-use std::{io::Write, net::TcpListener, thread};
+use std::io::Write;
+use std::net::TcpListener;
+use std::thread;
 
 use clap::Parser;
 

@@ -13,11 +13,7 @@ fn lines(delimiter: &'static [u8]) -> Framing {
 }
 
 fn payloads(block: &FrameBlock) -> Vec<Vec<u8>> {
-    block
-        .spans
-        .iter()
-        .map(|span| block.data[span.start as usize..span.end as usize].to_vec())
-        .collect()
+    block.spans.iter().map(|span| block.data[span.start as usize..span.end as usize].to_vec()).collect()
 }
 
 /// Feeds `pieces` one by one and collects the frames, as a connection does.
@@ -46,16 +42,10 @@ fn prefixed(frames: &[Vec<u8>]) -> Vec<u8> {
 
 /// `stream` cut into pieces at the given places.
 fn pieces<'stream>(stream: &'stream [u8], places: &[prop::sample::Index]) -> Vec<&'stream [u8]> {
-    let mut places: Vec<usize> = places
-        .iter()
-        .map(|place| place.index(stream.len() + 1))
-        .collect();
+    let mut places: Vec<usize> = places.iter().map(|place| place.index(stream.len() + 1)).collect();
     places.extend([0, stream.len()]);
     places.sort_unstable();
-    places
-        .windows(2)
-        .map(|pair| &stream[pair[0]..pair[1]])
-        .collect()
+    places.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect()
 }
 
 fn any_frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
@@ -111,80 +101,27 @@ proptest! {
 #[test]
 fn lengths_are_read_in_either_order_signed_and_adjusted() {
     let plain = LengthPrefix::U32;
-    let two = LengthPrefix {
-        header: 4,
-        width: 2,
-        offset: 1,
-        ..plain
-    };
+    let two = LengthPrefix { header: 4, width: 2, offset: 1, ..plain };
     let cases = [
         (plain, [0, 0, 1, 2], 258),
-        (
-            LengthPrefix {
-                order: ByteOrder::Little,
-                ..plain
-            },
-            [2, 1, 0, 0],
-            258,
-        ),
+        (LengthPrefix { order: ByteOrder::Little, ..plain }, [2, 1, 0, 0], 258),
         (plain, [0xff; 4], 0xffff_ffff),
-        (
-            LengthPrefix {
-                signed: true,
-                ..plain
-            },
-            [0xff; 4],
-            -1,
-        ),
-        (
-            LengthPrefix {
-                adjust: -4,
-                ..plain
-            },
-            [0, 0, 0, 12],
-            8,
-        ),
+        (LengthPrefix { signed: true, ..plain }, [0xff; 4], -1),
+        (LengthPrefix { adjust: -4, ..plain }, [0, 0, 0, 12], 8),
         (two, [0xff, 0, 7, 0xff], 7),
-        (
-            LengthPrefix {
-                order: ByteOrder::Little,
-                signed: true,
-                ..two
-            },
-            [0, 0xfe, 0xff, 0],
-            -2,
-        ),
+        (LengthPrefix { order: ByteOrder::Little, signed: true, ..two }, [0, 0xfe, 0xff, 0], -2),
     ];
     for (prefix, header, length) in cases {
-        assert_eq!(
-            prefix.payload_length(&header),
-            length,
-            "{prefix:?} {header:?}"
-        );
+        assert_eq!(prefix.payload_length(&header), length, "{prefix:?} {header:?}");
     }
-    let eight = LengthPrefix {
-        header: 8,
-        width: 8,
-        signed: true,
-        adjust: i64::MIN,
-        ..plain
-    };
-    assert_eq!(
-        eight.payload_length(&[0x80, 0, 0, 0, 0, 0, 0, 0]),
-        2 * i128::from(i64::MIN)
-    );
+    let eight = LengthPrefix { header: 8, width: 8, signed: true, adjust: i64::MIN, ..plain };
+    assert_eq!(eight.payload_length(&[0x80, 0, 0, 0, 0, 0, 0, 0]), 2 * i128::from(i64::MIN));
 }
 
 #[test]
 fn empty_frames_are_frames() {
-    assert_eq!(
-        cut_all(&mut cutter(lines(b"\n")), &[b"\n\na\n"]),
-        Ok(vec![vec![], vec![], b"a".to_vec()])
-    );
-    assert_eq!(
-        cut_all(&mut cutter(Framing::Length(LengthPrefix::U32)), &[&[0; 8]]),
-        Ok(vec![vec![], vec![]])
-    );
+    assert_eq!(cut_all(&mut cutter(lines(b"\n")), &[b"\n\na\n"]), Ok(vec![vec![], vec![], b"a".to_vec()]));
+    assert_eq!(cut_all(&mut cutter(Framing::Length(LengthPrefix::U32)), &[&[0; 8]]), Ok(vec![vec![], vec![]]));
 }
 
 #[test]
@@ -192,36 +129,20 @@ fn a_header_of_four_gigabytes_allocates_nothing() {
     let mut cutter = cutter(Framing::Length(LengthPrefix::U32));
     cutter.buffer().extend_from_slice(&[0xff; 4]);
     let before = cutter.buffer().capacity();
-    let error = FramingError::TooLong {
-        length: 0xffff_ffff,
-        cap: CAP,
-    };
+    let error = FramingError::TooLong { length: 0xffff_ffff, cap: CAP };
     assert_eq!(cutter.cut().map(|_| ()), Err(error.clone()));
     assert_eq!(cutter.buffer().capacity(), before);
     let text = error.to_string();
-    assert!(
-        text.contains("4294967295") && text.contains("1000"),
-        "{text}"
-    );
+    assert!(text.contains("4294967295") && text.contains("1000"), "{text}");
 }
 
 #[test]
 fn a_large_frame_is_allocated_as_it_arrives() {
-    let mut cutter = Cutter::new(
-        Framing::Length(LengthPrefix::U32),
-        16 << 20,
-        Cutter::BLOCK_WEIGHT,
-    );
-    cutter
-        .buffer()
-        .extend_from_slice(&(16_u32 << 20).to_be_bytes());
+    let mut cutter = Cutter::new(Framing::Length(LengthPrefix::U32), 16 << 20, Cutter::BLOCK_WEIGHT);
+    cutter.buffer().extend_from_slice(&(16_u32 << 20).to_be_bytes());
     assert!(matches!(cutter.cut(), Ok(None)));
     cutter.reserve(4096);
-    assert!(
-        cutter.buffer().capacity() < 64 << 10,
-        "{}",
-        cutter.buffer().capacity()
-    );
+    assert!(cutter.buffer().capacity() < 64 << 10, "{}", cutter.buffer().capacity());
     cutter.buffer().extend_from_slice(&vec![7; 1 << 20]);
     cutter.reserve(4096);
     assert!(cutter.buffer().capacity() >= 2 << 20);
@@ -229,33 +150,18 @@ fn a_large_frame_is_allocated_as_it_arrives() {
 
 #[test]
 fn frames_before_a_bad_header_are_given_out_first() {
-    let mut cutter = cutter(Framing::Length(LengthPrefix {
-        signed: true,
-        ..LengthPrefix::U32
-    }));
-    cutter
-        .buffer()
-        .extend_from_slice(&[0, 0, 0, 1, b'x', 0xff, 0xff, 0xff, 0xff]);
-    let block = cutter
-        .cut()
-        .expect("the first frame is whole")
-        .expect("one frame");
+    let mut cutter = cutter(Framing::Length(LengthPrefix { signed: true, ..LengthPrefix::U32 }));
+    cutter.buffer().extend_from_slice(&[0, 0, 0, 1, b'x', 0xff, 0xff, 0xff, 0xff]);
+    let block = cutter.cut().expect("the first frame is whole").expect("one frame");
     assert_eq!(payloads(&block), [b"x"]);
-    let error = Err(FramingError::Negative {
-        length: -1,
-        cap: CAP,
-    });
+    let error = Err(FramingError::Negative { length: -1, cap: CAP });
     assert_eq!(cutter.cut().map(|_| ()), error);
     assert_eq!(cutter.cut().map(|_| ()), error);
 }
 
 #[test]
 fn a_stream_ending_inside_a_prefixed_frame_is_truncated() {
-    let cases: [(&[u8], usize, usize); 3] = [
-        (&[0, 0], 2, 4),
-        (&[0, 0, 0, 9], 4, 13),
-        (&[0, 0, 0, 9, 1, 1], 6, 13),
-    ];
+    let cases: [(&[u8], usize, usize); 3] = [(&[0, 0], 2, 4), (&[0, 0, 0, 9], 4, 13), (&[0, 0, 0, 9, 1, 1], 6, 13)];
     for (stream, have, need) in cases {
         let result = cut_all(&mut cutter(Framing::Length(LengthPrefix::U32)), &[stream]);
         assert_eq!(result, Err(FramingError::Truncated { have, need }));
@@ -265,18 +171,12 @@ fn a_stream_ending_inside_a_prefixed_frame_is_truncated() {
 #[test]
 fn an_unterminated_line_is_a_frame_at_the_end_but_lost_when_reading_stops() {
     let mut at_end = cutter(lines(b"\n"));
-    assert_eq!(
-        cut_all(&mut at_end, &[b"a\nb"]),
-        Ok(vec![b"a".to_vec(), b"b".to_vec()])
-    );
+    assert_eq!(cut_all(&mut at_end, &[b"a\nb"]), Ok(vec![b"a".to_vec(), b"b".to_vec()]));
     let mut stopped = cutter(lines(b"\n"));
     stopped.buffer().extend_from_slice(b"a\nbc");
     assert!(matches!(stopped.cut(), Ok(Some(_))));
     assert!(matches!(stopped.cut(), Ok(None)));
-    assert_eq!(
-        stopped.abandon(),
-        Err(FramingError::Unterminated { have: 2 })
-    );
+    assert_eq!(stopped.abandon(), Err(FramingError::Unterminated { have: 2 }));
 }
 
 #[test]
@@ -285,10 +185,7 @@ fn a_line_may_be_as_long_as_the_cap_and_no_longer() {
     for delimiter in [b"\n".as_slice(), b"\r\n"] {
         let longest = [&line, delimiter].concat();
         assert_eq!(
-            cut_all(
-                &mut cutter(Framing::Delimiter(Bytes::copy_from_slice(delimiter))),
-                &[&longest]
-            ),
+            cut_all(&mut cutter(Framing::Delimiter(Bytes::copy_from_slice(delimiter))), &[&longest]),
             Ok(vec![line.clone()])
         );
         // Also when the delimiter comes in its own time.
@@ -297,15 +194,9 @@ fn a_line_may_be_as_long_as_the_cap_and_no_longer() {
         assert_eq!(cut_all(&mut split, &pieces), Ok(vec![line.clone()]));
     }
     let too_long = [line.as_slice(), b"x\n"].concat();
-    let error = Err(FramingError::Undelimited {
-        length: CAP + 1,
-        cap: CAP,
-    });
+    let error = Err(FramingError::Undelimited { length: CAP + 1, cap: CAP });
     assert_eq!(cut_all(&mut cutter(lines(b"\n")), &[&too_long]), error);
-    assert_eq!(
-        cut_all(&mut cutter(lines(b"\n")), &[&too_long[..=CAP]]),
-        error
-    );
+    assert_eq!(cut_all(&mut cutter(lines(b"\n")), &[&too_long[..=CAP]]), error);
 }
 
 #[test]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
 import faulthandler
 import os
 import signal
@@ -28,8 +29,9 @@ def main() -> NoReturn:
     _prepare_process()
     code = _serve(Session(Connection.from_fd(options.fd), Marker(options.marker_fd)))
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # User code may have closed it.
+            stream.flush()
     os._exit(code)
 
 

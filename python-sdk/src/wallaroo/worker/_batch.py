@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from wallaroo._protocol import CAREFUL, DISCARD, WHOLE, Batch
 from wallaroo._values import ValueCodec
@@ -55,7 +55,7 @@ class Column:
 
 
 class GroupedColumn(Column):
-    """The values of a keyed stage as they arrive: a list for each group. Put in one list only for a step that needs it."""
+    """The values of a keyed stage as they arrive, a list for each group; joined only for a step that needs it."""
 
     def __init__(self, groups: Sequence[list[Any]]) -> None:
         self._groups = groups
@@ -80,6 +80,13 @@ class GroupedColumn(Column):
     def by_group(self, keys: Sequence[Any]) -> Iterable[tuple[Any, list[Any]]]:
         """Return each group's key and values."""
         return zip(keys, self._groups)
+
+
+class UnreadGroup(NamedTuple):
+    """Stands for the values of a group that could not be read."""
+
+    size_in_bytes: int
+    codec: int
 
 
 class BatchRun:
@@ -126,9 +133,8 @@ class BatchRun:
     def fail_group(self, node: int, group: int, error: BaseException, codec: int, values: bytes) -> None:
         """Record that the values of a whole group could not be read; they go along as they came."""
         if not self.discard:
-            described = f"<a group of {len(values)} bytes in codec {codec}>"
-            self.failures.append(failure(node, group, self.keys[group], error, None, (codec, values)))
-            self.failures[-1][6] = described
+            unread = UnreadGroup(len(values), codec)
+            self.failures.append(failure(node, group, self.keys[group], error, unread, (codec, values)))
 
     def _record(self, node: int, origin: int, key: Any, error: BaseException, value: Any, payload: Any) -> None:
         if key is None and self.keys:

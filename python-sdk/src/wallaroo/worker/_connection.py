@@ -70,7 +70,7 @@ class Connection:
             self._socket.sendall(body)
 
     def receive(self) -> memoryview | None:
-        """Wait for a frame and return its body, which is overwritten by the next call; ``None`` at the end of the stream.
+        """Wait for a frame and return its body, valid until the next call; ``None`` at the end of the stream.
 
         Raises:
             ProtocolError: The length is 0 or beyond the cap, or the stream ended inside a frame.

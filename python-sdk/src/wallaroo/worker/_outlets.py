@@ -7,7 +7,7 @@ is not kept on the way; when one of them turns out to be unfit to leave, it is l
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import length_hint
 from typing import Any, Callable
 
@@ -43,7 +43,7 @@ class Outlet(Step):
         raise NotImplementedError
 
     def entries(self, run: BatchRun, largest: int) -> Iterator[tuple[int, Entry]]:
-        """Return the same data in pieces of at most ``largest`` bytes, each with its size; larger ones become failures."""
+        """Return the same data in pieces of at most ``largest`` bytes, with their sizes; larger ones fail."""
         raise NotImplementedError
 
     def run(self, column: Column, run: BatchRun) -> None:
@@ -102,9 +102,8 @@ class GroupOutlet(Outlet):
 
     def data(self, run: BatchRun) -> list[Any]:
         """Return flat ``key, count, codec, values``."""
-        types = self._types()
         known = self._known
-        encode = self._codec.encode
+        encode = self._codec.encoder_for(self._types())
         flat: list[Any] = []
         for key, values in list(self._groups.items()):
             # Most keys are short str: what they need is checked here, the rest where it is explained.
@@ -115,7 +114,7 @@ class GroupOutlet(Outlet):
                     self._reject(run, key, problem)
                     continue
             try:
-                codec, data = encode(values, types)
+                codec, data = encode(values)
             except BaseException as error:  # noqa: BLE001
                 values = self._encodable(run, key, values, error)
                 if not values:
@@ -237,7 +236,8 @@ class SinkOutlet(Outlet):
                 continue
             messages[position] = _plain(message)
             if messages[position] is None:
-                error = StepContractError(f"the encoder returned {type(message).__name__}; it returns str, bytes or None")
+                kind = type(message).__name__
+                error = StepContractError(f"the encoder returned {kind}; it returns str, bytes or None")
                 run.fail(self.node, column.lineage, position, error, column.values[position])
 
     def data(self, run: BatchRun) -> list[Any]:

@@ -1,0 +1,79 @@
+# `make demo` runs word count over real sockets; `make test` checks everything. Each sets up what it needs under target/, from
+# git, make, cargo and python3 (3.9 or later) alone. What is up to date is not done again.
+
+PYTHON ?= python3
+CARGO ?= cargo
+PYTEST_FLAGS ?=
+
+VENV := target/venv
+BIN := $(VENV)/bin
+# One stamp a step that is known by its effect on a folder rather than by one file.
+STAMPS := target/stamps
+
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find protocol/Cargo.toml protocol/src orchestrator/Cargo.toml orchestrator/src -type f)
+SDK_SOURCES := $(wildcard python-sdk/pyproject.toml python-sdk/README.md) \
+    $(shell find python-sdk/src -type f -not -name '*.pyc')
+REQUIREMENTS := python-sdk/requirements-dev.txt tests/requirements.txt
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format test-rust test-sdk test-e2e word-count-full outage-full chaos-full bench clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+demo: $(STAMPS)/installed ## word count of a text, over sockets, with two workers
+	$(BIN)/python examples/word_count/demo.py
+
+test: lint test-rust test-sdk test-e2e ## everything that is checked before a change lands
+
+lint: $(STAMPS)/installed ## formatting and lints of both languages
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(BIN)/ruff format --check python-sdk tests examples
+	$(BIN)/ruff check python-sdk tests examples
+	cd python-sdk && ../$(BIN)/mypy
+
+format: $(STAMPS)/venv ## rewrite the sources as `make lint` wants them
+	$(CARGO) fmt --all
+	$(BIN)/ruff format python-sdk tests examples
+	$(BIN)/ruff check --fix python-sdk tests examples
+
+test-rust: ## unit tests, vectors, properties, simulator
+	$(CARGO) test --locked --workspace
+
+test-sdk: $(STAMPS)/installed ## the SDK's tests under every Python found
+	$(BIN)/python -m tests.sdk_everywhere $(PYTEST_FLAGS)
+
+test-e2e: $(STAMPS)/installed ## real binary, real sockets, real interpreters
+	$(BIN)/python -m pytest tests $(PYTEST_FLAGS)
+
+word-count-full: $(STAMPS)/installed ## 200,000 lines with 1, 2 and 3 workers, every count checked
+	$(BIN)/python -m tests.word_count_full
+
+outage-full: $(STAMPS)/installed ## a sink away for 10 s twice under a fast sender, and the memory that takes
+	$(BIN)/python -m tests.outage_full
+
+chaos-full: $(STAMPS)/installed ## a worker killed every 200 ms for 10 minutes
+	$(BIN)/python -m tests.chaos --seconds 600
+
+bench: $(STAMPS)/installed ## words a second beside a plain Python loop
+	$(BIN)/python -m tests.bench.compare
+
+clean: ## remove everything that was built
+	rm -rf target
+
+$(STAMPS)/venv: $(REQUIREMENTS)
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) cannot make virtual environments; Debian: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(REQUIREMENTS:%=-r %)
+	@touch $@
+
+# The wheel's name carries a version, so a stamp stands for it.
+$(STAMPS)/wheel: $(STAMPS)/venv $(RUST_SOURCES) $(SDK_SOURCES)
+	rm -rf target/wheels
+	cd python-sdk && ../$(BIN)/maturin build --release --locked --out ../target/wheels
+	@touch $@
+
+$(STAMPS)/installed: $(STAMPS)/wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/wheels/*.whl
+	@touch $@

@@ -1,0 +1,31 @@
+"""Fixtures of the end-to-end tests."""
+
+import pytest
+
+from tests.harness.clients import Consumer
+from tests.harness.interpreters import discover, environment, missing
+
+_FOUND = discover()
+
+
+def pytest_report_header():
+    names = ", ".join(interpreter.name for interpreter in _FOUND)
+    return [f"interpreters: {names}", f"not on this machine: {', '.join(missing(_FOUND)) or 'none'}"]
+
+
+def pytest_generate_tests(metafunc):
+    if "interpreter" in metafunc.fixturenames:
+        metafunc.parametrize("interpreter", _FOUND, ids=lambda interpreter: interpreter.name, indirect=True)
+
+
+@pytest.fixture
+def interpreter(request):
+    """Path of each interpreter's Python in turn, with the wheel installed."""
+    return environment(request.param)
+
+
+@pytest.fixture
+def consumer():
+    """A consumer that listens."""
+    with Consumer() as consumer:
+        yield consumer

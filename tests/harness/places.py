@@ -1,0 +1,26 @@
+"""Where things lie."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = ROOT / "target"
+APPS = ROOT / "tests" / "apps"
+WORD_COUNT = ROOT / "examples" / "word_count" / "word_count.py"
+TEXT = ROOT / "examples" / "word_count" / "text.txt"
+REQUIREMENTS = ROOT / "tests" / "requirements.txt"
+
+
+def orchestrator_command() -> str:
+    """The wallaroo-orch under test: the one installed beside this Python, unless ``WALLAROO_ORCH`` names another."""
+    beside = Path(sys.executable).parent / "wallaroo-orch"
+    return os.environ.get("WALLAROO_ORCH", str(beside))
+
+
+def wheel() -> Path:
+    """The wheel under test."""
+    wheels = sorted((TARGET / "wheels").glob("*.whl"))
+    if len(wheels) != 1:
+        raise FileNotFoundError(f"expected one wheel in {TARGET / 'wheels'}, found {len(wheels)}: run `make test-e2e`")
+    return wheels[0]
