@@ -24,6 +24,7 @@ use crate::sink::{self, SinkError, SinkEvent};
 use crate::source::{self, CloseReason, Framing, SourceBudget, SourceContext, SourceError, SourceEvent, SourceHandle};
 use crate::worker::connection::WorkerEvent;
 use crate::worker::pool::{MemberStatus, Pool, PoolError, PoolNews, PoolSettings};
+use crate::worker::process::resident_bytes;
 
 /// Events of one kind taken in before the others get their turn.
 const EVENTS_A_TURN: usize = 64;
@@ -43,6 +44,8 @@ pub struct RunOptions {
     pub pool: PoolSettings,
     /// The engine's settings.
     pub engine: EngineConfig,
+    /// Bytes a worker may have resident.
+    pub worker_memory: Option<u64>,
     /// Where dead letters go; `None` logs them only.
     pub dead_letters: Option<PathBuf>,
     /// What the first dead letter does.
@@ -203,7 +206,7 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
             _ = interrupts.recv() => runtime.signalled(&mut pool, &mut signals),
             _ = terminations.recv() => runtime.signalled(&mut pool, &mut signals),
             () = retry(pool.next_fill()) => pool.fill(Instant::now()).map_err(RunError::from),
-            _ = ticks.tick() => runtime.feed(&mut pool, Event::Tick),
+            _ = ticks.tick() => runtime.tick(&mut pool),
         };
         match step {
             Err(error) => break Err(error),
@@ -275,6 +278,7 @@ struct Runtime {
     sink_events: mpsc::UnboundedReceiver<SinkEvent>,
     dead_letters: DeadLetters,
     on_error: OnError,
+    worker_memory: Option<u64>,
     peers: Peers,
     deaths: u64,
     finished: bool,
@@ -306,6 +310,7 @@ impl Runtime {
             sink_events,
             dead_letters,
             on_error: options.on_error,
+            worker_memory: options.worker_memory,
             peers: Peers::default(),
             deaths: 0,
             finished: false,
@@ -385,6 +390,19 @@ impl Runtime {
                 traceback: message.traceback,
             }),
         }
+    }
+
+    /// Tells the engine that time has passed, and which workers have grown too large.
+    fn tick(&mut self, pool: &mut Pool) -> Result<(), RunError> {
+        self.feed(pool, Event::Tick)?;
+        let Some(limit) = self.worker_memory else { return Ok(()) };
+        for MemberStatus { generation, pid, slot, .. } in pool.members() {
+            let (Some(slot), Some(resident)) = (slot, resident_bytes(pid)) else { continue };
+            if resident > limit {
+                self.feed(pool, Event::Overweight { slot, generation, resident, limit })?;
+            }
+        }
+        Ok(())
     }
 
     fn workers(&mut self, pool: &mut Pool, events: impl Iterator<Item = WorkerEvent>) -> Result<(), RunError> {

@@ -5,6 +5,11 @@ from __future__ import annotations
 import textwrap
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says nothing here: machines are shared, and PyPy compiles on the way.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture

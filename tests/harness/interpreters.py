@@ -29,7 +29,7 @@ def discover() -> "list[Interpreter]":
     for path in [sys.executable, *_candidates()]:
         name = _ask(path)
         if name is not None and name not in found:
-            found[name] = Interpreter(name, path)
+            found[name] = Interpreter(name, str(path))
     return list(found.values())
 
 

@@ -12,6 +12,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::error::CliError;
+use crate::worker::guard;
 
 pub use self::receive::ReceiveError;
 pub use self::send::SendError;
@@ -36,6 +37,9 @@ enum Command {
     Send(send::SendArgs),
     /// Print what an application sends
     Receive(receive::ReceiveArgs),
+    /// Kill what is left when the orchestrator is gone; started by it
+    #[command(name = guard::SUBCOMMAND, hide = true)]
+    Guard,
 }
 
 /// Options about logging, the same for every subcommand that starts workers.
@@ -88,6 +92,7 @@ impl Cli {
             Command::Graph(args) => graph::run(args).await,
             Command::Send(args) => Ok(send::run(args).await?),
             Command::Receive(args) => Ok(receive::run(args).await?),
+            Command::Guard => Ok(guard::run()?),
         }
     }
 }

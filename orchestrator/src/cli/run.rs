@@ -35,10 +35,10 @@ pub(super) struct ApplicationArgs {
 
 impl ApplicationArgs {
     /// What workers are started with.
-    pub(super) fn pool(&self, slots: u32, standbys: u32, max_frame: usize) -> Result<PoolSettings, CliError> {
+    fn pool(&self, slots: u32, standbys: u32, max_frame: usize) -> Result<PoolSettings, CliError> {
         let python = interpreter::resolve(self.python.as_deref())?;
         Ok(PoolSettings {
-            interpreter: Interpreter { python },
+            interpreter: Interpreter { python, descriptors: None },
             application: self.app.clone(),
             args: self.app_args.clone(),
             slots,
@@ -91,6 +91,15 @@ pub(super) struct RunArgs {
     /// Journal a worker's state may need to replay before it is snapshotted
     #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = duration)]
     replay_budget: Duration,
+    /// Replace a worker whose resident memory exceeds this between two batches, kill it past 1.25 times as much
+    #[arg(long, value_name = "BYTES")]
+    worker_memory: Option<ByteSize>,
+    /// Replace a worker after about so many messages (a tenth more or less)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_messages_per_worker: Option<u64>,
+    /// Descriptors a worker may have open [default: as many as wallaroo-orch itself]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(32..))]
+    worker_descriptors: Option<u64>,
     /// The largest message a client may send (for example 16MiB)
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = max_frame)]
     max_frame: ByteSize,
@@ -121,16 +130,20 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let workers = args.workers.unwrap_or_else(cores);
     let max_frame = args.max_frame.as_u64() as usize;
+    let mut pool = args.application.pool(workers, args.standbys, max_frame)?;
+    pool.interpreter.descriptors = args.worker_descriptors;
     let options = RunOptions {
-        pool: args.application.pool(workers, args.standbys, max_frame)?,
+        pool,
         engine: EngineConfig {
             slots: workers,
             queue_bytes: args.queue_bytes.as_u64() as usize,
             max_frame,
             step_timeout: args.step_timeout,
             replay_budget: args.replay_budget,
+            max_messages_per_worker: args.max_messages_per_worker,
             ..EngineConfig::default()
         },
+        worker_memory: args.worker_memory.map(|limit| limit.as_u64()),
         dead_letters: args.dead_letters,
         on_error: args.on_error,
         control: args.control.unwrap_or_else(|| default_control(&args.application.app)),
@@ -182,7 +195,7 @@ fn banner(started: &Started<'_>, control: &Path) -> String {
         lines.push(format!("  source   {place}  {}", plan.name(source.node)));
     }
     for sink in &plan.sinks {
-        lines.push(format!("  sink     {}  {}", sink.place(), plan.name(sink.node)));
+        lines.push(format!("  sink     {}", sink.place()));
     }
     for worker in started.workers {
         let python = worker.hello.as_ref().map_or_else(String::new, |hello| {

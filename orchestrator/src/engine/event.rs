@@ -135,6 +135,17 @@ pub enum Event {
         /// The worker meant; another one in the slot is left alone.
         generation: Generation,
     },
+    /// A worker's resident memory is above its limit.
+    Overweight {
+        /// The slot.
+        slot: SlotId,
+        /// The worker meant.
+        generation: Generation,
+        /// Bytes resident.
+        resident: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// A worker answered a batch.
     Result {
         /// The worker's slot.
@@ -243,6 +254,13 @@ pub enum KillReason {
     Timeout(Duration),
     /// It broke the protocol.
     Protocol(String),
+    /// Its resident memory was far above its limit.
+    Memory {
+        /// Bytes resident.
+        resident: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// It was asked to retire.
     Retired,
 }
@@ -271,6 +289,9 @@ impl std::fmt::Display for DeathCause {
             },
             Self::Killed(KillReason::Timeout(after)) => write!(formatter, "step timeout: no answer after {after:?}"),
             Self::Killed(KillReason::Protocol(error)) => write!(formatter, "broke the protocol: {error}"),
+            Self::Killed(KillReason::Memory { resident, limit }) => {
+                write!(formatter, "out of memory: {resident} bytes resident, the limit is {limit} (--worker-memory)")
+            }
             Self::Killed(KillReason::Retired) => formatter.write_str("retired"),
             Self::Disconnected(error) => write!(formatter, "connection lost: {error}"),
         }

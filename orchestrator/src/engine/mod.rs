@@ -60,6 +60,8 @@ pub struct EngineConfig {
     pub step_timeout: Duration,
     /// What replaying a slot's journal may take before a snapshot is asked for.
     pub replay_budget: Duration,
+    /// Messages after which a worker is replaced, give or take a tenth so that workers are not replaced all at once.
+    pub max_messages_per_worker: Option<u64>,
 }
 
 impl Default for EngineConfig {
@@ -74,6 +76,7 @@ impl Default for EngineConfig {
             max_frame: 16 << 20,
             step_timeout: Duration::from_secs(30),
             replay_budget: Duration::from_millis(250),
+            max_messages_per_worker: None,
         }
     }
 }
@@ -164,6 +167,9 @@ impl Engine {
                 self.lose(slot, generation, &cause, marker, &trace, actions);
             }
             Event::Retire { slot, generation } => self.retire(slot, generation, actions),
+            Event::Overweight { slot, generation, resident, limit } => {
+                self.overweight(slot, generation, resident, limit, actions);
+            }
             Event::Result { slot, generation, result } => self.result(slot, generation, result, now, actions),
             Event::CutResult { slot, generation, result } => self.cut_result(slot, generation, result, now, actions),
             Event::Snapshot { slot, generation, part } => self.snapshot(slot, generation, part, actions),
@@ -226,6 +232,7 @@ impl Engine {
         let Some(InFlight { work, replay, outputs, failures, .. }) = self.complete(slot, now) else { return };
         let stage = &self.plan.stages[work.stage.index()];
         self.stages[work.stage.index()].service.observe(work.messages, result.elapsed);
+        self.slots[slot.index()].served += u64::from(work.messages);
         if let (Input::Generate(source, _), true) = (stage.input, result.ended) {
             self.sources[source.index()].ended = true;
         }

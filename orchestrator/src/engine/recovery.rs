@@ -41,6 +41,7 @@ impl Engine {
         let snapshots = self.snapshots(slot);
         let state = &mut self.slots[slot.index()];
         state.seat = Seat::Seated(generation);
+        state.served = 0;
         state.snapshot = SnapshotState::Idle;
         state.replay = replay.into();
         state.restoring = !snapshots.is_empty();
@@ -280,6 +281,28 @@ impl Engine {
         }
     }
 
+    /// A worker above its limit is replaced between two batches; one far above it will not come to that.
+    pub(super) fn overweight(&mut self, slot: SlotId, generation: Generation, resident: u64, limit: u64, actions: &mut Vec<Action>) {
+        if !self.slots[slot.index()].hears(generation) {
+            return;
+        }
+        if resident > limit / 4 * 5 {
+            self.kill(slot, KillReason::Memory { resident, limit }, actions);
+        } else if self.slots[slot.index()].seat == Seat::Seated(generation) {
+            actions.push(Action::Warn(format!(
+                "the worker in slot {slot} has {resident} bytes resident, above its limit of {limit}: it is replaced"
+            )));
+            self.retire(slot, generation, actions);
+        }
+    }
+
+    /// Whether a worker has processed as many messages as it may. The limit varies by a tenth from worker to worker.
+    fn is_worn_out(&self, slot: SlotId, generation: Generation) -> bool {
+        let served = self.slots[slot.index()].served;
+        let limit = |most: u64| most - most / 10 + u64::from(generation.0).wrapping_mul(0x9e37_79b9) % (most / 5 + 1);
+        self.config.max_messages_per_worker.is_some_and(|most| served >= limit(most))
+    }
+
     pub(super) fn kill(&mut self, slot: SlotId, reason: KillReason, actions: &mut Vec<Action>) {
         let state = &mut self.slots[slot.index()];
         if let Seat::Seated(generation) | Seat::Retiring(generation) = state.seat {
@@ -302,6 +325,12 @@ impl Engine {
 
     /// What is due once a slot has answered a batch: retirement, or a snapshot when its journal has grown too long.
     pub(super) fn after_batch(&mut self, slot: SlotId, actions: &mut Vec<Action>) {
+        if let Seat::Seated(generation) = self.slots[slot.index()].seat {
+            let replayed = self.slots[slot.index()].replay.is_empty();
+            if replayed && self.is_worn_out(slot, generation) {
+                self.slots[slot.index()].seat = Seat::Retiring(generation);
+            }
+        }
         if matches!(self.slots[slot.index()].seat, Seat::Retiring(_)) && self.slots[slot.index()].in_flight.is_empty() {
             return self.kill(slot, KillReason::Retired, actions);
         }

@@ -26,6 +26,8 @@ pub(super) struct Slot {
     /// Some snapshot of this slot's keys may be unknown to its worker, and is sent before the first batch that needs it.
     pub(super) restoring: bool,
     pub(super) snapshot: SnapshotState,
+    /// Messages the worker has processed, replays included.
+    pub(super) served: u64,
     /// The last stateful batch completed.
     pub(super) completed: BatchId,
     /// Why some state of this slot is in no snapshot.
@@ -69,6 +71,7 @@ impl Slot {
             deaths_in_a_row: 0,
             restoring: false,
             snapshot: SnapshotState::Idle,
+            served: 0,
             completed: BatchId(0),
             unpicklable: None,
             incompressible: JournalSize::default(),

@@ -13,6 +13,7 @@ use wallaroo_protocol::{
 };
 
 use super::connection::{WorkerEvent, WorkerHandle, WorkerNews, start};
+use super::guard::Guard;
 use super::process::{Interpreter, SpawnError};
 use crate::engine::{Action, DeathCause, Event, Generation, KillReason, SlotId};
 
@@ -59,6 +60,9 @@ pub enum PoolError {
     /// The interpreter does not run.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
+    /// What cleans up after us cannot be started.
+    #[error("cannot start the guard process")]
+    Guard(#[source] std::io::Error),
     /// The application cannot be loaded.
     #[error("{}", .0.message)]
     Refused(Refused),
@@ -90,6 +94,7 @@ pub enum PoolError {
 pub struct Pool {
     settings: PoolSettings,
     events: mpsc::UnboundedSender<WorkerEvent>,
+    guard: Option<Guard>,
     members: BTreeMap<Generation, Member>,
     vacant: VecDeque<SlotId>,
     topology: Option<Bytes>,
@@ -125,6 +130,8 @@ enum Phase {
     Standby,
     /// At work.
     Seated(SlotId),
+    /// Of no use; its end is awaited.
+    Dismissed,
 }
 
 /// A worker as others see it.
@@ -148,6 +155,7 @@ impl Pool {
         let pool = Self {
             settings,
             events,
+            guard: None,
             members: BTreeMap::new(),
             vacant,
             topology: None,
@@ -171,7 +179,13 @@ impl Pool {
         while self.members.len() < (self.settings.slots + self.settings.standbys) as usize {
             let generation = Generation(self.next_generation);
             self.next_generation += 1;
+            if self.guard.is_none() {
+                self.guard = Some(Guard::start().map_err(PoolError::Guard)?);
+            }
             let handle = start(&self.settings.interpreter, generation, self.settings.max_frame, self.events.clone())?;
+            if let Some(guard) = &mut self.guard {
+                guard.watch(handle.pid);
+            }
             let max_body = (self.settings.max_frame + wallaroo_protocol::ENVELOPE_BYTES) as u64;
             let version = env!("CARGO_PKG_VERSION").to_owned();
             let hello = OrchestratorHello { version, capabilities: Vec::new(), max_body };
@@ -211,6 +225,9 @@ impl Pool {
             WorkerNews::Ended { cause, marker, trace, last_lines } => {
                 let Some(member) = self.members.remove(&generation) else { return out };
                 let pid = member.handle.pid;
+                if let Some(guard) = &mut self.guard {
+                    guard.forget(pid);
+                }
                 match member.phase {
                     Phase::Seated(slot) => {
                         if !self.closing {
@@ -219,6 +236,8 @@ impl Pool {
                         let event = Event::WorkerLost { slot, generation, cause, marker, trace };
                         out.push(PoolNews::Engine(event));
                     }
+                    Phase::Dismissed => {}
+                    Phase::Standby if self.closing => {}
                     Phase::Standby => tracing::warn!(worker = generation.0, pid, "standby died: {cause}"),
                     phase => {
                         let greeted = phase != Phase::Greeting;
@@ -251,7 +270,7 @@ impl Pool {
                 self.backoff = FIRST_BACKOFF;
             }
             (FromWorker::Refused(refused), Phase::Greeting | Phase::Loading | Phase::Preparing) => {
-                self.members.remove(&generation);
+                self.dismiss(generation);
                 self.failed_to_start(PoolError::Refused(refused), Instant::now(), out);
             }
             (FromWorker::Result(result), Phase::Seated(slot)) => {
@@ -263,6 +282,7 @@ impl Pool {
             (FromWorker::SnapshotPart(part), Phase::Seated(slot)) => {
                 out.push(PoolNews::Engine(Event::Snapshot { slot, generation, part }));
             }
+            (_, Phase::Dismissed) => {}
             (message, phase) => {
                 tracing::error!(worker = generation.0, "worker broke the protocol: {message:?} while {phase:?}; killing it");
                 member.handle.kill();
@@ -286,7 +306,7 @@ impl Pool {
             }
             Some(first) => {
                 let difference = difference(first, &described);
-                self.members.remove(&generation);
+                self.dismiss(generation);
                 self.failed_to_start(PoolError::Differs { generation, difference }, Instant::now(), out);
             }
         }
@@ -307,6 +327,14 @@ impl Pool {
         tracing::warn!("a worker could not start, trying again in {:?}: {error}", self.backoff);
         self.not_before = Some(now + self.backoff);
         self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);
+    }
+
+    /// Kills a worker that is of no use. Its end is still reported, to no effect.
+    fn dismiss(&mut self, generation: Generation) {
+        if let Some(member) = self.members.get_mut(&generation) {
+            member.phase = Phase::Dismissed;
+            member.handle.kill();
+        }
     }
 
     /// Seats standbys in vacant slots.
@@ -339,7 +367,7 @@ impl Pool {
                             tracing::error!(worker = generation.0, slot = slot.0, "worker broke the protocol: {error}; killing it");
                             member.handle.kill();
                         }
-                        KillReason::Retired => member.handle.kill(),
+                        KillReason::Memory { .. } | KillReason::Retired => member.handle.kill(),
                     }
                 }
             }

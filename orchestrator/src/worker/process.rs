@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -24,6 +24,8 @@ use crate::engine::{DeathCause, Marker};
 pub struct Interpreter {
     /// Absolute path of the Python to run.
     pub python: PathBuf,
+    /// Descriptors a worker may have open; `None`: as many as this process.
+    pub descriptors: Option<u64>,
 }
 
 /// A worker process with its end of the conversation. Dropping it kills the process group; the runtime reaps the child.
@@ -61,14 +63,14 @@ impl Process {
     ///
     /// Call it from the thread that lives as long as the orchestrator: the worker is killed when that thread ends.
     pub fn spawn(interpreter: &Interpreter) -> Result<(Self, Streams), SpawnError> {
-        Self::try_spawn(&interpreter.python).map_err(|source| SpawnError { python: interpreter.python.clone(), source })
+        Self::try_spawn(interpreter).map_err(|source| SpawnError { python: interpreter.python.clone(), source })
     }
 
-    fn try_spawn(python: &Path) -> io::Result<(Self, Streams)> {
+    fn try_spawn(interpreter: &Interpreter) -> io::Result<(Self, Streams)> {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let marker = std::fs::File::from(memfd_create("wallaroo-marker", MFdFlags::MFD_CLOEXEC)?);
-        let mut command = Command::new(python);
+        let mut command = Command::new(&interpreter.python);
         command
             .args(["-m", "wallaroo.worker"])
             .args(["--fd", &theirs.as_raw_fd().to_string()])
@@ -79,7 +81,7 @@ impl Process {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        inherit(&mut command, [theirs.as_raw_fd(), marker.as_raw_fd()]);
+        inherit(&mut command, [theirs.as_raw_fd(), marker.as_raw_fd()], interpreter.descriptors);
         let mut child = command.spawn()?;
         drop(theirs);
         let missing = || io::Error::other("the child has no output pipes");
@@ -128,7 +130,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.kill();
+        // Once reaped, the number may be another group's.
+        if self.child.id().is_some() {
+            self.kill();
+        }
     }
 }
 
@@ -141,6 +146,14 @@ fn parse_marker(record: &[u8; 24]) -> Option<Marker> {
     (phase == 1).then_some(Marker { batch, node: NodeId(node), message })
 }
 
+/// Bytes of memory a process has resident; `None` once it is gone.
+pub fn resident_bytes(pid: i32) -> Option<u64> {
+    let memory = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = memory.split(' ').nth(1)?.parse().ok()?;
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
+    Some(pages * page.cast_unsigned())
+}
+
 /// What ended a process, from its status.
 pub fn death_cause(status: ExitStatus) -> DeathCause {
     use std::os::unix::process::ExitStatusExt;
@@ -151,9 +164,9 @@ pub fn death_cause(status: ExitStatus) -> DeathCause {
     }
 }
 
-/// Lets the child keep `descriptors`, tie its life to ours and leave no core dump.
+/// Lets the child keep `descriptors`, ties its life to ours, and limits what it may open and leave behind.
 #[expect(unsafe_code, reason = "the child can be prepared between fork and exec only here")]
-fn inherit(command: &mut Command, descriptors: [RawFd; 2]) {
+fn inherit(command: &mut Command, descriptors: [RawFd; 2], most_open: Option<u64>) {
     let parent = nix::unistd::getpid();
     let prepare = move || {
         for descriptor in descriptors {
@@ -166,6 +179,9 @@ fn inherit(command: &mut Command, descriptors: [RawFd; 2]) {
             return Err(io::Error::other("the orchestrator died meanwhile"));
         }
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+        if let Some(most) = most_open {
+            setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+        }
         Ok(())
     };
     // SAFETY: the closure only makes system calls that are safe between fork and exec: it neither allocates nor takes locks.

@@ -220,7 +220,11 @@ impl World {
             let slot = self.random.pick(&slots);
             let generation = self.workers[&slot].generation;
             self.tally.retirements += 1;
-            self.tell(Event::Retire { slot, generation });
+            let event = match self.random.below(3) {
+                0 => Event::Overweight { slot, generation, resident: 110, limit: 100 },
+                _ => Event::Retire { slot, generation },
+            };
+            self.tell(event);
             return true;
         }
         if self.scenario.drains_early && !self.stopped && self.random.one_in(200) {
@@ -429,7 +433,7 @@ impl World {
                 }
             }
             Action::Seat { slot } => self.vacant.push(slot),
-            Action::Warn(warning) => panic!("nothing to warn of: {warning}"),
+            Action::Warn(warning) => assert!(warning.contains("above its limit"), "nothing to warn of: {warning}"),
             Action::CloseConnection { error, .. } => panic!("no reason to close: {error}"),
             Action::Finished => self.finished = true,
             Action::Fail(error) => panic!("the engine gives up: {error}"),

@@ -144,6 +144,9 @@ class ApplicationBuilder:
     def to_stateful(self, computation: Any, state_builder: Any, state_name: str) -> ApplicationBuilder:
         """Add a step with one state object for all messages.
 
+        An output may be encoded after later messages have changed the state, so it must not be the state itself or a
+        mutable part of it: return a copy of what is to be sent.
+
         Args:
             computation: Class or instance with ``compute(data, state)``, which returns ``(output, state_changed)``, or
                 ``compute_multi(data, state)``, which returns ``(outputs, state_changed)``.
@@ -173,6 +176,8 @@ class ApplicationBuilder:
         partition_keys: Sequence[Any] = (),
     ) -> ApplicationBuilder:
         """Add a step with a state object for each key.
+
+        As with :meth:`to_stateful`, an output must not be the state itself or a mutable part of it.
 
         Args:
             computation: As of :meth:`to_stateful`.

@@ -1,0 +1,130 @@
+"""``make demo``: word count of text.txt over real sockets, with two workers.
+
+Starts a consumer, the orchestrator and a sender, shows how far they are, and at the end the most frequent words and the rate.
+"""
+
+import argparse
+import collections
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+ORCHESTRATOR = str(pathlib.Path(sys.executable).parent / "wallaroo-orch")
+SHOWN = 15
+PATIENCE = 120.0
+
+
+class Consumer(threading.Thread):
+    """Takes what the application sends, on the first connection to a free port."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.place = "{}:{}".format(*self._listener.getsockname())
+        self._chunks = []
+        self.words = 0
+        self.began = self.ended = None
+        self.start()
+
+    def run(self):
+        connection, _ = self._listener.accept()
+        while chunk := connection.recv(1 << 20):
+            self.ended = time.monotonic()
+            self.began = self.began or self.ended
+            self._chunks.append(chunk)
+            self.words += chunk.count(b"\n")
+
+    def counts(self):
+        """The last count that came for each word."""
+        last = collections.Counter()
+        for line in b"".join(self._chunks).decode().splitlines():
+            word, _, count = line.rpartition(" => ")
+            last[word] = int(count)
+        return last
+
+
+class Orchestrator:
+    """``wallaroo-orch run word_count.py``, its log shown as it comes."""
+
+    def __init__(self, workers, out):
+        command = [ORCHESTRATOR, "run", "--workers", str(workers), "--python", sys.executable]
+        command += [str(FOLDER / "word_count.py"), "--in", "127.0.0.1:0", "--out", out]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.place = None
+        self._ready = threading.Event()
+        self._log = threading.Thread(target=self._show_log, daemon=True)
+        self._log.start()
+
+    def _show_log(self):
+        for line in self.process.stderr:
+            print(line, end="", file=sys.stderr, flush=True)
+            listening = re.search(r"listening on (\S+)", line)
+            if listening:
+                self.place = listening[1]
+                self._ready.set()
+        self._ready.set()
+
+    def wait_until_ready(self):
+        self._ready.wait(PATIENCE)
+        if self.place is None:
+            sys.exit("error: the orchestrator did not start; its messages are above")
+
+    def stop(self):
+        """Ctrl-C: it finishes what it accepted and ends."""
+        self.process.send_signal(signal.SIGINT)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=600, help="times the text is sent")
+    options = parser.parse_args()
+    consumer = Consumer()
+    orchestrator = Orchestrator(options.workers, consumer.place)
+    orchestrator.wait_until_ready()
+    text = (FOLDER / "text.txt").read_bytes()
+    with tempfile.NamedTemporaryFile(suffix=".txt") as lines:
+        lines.write(text * options.repeat)
+        lines.flush()
+        print(f"\nsending {FOLDER.name}/text.txt {options.repeat} times, {lines.tell() / 1e6:.1f} MB, over TCP")
+        sender = subprocess.Popen([ORCHESTRATOR, "send", "--to", orchestrator.place, lines.name])
+        show_progress(sender, consumer)
+    if sender.returncode != 0:
+        sys.exit(sender.returncode)
+    # The sender is done long before the words are counted. Ctrl-C makes the orchestrator finish what it accepted.
+    orchestrator.stop()
+    show_progress(orchestrator.process, consumer)
+    consumer.join(PATIENCE)
+    if orchestrator.process.returncode != 0 or consumer.began is None:
+        sys.exit(orchestrator.process.returncode or "error: nothing was received")
+    show_result(consumer)
+
+
+def show_progress(process, consumer):
+    """Prints the number of words until a process has ended."""
+    line_end = "\r" if sys.stdout.isatty() else "\n"
+    while process.poll() is None:
+        try:
+            process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            print(f"  {consumer.words:>10,} words counted", end=line_end, flush=True)
+
+
+def show_result(consumer):
+    counts = consumer.counts()
+    seconds = consumer.ended - consumer.began
+    print(f"\nthe {SHOWN} most frequent of {len(counts):,} words")
+    for word, count in counts.most_common(SHOWN):
+        print(f"  {count:>10,}  {word or '(the empty word)'}")
+    print(f"\n{consumer.words:,} words in {seconds:.2f} s: {consumer.words / seconds:,.0f} words/s")
+
+
+if __name__ == "__main__":
+    main()
