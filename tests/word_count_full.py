@@ -1,7 +1,7 @@
 """Word count at full size: ``python -m tests.word_count_full [--lines N]``.
 
-Sends 200,000 lines, about 1.6 million words, on one connection through 1, 2 and 3 workers and checks that for every word the
-counts are exactly 1, 2, ..., n in that order; then on 8 connections at once, and checks the totals.
+Sends 200,000 lines, about 1.6 million words, on one connection through 1, 2 and 3 workers and checks that for every
+word the counts are exactly 1, 2, ..., n in that order; then on 8 connections at once, and checks the totals.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """``make demo``: word count of text.txt over real sockets, with two workers.
 
-Starts a consumer, the orchestrator and a sender, shows how far they are, and at the end the most frequent words and the rate.
+Starts a consumer, the orchestrator and a sender, shows how far they are, and at the end the most frequent words, whether
+each count is right, and the rate.
 """
 
 import argparse
@@ -15,6 +16,8 @@ import tempfile
 import threading
 import time
 
+from word_count import Split
+
 FOLDER = pathlib.Path(__file__).resolve().parent
 ORCHESTRATOR = str(pathlib.Path(sys.executable).parent / "wallaroo-orch")
 SHOWN = 15
@@ -28,6 +31,7 @@ class Consumer(threading.Thread):
         super().__init__(daemon=True)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.place = "{}:{}".format(*self._listener.getsockname())
+        self._more = threading.Condition()
         self._chunks = []
         self.words = 0
         self.began = self.ended = None
@@ -35,11 +39,21 @@ class Consumer(threading.Thread):
 
     def run(self):
         connection, _ = self._listener.accept()
-        while chunk := connection.recv(1 << 20):
-            self.ended = time.monotonic()
-            self.began = self.began or self.ended
-            self._chunks.append(chunk)
-            self.words += chunk.count(b"\n")
+        while True:
+            chunk = connection.recv(1 << 20)
+            if not chunk:
+                return
+            with self._more:
+                self.ended = time.monotonic()
+                self.began = self.began or self.ended
+                self._chunks.append(chunk)
+                self.words += chunk.count(b"\n")
+                self._more.notify()
+
+    def wait_count(self, words, seconds):
+        """Waits until so many words have come, or the time is up; says which."""
+        with self._more:
+            return self._more.wait_for(lambda: self.words >= words, seconds)
 
     def counts(self):
         """The last count that came for each word."""
@@ -58,7 +72,7 @@ class Orchestrator:
         command += [str(FOLDER / "word_count.py"), "--in", "127.0.0.1:0", "--out", out]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.place = None
-        self._ready = threading.Event()
+        self._settled = threading.Event()
         self._log = threading.Thread(target=self._show_log, daemon=True)
         self._log.start()
 
@@ -68,17 +82,20 @@ class Orchestrator:
             listening = re.search(r"listening on (\S+)", line)
             if listening:
                 self.place = listening[1]
-                self._ready.set()
-        self._ready.set()
+                self._settled.set()
+        self._settled.set()
 
-    def wait_until_ready(self):
-        self._ready.wait(PATIENCE)
+    def wait_until_listening(self):
+        self._settled.wait(PATIENCE)
         if self.place is None:
             sys.exit("error: the orchestrator did not start; its messages are above")
 
     def stop(self):
         """Ctrl-C: it finishes what it accepted and ends."""
         self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(PATIENCE)
+        self._log.join(PATIENCE)
+        return code
 
 
 def main():
@@ -86,44 +103,45 @@ def main():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=600, help="times the text is sent")
     options = parser.parse_args()
+    text = (FOLDER / "text.txt").read_text()
+    words = Split().compute_multi(text.rstrip("\n"))
+    expected = collections.Counter({word: count * options.repeat for word, count in collections.Counter(words).items()})
     consumer = Consumer()
     orchestrator = Orchestrator(options.workers, consumer.place)
-    orchestrator.wait_until_ready()
-    text = (FOLDER / "text.txt").read_bytes()
-    with tempfile.NamedTemporaryFile(suffix=".txt") as lines:
+    orchestrator.wait_until_listening()
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as lines:
         lines.write(text * options.repeat)
         lines.flush()
-        print(f"\nsending {FOLDER.name}/text.txt {options.repeat} times, {lines.tell() / 1e6:.1f} MB, over TCP")
+        print(f"\nsending {FOLDER.name}/text.txt {options.repeat} times, one message a line", flush=True)
         sender = subprocess.Popen([ORCHESTRATOR, "send", "--to", orchestrator.place, lines.name])
-        show_progress(sender, consumer)
-    if sender.returncode != 0:
-        sys.exit(sender.returncode)
-    # The sender is done long before the words are counted. Ctrl-C makes the orchestrator finish what it accepted.
-    orchestrator.stop()
-    show_progress(orchestrator.process, consumer)
+        show_progress(consumer, orchestrator, len(words) * options.repeat)
+        sender.wait(PATIENCE)
+    code = orchestrator.stop()
     consumer.join(PATIENCE)
-    if orchestrator.process.returncode != 0 or consumer.began is None:
-        sys.exit(orchestrator.process.returncode or "error: nothing was received")
-    show_result(consumer)
+    if code != 0:
+        sys.exit(code)
+    show_result(consumer, expected)
 
 
-def show_progress(process, consumer):
-    """Prints the number of words until a process has ended."""
+def show_progress(consumer, orchestrator, words):
+    """Prints how many words have come until all have."""
     line_end = "\r" if sys.stdout.isatty() else "\n"
-    while process.poll() is None:
-        try:
-            process.wait(0.5)
-        except subprocess.TimeoutExpired:
-            print(f"  {consumer.words:>10,} words counted", end=line_end, flush=True)
+    while not consumer.wait_count(words, 0.5):
+        if orchestrator.process.poll() is not None:
+            sys.exit("error: the orchestrator ended too early; its messages are above")
+        print(f"  {consumer.words:>10,} words counted", end=line_end, flush=True)
 
 
-def show_result(consumer):
+def show_result(consumer, expected):
     counts = consumer.counts()
     seconds = consumer.ended - consumer.began
     print(f"\nthe {SHOWN} most frequent of {len(counts):,} words")
     for word, count in counts.most_common(SHOWN):
         print(f"  {count:>10,}  {word or '(the empty word)'}")
-    print(f"\n{consumer.words:,} words in {seconds:.2f} s: {consumer.words / seconds:,.0f} words/s")
+    if counts != expected:
+        sys.exit("error: the counts are not those of the text")
+    print("\nevery word was counted exactly as often as it occurs")
+    print(f"{consumer.words:,} words in {seconds:.2f} s: {consumer.words / seconds:,.0f} words/s")
 
 
 if __name__ == "__main__":

@@ -48,13 +48,15 @@ class Sender(threading.Thread):
 class Consumer:
     """Listens on a free port and collects lines, from any number of connections, in a ``with`` block.
 
-    ``go_down`` ends the connections in order and refuses new ones; ``come_back`` listens at the same place again. ``hold`` stops
-    reading with the connections open, ``go_on`` reads on.
+    ``go_down`` ends the connections in order and refuses new ones; ``come_back`` listens at the same place again.
+    ``hold`` stops reading with the connections open, ``go_on`` reads on. With ``take``, lines go to that function, many
+    at once, and are not kept.
     """
 
-    def __init__(self, listening=True):
+    def __init__(self, listening=True, take=None):
         self._changed = threading.Condition()
         self._chunks = []
+        self._take = take or self._chunks.append
         self._lines = 0
         self._connections = {}
         self._accepted = 0
@@ -93,7 +95,7 @@ class Consumer:
         self._acceptor.start()
 
     def go_down(self):
-        """Closes every connection as a program that ends in order does, reading what still comes, and refuses new ones."""
+        """Closes every connection as a program that ends in order does, reading what still comes; refuses new ones."""
         self._stop_listening()
         # Bound and not listening: connections are refused, and nobody else gets the port.
         self._socket = _bound((self.host, self.port))
@@ -168,7 +170,7 @@ class Consumer:
             thread.start()
 
     def _collect(self, connection):
-        # Chunks of several connections are joined as they arrive: a message is never split over two, as the sink promises.
+        # Chunks of several connections are joined as they arrive: the sink promises to split no message over two.
         rest = b""
         while True:
             self._reading.wait()
@@ -182,7 +184,7 @@ class Consumer:
                     now = time.monotonic()
                     self._first_arrival = self._first_arrival or now
                     self._last_arrival = now
-                    self._chunks.append(whole + newline)
+                    self._take(whole + newline)
                     self._lines += whole.count(b"\n") + 1
                 if not chunk:
                     del self._connections[connection]

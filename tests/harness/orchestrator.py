@@ -21,7 +21,7 @@ LEFT_BEHIND_FOR = 2.0
 
 
 class Orchestrator:
-    """``wallaroo-orch run APP ARGS...``, in a ``with`` block. Leaving the block kills it and fails if a process is left."""
+    """``wallaroo-orch run APP ARGS...``, in a ``with`` block. At its end it is killed, and no process may be left."""
 
     def __init__(self, app, *args, workers=2, python=sys.executable, options=(), stdin=None, stdout=None, cwd=None):
         self.tag = uuid.uuid4().hex
@@ -82,8 +82,10 @@ class Orchestrator:
             self._news.notify_all()
 
     def wait_for(self, wanted, timeout=PATIENCE, count=1):
-        """Waits for ``count`` events, past ones included, and returns the last of them. ``wanted`` is part of an event's
-        message, or a function that recognises the event."""
+        """Waits for ``count`` events, past ones included, and returns the last of them.
+
+        ``wanted`` is part of an event's message, or a function that recognises the event.
+        """
         matches = wanted if callable(wanted) else lambda event: wanted in event.get("message", "")
         deadline = time.monotonic() + timeout
         seen = left = 0

@@ -57,4 +57,5 @@ def check_totals(received: "list[str]", expected: Counter) -> None:
 
 def _check_totals(counts: Counter, expected: Counter) -> None:
     lost, doubled = expected - counts, counts - expected
-    assert not lost and not doubled, f"lost: {lost.most_common(10)}, too many: {doubled.most_common(10)}"
+    assert not lost, f"lost: {lost.most_common(10)}"
+    assert not doubled, f"too many: {doubled.most_common(10)}"

@@ -232,13 +232,13 @@ impl Engine {
         let Some(InFlight { work, replay, outputs, failures, .. }) = self.complete(slot, now) else { return };
         let stage = &self.plan.stages[work.stage.index()];
         self.stages[work.stage.index()].service.observe(work.messages, result.elapsed);
-        self.slots[slot.index()].served += u64::from(work.messages);
         if let (Input::Generate(source, _), true) = (stage.input, result.ended) {
             self.sources[source.index()].ended = true;
         }
         if replay {
             return self.after_batch(slot, actions);
         }
+        self.slots[slot.index()].served += u64::from(work.messages);
         self.stages[work.stage.index()].messages += u64::from(work.messages);
         self.stages[work.stage.index()].batches += 1;
         if stage.stateful {

@@ -215,7 +215,8 @@ impl Engine {
 
     fn regenerate(&mut self, work: Work, repeat: &mut std::collections::VecDeque<Work>) {
         let Input::Generate(source, _) = self.plan.stages[work.stage.index()].input else { return };
-        if work.deaths > CAREFUL_AFTER {
+        if work.deaths >= MOST_DEATHS_OF_A_BATCH {
+            // No value of it was at fault: the generator itself kills whoever asks it for the next one.
             self.sources[source.index()].ended = true;
         } else {
             repeat.push_front(work);
@@ -227,9 +228,8 @@ impl Engine {
         let root = self.plan.stages[work.stage.index()].root;
         let node = marker.map_or(root, |marker| marker.node);
         let guilty = match (marker.and_then(|marker| marker.message), &work.origin) {
-            (_, Origin::Generate) => vec![Skip { origin: 0, value: Skip::WHOLE }],
             (Some(message), _) => vec![message],
-            (None, Origin::Frames { .. } | Origin::Groups) if work.deaths >= MOST_DEATHS_OF_A_BATCH => everything(work),
+            (None, _) if work.deaths >= MOST_DEATHS_OF_A_BATCH => everything(work),
             (None, _) => Vec::new(),
         };
         let guilty: Vec<Skip> = guilty.into_iter().filter(|message| !work.skip.contains(message)).collect();
@@ -398,7 +398,8 @@ fn everything(work: &Work) -> Vec<Skip> {
     match work.origin {
         Origin::Frames { .. } => (0..work.messages).map(|origin| Skip { origin, value: 0 }).collect(),
         Origin::Groups => (0..).zip(input::parse_groups(&work.input).unwrap_or_default()).flat_map(values).collect(),
-        Origin::Generate | Origin::Cut { .. } => Vec::new(),
+        Origin::Generate => vec![Skip { origin: 0, value: Skip::WHOLE }],
+        Origin::Cut { .. } => Vec::new(),
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Slot {
     /// Some snapshot of this slot's keys may be unknown to its worker, and is sent before the first batch that needs it.
     pub(super) restoring: bool,
     pub(super) snapshot: SnapshotState,
-    /// Messages the worker has processed, replays included.
+    /// Messages the worker has processed. Replays do not count, or a long journal would wear every worker out.
     pub(super) served: u64,
     /// The last stateful batch completed.
     pub(super) completed: BatchId,

@@ -8,7 +8,8 @@ use wallaroo_orch::engine::{
     Action, ConnectionId, DeadMessage, DeathCause, Engine, Event, FrameBlock, Generation, Marker, SinkId, SlotId, SourceId,
     Span,
 };
-use wallaroo_protocol::{Batch, FromWorker, OutputData, Skip, ToWorker, input};
+use wallaroo_protocol::topology::NodeKind;
+use wallaroo_protocol::{Batch, FromWorker, NodeId, OutputData, Skip, ToWorker, input};
 
 use crate::check;
 use crate::random::Random;
@@ -255,7 +256,7 @@ impl World {
     }
 
     /// What a worker that happens to run `batch` may have noted; whoever is watched then may be blamed.
-    fn note(&mut self, batch: &Batch) -> (wallaroo_protocol::NodeId, Option<Skip>) {
+    fn note(&mut self, batch: &Batch) -> (NodeId, Option<Skip>) {
         let root = self.scenario.plan.stages[batch.stage.index()].root;
         let mut messages = Vec::new();
         if let Ok(frames) = input::parse_frames(&batch.input) {
@@ -447,9 +448,11 @@ impl World {
         sent.collect()
     }
 
-    /// Whether a generator ended early because of a drain, so that nobody knows how far it came.
+    /// Whether a generator ended early, because of a drain or because it was given up, so that nobody knows how far it came.
     pub(crate) fn is_cut_short(&self) -> bool {
-        self.stopped
+        let generates = |node: NodeId| matches!(self.scenario.plan.topology.node(node).kind, NodeKind::Source { .. });
+        let given_up = |message: &DeadMessage| message.exception == "WorkerDeath" && generates(message.node);
+        self.stopped || self.dead.iter().any(given_up)
     }
 
     fn check_bounds(&self) {
