@@ -1,8 +1,11 @@
 """A running ``wallaroo-orch run``: its log as events to wait for, its end, and what it leaves behind."""
 
+import base64
 import contextlib
 import json
 import os
+import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +13,8 @@ import threading
 import time
 import uuid
 from pathlib import Path
+
+import msgpack
 
 from tests.harness import processes
 from tests.harness.places import orchestrator_command
@@ -155,6 +160,17 @@ class Orchestrator:
         """The end of the log, for failures."""
         shown = (f"{event.get('level')}: {event.get('message')}" for event in self.events[-lines:])
         return "--- log of wallaroo-orch ---\n" + "\n".join(shown)
+
+
+def message_of(letter: dict) -> str:
+    """The message of a dead letter, from its payload."""
+    payload = base64.b64decode(letter["payload"])
+    if letter["payload_codec"] == "frame":
+        return payload.decode()
+    values = {"msgpack": msgpack.unpackb, "pickle": pickle.loads}[letter["payload_codec"]](payload)
+    # Nobody but the worker can take a batch's values apart: the guilty one may come with its neighbours.
+    place = re.match(r"value (\d+) of the \d+ in the payload", letter["value"])
+    return values[int(place[1])] if place else values[0]
 
 
 def read_dead_letters(path: Path) -> "list[dict]":

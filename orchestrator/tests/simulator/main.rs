@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use self::world::World;
 
 /// Seeds of an ordinary test run.
-const SEEDS: u64 = 12_000;
+const SEEDS: u64 = 50_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -8,6 +8,7 @@ use wallaroo_protocol::topology::{Framing, Node, NodeKind, SinkConfig, SourceCon
 use wallaroo_protocol::{NodeId, Topology, key};
 
 use crate::random::{Random, mix};
+use crate::worker::encode_values;
 
 /// What is the matter with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,17 +55,29 @@ pub(crate) struct Scenario {
 pub(crate) struct Lane {
     pub(crate) source: u32,
     pub(crate) frames: Vec<Vec<u64>>,
-    /// Bytes of the frame beyond its values, as a weight.
-    pub(crate) padding: usize,
+    /// Whether the client's bytes reach the engine uncut.
+    pub(crate) is_uncut: bool,
+}
+
+impl Lane {
+    /// The frames as a client sends them: each after its length.
+    pub(crate) fn stream(&self) -> Vec<u8> {
+        let framed = |frame: &Vec<u64>| {
+            let values = encode_values(frame);
+            [&(values.len() as u32).to_be_bytes(), values.as_slice()].concat()
+        };
+        self.frames.iter().flat_map(framed).collect()
+    }
 }
 
 impl Scenario {
     pub(crate) fn new(random: &mut Random) -> Self {
-        let topology = match random.below(5) {
+        let topology = match random.below(6) {
             0 => stateless(),
             1 => counted(random),
             2 => rekeyed(),
             3 => shared(),
+            4 => uncut(),
             _ => generated(),
         };
         let plan = Plan::new(topology).expect("scenarios can be planned");
@@ -95,11 +108,9 @@ impl Scenario {
                     (0..words).map(|_| word()).collect()
                 });
                 let frames = frames.collect();
-                lanes.push(Lane { source, frames, padding: 0 });
+                lanes.push(Lane { source, frames, is_uncut: planned.cut.is_some() });
             }
         }
-        let padding = random.pick(&[0, 0, 100, 3000]);
-        lanes.iter_mut().for_each(|lane| lane.padding = padding);
         let config = EngineConfig {
             slots: 1 + random.below(4) as u32,
             window: 1 + random.below(3),
@@ -183,6 +194,14 @@ fn rekeyed() -> Topology {
 fn shared() -> Topology {
     // Both key_by nodes have the same number modulo four, and so the same keys.
     topology(vec![source("a"), key_by(0), state(1, "t"), sink(2), source("b"), key_by(4), state(5, "t"), sink(6)])
+}
+
+fn uncut() -> Topology {
+    let mut source = source("a");
+    if let NodeKind::Source { framing, .. } = &mut source.kind {
+        *framing = Some(Framing::Decoder { header: 4 });
+    }
+    topology(vec![source, key_by(0), state(1, "t"), sink(2)])
 }
 
 fn generated() -> Topology {

@@ -27,7 +27,7 @@ def main() -> NoReturn:
     parser.add_argument("--marker-fd", type=int, help="the inherited file that says which step runs")
     options = parser.parse_args()
     _prepare_process()
-    code = _serve(Session(Connection.from_fd(options.fd), Marker(options.marker_fd)))
+    code = _serve(Session(Connection.from_fd(options.fd), Marker.from_fd(options.marker_fd)))
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # User code may have closed it.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 from wallaroo._protocol import CAREFUL, DISCARD, WHOLE, Batch
@@ -33,53 +31,6 @@ class Column:
         if self._types is None:
             self._types = frozenset(map(type, self.values))
         return self._types
-
-    def by_group(self, keys: Sequence[Any]) -> Iterable[tuple[Any, list[Any]]]:
-        """Return each group's key and values, where ``keys`` are those of all groups."""
-        if self.lineage.single is not None:
-            yield keys[self.lineage.single], self.values
-            return
-        origin = self.lineage.origin
-        start = 0
-        for group, key in enumerate(keys):
-            # A group's values are neighbours, so its end is found by halving.
-            low, high = start, len(self.values)
-            while low < high:
-                middle = (low + high) // 2
-                if origin(middle) <= group:
-                    low = middle + 1
-                else:
-                    high = middle
-            yield key, self.values[start:low]
-            start = low
-
-
-class GroupedColumn(Column):
-    """The values of a keyed stage as they arrive, a list for each group; joined only for a step that needs it."""
-
-    def __init__(self, groups: Sequence[list[Any]]) -> None:
-        self._groups = groups
-        self._types = None
-        self._flat: list[Any] | None = None
-        self._lineage: Lineage | None = None
-
-    @property
-    def values(self) -> list[Any]:  # type: ignore[override]
-        """All values, group after group."""
-        if self._flat is None:
-            self._flat = list(chain.from_iterable(self._groups))
-        return self._flat
-
-    @property
-    def lineage(self) -> Lineage:  # type: ignore[override]
-        """Which group each value is of."""
-        if self._lineage is None:
-            self._lineage = Fanned(Lineage(), list(accumulate(map(len, self._groups))))
-        return self._lineage
-
-    def by_group(self, keys: Sequence[Any]) -> Iterable[tuple[Any, list[Any]]]:
-        """Return each group's key and values."""
-        return zip(keys, self._groups)
 
 
 class UnreadGroup(NamedTuple):
@@ -118,17 +69,15 @@ class BatchRun:
         """Mark that ``node`` is about to run."""
         self._marker.entering(self.batch, node, self._origin, self._value)
 
-    def fail(
-        self, node: int, lineage: Lineage, position: int, error: BaseException, value: Any, key: Any = None
-    ) -> None:
-        """Record that ``node`` could not process ``value``, at ``position`` of the column it was given."""
+    def fail(self, node: int, origin: int, error: BaseException, value: Any, key: Any = None) -> None:
+        """Record that ``node`` could not process ``value``, which came of the frame or group ``origin``."""
         if not self.discard:
-            self._record(node, lineage.origin(position), key, error, value, payload_of(self._codec, value))
+            self._record(node, origin, key, error, value, payload_of(self._codec, value))
 
-    def fail_frame(self, node: int, lineage: Lineage, position: int, error: BaseException, frame: bytes) -> None:
+    def fail_frame(self, node: int, origin: int, error: BaseException, frame: bytes) -> None:
         """Record that the decoder ``node`` could not read ``frame``, which the orchestrator has."""
         if not self.discard:
-            self._record(node, lineage.origin(position), None, error, frame, (0, b""))
+            self._record(node, origin, None, error, frame, (0, b""))
 
     def fail_group(self, node: int, group: int, error: BaseException, codec: int, values: bytes) -> None:
         """Record that the values of a whole group could not be read; they go along as they came."""

@@ -6,13 +6,12 @@ user code forks, so that neither can disturb the conversation or hide its end.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 
 from wallaroo._protocol import LengthReader, ProtocolError, frame
+from wallaroo.worker._descriptors import move_out_of_reach
 
-_LOWEST_DESCRIPTOR = 200
 _SMALLEST_BUFFER = 256 * 1024
 """Bytes. One read usually takes in a whole batch."""
 
@@ -37,14 +36,7 @@ class Connection:
     @classmethod
     def from_fd(cls, fd: int) -> Connection:
         """Take over the inherited descriptor ``fd``."""
-        try:
-            high = fcntl.fcntl(fd, fcntl.F_DUPFD, _LOWEST_DESCRIPTOR)
-        except OSError:  # The limit of open files is lower than that.
-            high = fd
-        else:
-            os.close(fd)
-        os.set_inheritable(high, False)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=high)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=move_out_of_reach(fd))
         os.register_at_fork(after_in_child=sock.close)
         return cls(sock)
 

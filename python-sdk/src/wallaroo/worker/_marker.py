@@ -10,6 +10,7 @@ import os
 import struct
 
 from wallaroo._protocol import WHOLE
+from wallaroo.worker._descriptors import move_out_of_reach
 
 _RECORD = struct.Struct("<QIIII")
 _IDLE = 0
@@ -25,6 +26,20 @@ class Marker:
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
+
+    @classmethod
+    def from_fd(cls, fd: int | None) -> Marker:
+        """Take over the inherited descriptor ``fd``. Children that user code forks leave no marks."""
+        if fd is None:
+            return cls(None)
+        marker = cls(move_out_of_reach(fd))
+        os.register_at_fork(after_in_child=marker._close)
+        return marker
+
+    def _close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
     def entering(self, batch: int, node: int, origin: int = WHOLE, value: int = WHOLE) -> None:
         """Leave the mark that ``node`` is about to run: on one message, or on the whole batch."""

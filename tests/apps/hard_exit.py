@@ -1,0 +1,13 @@
+"""Leaves without a word to Python."""
+
+import os
+
+import numbered
+
+
+def misbehave():
+    os._exit(7)
+
+
+def application_setup(args):
+    return numbered.build(args, misbehave)

@@ -1,0 +1,16 @@
+"""Prints far more than anyone can read, on both streams."""
+
+import sys
+
+import numbered
+
+LINES = 100_000
+
+
+def misbehave():
+    print("flood\n" * LINES, end="")
+    print("flood\n" * LINES, end="", file=sys.stderr)
+
+
+def application_setup(args):
+    return numbered.build(args, misbehave)

@@ -1,0 +1,5 @@
+"""Its ``application_setup`` raises."""
+
+
+def application_setup(args):
+    return {}["the key"]

@@ -1,0 +1,13 @@
+"""Asks Python to exit, which is an exception like any other."""
+
+import sys
+
+import numbered
+
+
+def misbehave():
+    sys.exit(7)
+
+
+def application_setup(args):
+    return numbered.build(args, misbehave)

@@ -1,0 +1,114 @@
+"""Applications that misbehave: exactly the guilty messages become dead letters, everything else is exact."""
+
+import pytest
+
+from tests.harness.clients import frames, send
+from tests.harness.numbered import by_key, expected, messages
+from tests.harness.orchestrator import Orchestrator, message_of, read_dead_letters
+from tests.harness.places import APPS
+
+BAD = (123, 456)
+SENT = messages(1_000, bad=BAD)
+GUILTY = [message for message in SENT if message.endswith(" bad")]
+
+
+def misbehave(consumer, tmp_path, name, *args, options=(), guilty=(), sent=SENT):
+    """Runs an application; returns its dead letters once all but the ``guilty`` messages has come out exactly."""
+    path = tmp_path / "dead.jsonl"
+    options = ["--dead-letters", path, *options]
+    with Orchestrator(
+        APPS / f"{name}.py", "--in", "127.0.0.1:0", "--out", consumer.place, *args, options=options
+    ) as run:
+        send(run.address(), frames(sent))
+        consumer.wait_count(len(sent) - len(guilty))
+        run.stop()
+        summary = run.summary()
+    assert by_key(consumer.lines()) == expected(sent, without=guilty)
+    letters = read_dead_letters(path)
+    assert sorted(message_of(letter) for letter in letters) == sorted(guilty)
+    assert summary["dead_letters"] == len(guilty)
+    return letters, run
+
+
+@pytest.mark.parametrize("where", ["stateless", "state"])
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("segfault", "SIGSEGV"),
+        ("abort", "SIGABRT"),
+        ("hard_exit", "exit code 7"),
+    ],
+)
+def test_a_message_that_kills_its_worker(consumer, tmp_path, name, cause, where):
+    letters, run = misbehave(consumer, tmp_path, name, "--where", where, guilty=GUILTY)
+    for letter in letters:
+        assert cause in letter["message"]
+        assert letter["step"] == {"stateless": "watch", "state": "number"}[where]
+        # A keyed message may come from several.
+        assert letter["source"] == {"stateless": "numbered", "state": None}[where]
+    assert run.summary()["worker_deaths"] >= len(GUILTY)
+
+
+@pytest.mark.parametrize("where", ["stateless", "state"])
+@pytest.mark.parametrize("name", ["endless_loop", "slow_step", "interpreter_lock"])
+def test_a_message_that_never_ends(consumer, tmp_path, name, where):
+    sent = messages(1_000, bad=BAD[:1])
+    guilty = GUILTY[:1]
+    options = ["--step-timeout", "1s"]
+    letters, _ = misbehave(consumer, tmp_path, name, "--where", where, options=options, guilty=guilty, sent=sent)
+    assert "timeout" in letters[0]["message"]
+    assert letters[0]["step"] == {"stateless": "watch", "state": "number"}[where]
+    assert "misbehave" in letters[0]["traceback"], "the stack of the hang"
+
+
+@pytest.mark.parametrize("where", ["stateless", "state"])
+@pytest.mark.parametrize(
+    ("name", "args", "exception"),
+    [
+        ("raises", (), "ValueError"),
+        ("soft_exit", (), "SystemExit"),
+        ("recursion", ("--limit", "python"), "RecursionError"),
+        ("memory_hog", (), "MemoryError"),
+    ],
+)
+def test_a_message_that_raises_costs_no_worker(consumer, tmp_path, name, args, exception, where):
+    letters, run = misbehave(consumer, tmp_path, name, "--where", where, *args, guilty=GUILTY)
+    for letter in letters:
+        assert letter["exception"] == exception
+        assert letter["step"] == {"stateless": "watch", "state": "number"}[where]
+        assert "misbehave" in letter["traceback"]
+    assert run.summary()["worker_deaths"] == 0
+
+
+def test_recursion_without_a_limit(consumer, tmp_path):
+    letters, _ = misbehave(consumer, tmp_path, "recursion", "--limit", "none", guilty=GUILTY)
+    # Python 3.12 and later notice the end of the C stack themselves.
+    assert {letter["exception"] for letter in letters} <= {"WorkerDeath", "RecursionError"}
+
+
+@pytest.mark.parametrize("where", ["stateless", "state"])
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("output_flood", ()),
+        ("descriptor_closer", ()),
+        ("descriptor_closer", ("--dup",)),
+        ("forker", ()),
+        ("unpicklable_state", ()),
+        ("unloadable_state", ()),
+    ],
+)
+def test_what_harms_nobody(consumer, tmp_path, name, args, where):
+    _, run = misbehave(consumer, tmp_path, name, "--where", where, *args)
+    assert run.summary()["worker_deaths"] == 0
+
+
+def test_a_flood_of_output_is_cut_short_with_a_count(consumer, tmp_path):
+    _, run = misbehave(consumer, tmp_path, "output_flood")
+    assert any("suppressed" in message for message in run.messages())
+    assert len(run.events) < 10_000
+
+
+def test_a_child_that_goes_on_as_the_worker(consumer, tmp_path):
+    """The child of a fork in user code finds the conversation closed."""
+    misbehave(consumer, tmp_path, "forker", "--return")
