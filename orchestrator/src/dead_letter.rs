@@ -42,6 +42,8 @@ pub struct DeadLetter {
     /// The value, to be sent again; base64.
     #[serde(serialize_with = "write_base64", deserialize_with = "read_base64")]
     pub payload: Vec<u8>,
+    /// Which value of `payload` it is; null: all of them, or a frame.
+    pub payload_index: Option<u32>,
     /// How `payload` is encoded.
     pub payload_codec: PayloadCodec,
     /// Name of the source the message came from, where it is known.
@@ -50,17 +52,17 @@ pub struct DeadLetter {
     pub connection: Option<String>,
 }
 
-/// How a dead letter's payload is encoded. All but `Frame` hold a list of one value, as `spec/protocol.md` has it.
+/// How a dead letter's payload is encoded. All but `Frame` hold a list of values, as `spec/protocol.md` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PayloadCodec {
     /// The frame as it was read, without header or delimiter.
     Frame,
-    /// A MessagePack array.
+    /// A `MessagePack` array.
     Msgpack,
     /// A pickle.
     Pickle,
-    /// A MessagePack array of what the application's `serialize` returned.
+    /// A `MessagePack` array of what the application's `serialize` returned.
     App,
 }
 
@@ -149,6 +151,7 @@ impl DeadLetters {
             traceback: message.traceback.clone(),
             value: message.value.clone(),
             payload: message.payload.to_vec(),
+            payload_index: message.payload_index,
             payload_codec: match message.codec {
                 1 => PayloadCodec::Msgpack,
                 2 => PayloadCodec::Pickle,

@@ -83,7 +83,9 @@ impl CliError {
                 RunError::Pool(_) | RunError::Plan(_) => Exit::Load,
                 RunError::Source(_) | RunError::DeadLetters(_) => Exit::Busy,
                 RunError::Interrupted { .. } | RunError::InterruptedEarly => Exit::Interrupted,
-                RunError::Sink(_) | RunError::Engine(_) | RunError::MessageFailed { .. } | RunError::Signals(_) => Exit::Failed,
+                RunError::Sink(_) | RunError::Engine(_) | RunError::MessageFailed { .. } | RunError::Signals(_) => {
+                    Exit::Failed
+                }
             },
             Self::Receive(error) if error.is_busy() => Exit::Busy,
             Self::Send(_) | Self::Receive(_) | Self::Start(_) => Exit::Failed,
@@ -111,7 +113,9 @@ impl CliError {
             Self::Run(RunError::MessageFailed { .. }) => {
                 Some("--on-error dead-letter keeps the stream going and puts such messages aside".to_owned())
             }
-            Self::Run(RunError::Interrupted { .. }) => Some("one signal alone finishes what was accepted first".to_owned()),
+            Self::Run(RunError::Interrupted { .. }) => {
+                Some("one signal alone finishes what was accepted first".to_owned())
+            }
             _ => None,
         }
     }

@@ -405,9 +405,11 @@ impl<'a> Builder<'a> {
         match &self.topology.nodes[stage.root.index()].kind {
             NodeKind::KeyBy { keys: Some(keys), .. } if !keys.is_empty() => {
                 Some(Partitioning::List(keys.iter().map(|key| key.as_bytes().clone()).collect()))
-            },
+            }
             NodeKind::KeyBy { .. } => Some(Partitioning::Hash(HASH_PARTITIONS)),
-            NodeKind::Source { source: SourceConfig::Generator {}, .. } | NodeKind::Collect => Some(Partitioning::Single),
+            NodeKind::Source { source: SourceConfig::Generator {}, .. } | NodeKind::Collect => {
+                Some(Partitioning::Single)
+            }
             _ => None,
         }
     }

@@ -3,7 +3,10 @@
 //! One loop on one thread owns the engine and the pool. It waits for whatever happens next at a source, a worker, a sink, or by a
 //! signal, gives it to the engine, and carries out what the engine wants done.
 
-use std::collections::{HashMap, VecDeque};
+mod endpoints;
+mod peers;
+
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,14 +17,15 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use wallaroo_protocol::Topology;
-use wallaroo_protocol::topology::SinkConfig;
-use wallaroo_protocol::topology::SourceConfig;
+
+use self::endpoints::{Inputs, SourceHandles, open_sinks, open_sources};
+use self::peers::Peers;
 
 use crate::dead_letter::{DeadLetterError, DeadLetters};
-use crate::engine::{Action, ConnectionId, DeadMessage, Engine, EngineConfig, EngineError, Event, SinkChunk, SourceId};
+use crate::engine::{Action, DeadMessage, Engine, EngineConfig, EngineError, Event, SinkChunk};
 use crate::plan::{Plan, PlanError};
-use crate::sink::{self, SinkError, SinkEvent};
-use crate::source::{self, CloseReason, Framing, SourceBudget, SourceContext, SourceError, SourceEvent, SourceHandle};
+use crate::sink::{SinkError, SinkEvent};
+use crate::source::{CloseReason, SourceError, SourceEvent};
 use crate::worker::connection::WorkerEvent;
 use crate::worker::pool::{MemberStatus, Pool, PoolError, PoolNews, PoolSettings};
 use crate::worker::process::resident_bytes;
@@ -34,8 +38,6 @@ const TICK: Duration = Duration::from_millis(250);
 const EXIT_GRACE: Duration = Duration::from_secs(3);
 /// How long sinks may take to write what they hold when the run has failed.
 const FAILED_FLUSH: Duration = Duration::from_secs(1);
-/// Closed connections whose address is remembered for dead letters still to come.
-const REMEMBERED_PEERS: usize = 4096;
 
 /// What is to run, and how.
 #[derive(Debug, Clone)]
@@ -241,37 +243,11 @@ async fn end_workers(pool: &mut Pool, events: &mut mpsc::UnboundedReceiver<Worke
     }
 }
 
-/// The opened sources, not started yet.
-struct Inputs {
-    names: Vec<String>,
-    events: mpsc::UnboundedReceiver<SourceEvent>,
-    waiting: Vec<Opened>,
-    stop: CancellationToken,
-}
-
-enum Opened {
-    Tcp(tokio::net::TcpListener, SourceContext),
-    File(source::file::FileInput, SourceContext),
-}
-
-impl Inputs {
-    fn start(&mut self) {
-        for opened in self.waiting.drain(..) {
-            let stop = self.stop.clone();
-            match opened {
-                Opened::Tcp(listener, context) => tokio::spawn(source::tcp::run(listener, context, stop)),
-                Opened::File(input, context) => tokio::spawn(source::file::run(input, context, stop)),
-            };
-        }
-    }
-}
-
 struct Runtime {
     plan: Arc<Plan>,
     engine: Engine,
     begun: Instant,
-    /// By source; generators have none.
-    sources: Vec<Option<(SourceBudget, SourceHandle)>>,
+    sources: SourceHandles,
     stop: CancellationToken,
     sinks: Vec<mpsc::UnboundedSender<SinkChunk>>,
     sink_tasks: JoinSet<()>,
@@ -493,93 +469,4 @@ impl Runtime {
         }
         outcome.map(|()| summary)
     }
-}
-
-/// The addresses of connections, kept a while after they close.
-#[derive(Debug, Default)]
-struct Peers {
-    names: HashMap<ConnectionId, String>,
-    closed: VecDeque<ConnectionId>,
-}
-
-impl Peers {
-    fn open(&mut self, connection: ConnectionId, name: String) {
-        self.names.insert(connection, name);
-    }
-
-    fn close(&mut self, connection: ConnectionId) {
-        self.closed.push_back(connection);
-        if self.closed.len() > REMEMBERED_PEERS {
-            if let Some(oldest) = self.closed.pop_front() {
-                self.names.remove(&oldest);
-            }
-        }
-    }
-
-    fn get(&self, connection: ConnectionId) -> Option<&str> {
-        self.names.get(&connection).map(String::as_str)
-    }
-}
-
-type SourceHandles = Vec<Option<(SourceBudget, SourceHandle)>>;
-
-async fn open_sources(plan: &Plan, options: &RunOptions) -> Result<(Inputs, SourceHandles), RunError> {
-    let (sender, events) = mpsc::unbounded_channel();
-    let connections = source::ConnectionIds::default();
-    let mut inputs = Inputs { names: Vec::new(), events, waiting: Vec::new(), stop: CancellationToken::new() };
-    let mut handles = Vec::new();
-    for (id, source) in (0..).map(SourceId).zip(&plan.sources) {
-        let (Some(framing), false) = (&source.framing, matches!(source.config, SourceConfig::Generator {})) else {
-            inputs.names.push("generator".to_owned());
-            handles.push(None);
-            continue;
-        };
-        let budget = SourceBudget::new(options.engine.queue_bytes);
-        let (handle, close_requests) = SourceHandle::new();
-        let context = SourceContext {
-            source: id,
-            framing: Framing::from(framing),
-            max_frame: options.engine.max_frame,
-            events: sender.clone(),
-            budget: budget.clone(),
-            connections: connections.clone(),
-            close_requests,
-        };
-        let (name, opened) = match &source.config {
-            SourceConfig::Tcp { host, port } => {
-                let listener = source::tcp::bind(host, *port).await?;
-                let address = listener.local_addr().map_or_else(|_| format!("{host}:{port}"), |address| address.to_string());
-                (format!("tcp {address}"), Opened::Tcp(listener, context))
-            }
-            SourceConfig::File { path } => {
-                (format!("file {path}"), Opened::File(source::file::open(path.as_ref())?, context))
-            }
-            SourceConfig::Stdin {} | SourceConfig::Generator {} => {
-                ("stdin".to_owned(), Opened::File(source::file::stdin()?, context))
-            }
-        };
-        inputs.names.push(name);
-        inputs.waiting.push(opened);
-        handles.push(Some((budget, handle)));
-    }
-    Ok((inputs, handles))
-}
-
-fn open_sinks(
-    plan: &Plan,
-    events: &mpsc::UnboundedSender<SinkEvent>,
-    tasks: &mut JoinSet<()>,
-) -> Result<Vec<mpsc::UnboundedSender<SinkChunk>>, RunError> {
-    let mut senders = Vec::new();
-    for (id, sink) in (0..).map(crate::engine::SinkId).zip(&plan.sinks) {
-        let (sender, chunks) = mpsc::unbounded_channel();
-        let events = events.clone();
-        match &sink.config {
-            SinkConfig::Tcp { host, port } => tasks.spawn(sink::tcp::run(host.clone(), *port, id, chunks, events)),
-            SinkConfig::File { path } => tasks.spawn(sink::file::run(sink::file::create(path.as_ref())?, id, chunks, events)),
-            SinkConfig::Stdout {} => tasks.spawn(sink::file::run(sink::file::stdout()?, id, chunks, events)),
-        };
-        senders.push(sender);
-    }
-    Ok(senders)
 }

@@ -115,7 +115,10 @@ pub(super) struct RunArgs {
 fn duration(text: &str) -> Result<Duration, String> {
     let example = "write it like 30s, 2m or 500ms";
     let parsed: SignedDuration = text.parse().map_err(|error| format!("{error}; {example}"))?;
-    Duration::try_from(parsed).ok().filter(|duration| !duration.is_zero()).ok_or(format!("must be above zero; {example}"))
+    Duration::try_from(parsed)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or(format!("must be above zero; {example}"))
 }
 
 fn max_frame(text: &str) -> Result<ByteSize, String> {

@@ -30,6 +30,7 @@ fn message() -> DeadMessage {
         traceback: "Traceback …".to_owned(),
         value: "b'\\xff'".to_owned(),
         payload: Bytes::from_static(b"\xff\0"),
+        payload_index: None,
         codec: 0,
         source: Some(SourceId(0)),
         connection: Some(ConnectionId(7)),

@@ -35,9 +35,9 @@ struct Uncut {
 }
 
 impl Cutting {
-    pub(super) fn push(&mut self, connection: ConnectionId, bytes: Bytes) {
+    pub(super) fn push(&mut self, connection: ConnectionId, bytes: &[u8]) {
         let uncut = self.connections.entry(connection).or_default();
-        uncut.tail.extend_from_slice(&bytes);
+        uncut.tail.extend_from_slice(bytes);
         uncut.charge += bytes.len();
         self.list(connection);
     }
@@ -96,7 +96,14 @@ impl Cutting {
 }
 
 impl Engine {
-    pub(super) fn cut_result(&mut self, slot: SlotId, generation: Generation, result: CutResult, now: Duration, actions: &mut Vec<Action>) {
+    pub(super) fn cut_result(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        result: &CutResult,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(in_flight) = self.answered(slot, generation, result.batch, actions) else { return };
         let Origin::Cut { connection } = in_flight.work.origin else {
             return self.kill(slot, KillReason::Protocol("answered a batch as if it were to be cut".into()), actions);
@@ -105,7 +112,7 @@ impl Engine {
         let Input::Cut(source) = self.plan.stages[stage.index()].input else { return };
         let _ = self.complete(slot, now);
         self.stages[stage.index()].service.observe(1, result.elapsed);
-        self.take_cut(source, connection, &result, actions);
+        self.take_cut(source, connection, result, actions);
         self.after_batch(slot, actions);
     }
 
@@ -134,9 +141,10 @@ impl Engine {
         let error = match &result.error {
             Some(error) => Some(format!("{}: {}", error.exception, error.message)),
             None if !fits => Some("the decoder's frames lie outside the bytes it was given".to_owned()),
-            None if uncut.need > self.config.max_frame + (64 << 10) => {
-                Some(format!("a frame of {} bytes is above the cap of {} bytes (--max-frame)", uncut.need, self.config.max_frame))
-            }
+            None if uncut.need > self.config.max_frame + (64 << 10) => Some(format!(
+                "a frame of {} bytes is above the cap of {} bytes (--max-frame)",
+                uncut.need, self.config.max_frame
+            )),
             None => None,
         };
         if let Some(error) = error {

@@ -62,7 +62,8 @@ impl Engine {
     /// Forms a batch of `stage` for `slot`.
     fn form(&mut self, stage: StageId, slot: SlotId, actions: &mut Vec<Action>) -> Option<Work> {
         let plan = &self.plan.stages[stage.index()];
-        let most = self.stages[stage.index()].service.messages_within(self.config.service_target, self.config.batch_messages);
+        let most =
+            self.stages[stage.index()].service.messages_within(self.config.service_target, self.config.batch_messages);
         match plan.input {
             Input::Frames(source) => {
                 if self.sources[source.index()].queue.is_empty() || !self.has_room(stage) {

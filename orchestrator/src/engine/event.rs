@@ -283,7 +283,9 @@ impl std::fmt::Display for DeathCause {
         match self {
             Self::Exited(code) => write!(formatter, "exit code {code}"),
             Self::Signalled(signal) => match nix::sys::signal::Signal::try_from(*signal) {
-                Ok(nix::sys::signal::Signal::SIGKILL) => formatter.write_str("killed by SIGKILL (out of memory, or by hand)"),
+                Ok(nix::sys::signal::Signal::SIGKILL) => {
+                    formatter.write_str("killed by SIGKILL (out of memory, or by hand)")
+                }
                 Ok(signal) => write!(formatter, "killed by {signal}"),
                 Err(_) => write!(formatter, "killed by signal {signal}"),
             },
@@ -326,6 +328,8 @@ pub struct DeadMessage {
     pub value: String,
     /// The value, encoded with `codec`.
     pub payload: Bytes,
+    /// Which value of `payload` it is; `None`: all of them, or a frame.
+    pub payload_index: Option<u32>,
     /// 0: `payload` is the frame as it was read.
     pub codec: u32,
     /// The source, where it is known.

@@ -50,7 +50,15 @@ pub(super) trait Ledger: std::fmt::Debug + Send {
     /// What replaying the journal would take.
     fn size(&self, slot: SlotId) -> JournalSize;
     /// Takes in a new state of a key in one table.
-    fn put(&mut self, partition: PartitionId, key: Bytes, table: Arc<str>, state: Bytes, after: BatchId, by: Generation);
+    fn put(
+        &mut self,
+        partition: PartitionId,
+        key: Bytes,
+        table: Arc<str>,
+        state: Bytes,
+        after: BatchId,
+        by: Generation,
+    );
     /// The last snapshot of a key.
     fn snapshot(&mut self, partition: PartitionId, key: &[u8]) -> Option<&mut KeySnapshot>;
     /// The keys of a partition that have a snapshot, with its size in bytes.
@@ -98,7 +106,15 @@ impl Ledger for MemoryLedger {
         self.journals.get(&slot).map(|journal| journal.size).unwrap_or_default()
     }
 
-    fn put(&mut self, partition: PartitionId, key: Bytes, table: Arc<str>, state: Bytes, after: BatchId, by: Generation) {
+    fn put(
+        &mut self,
+        partition: PartitionId,
+        key: Bytes,
+        table: Arc<str>,
+        state: Bytes,
+        after: BatchId,
+        by: Generation,
+    ) {
         let snapshot = self.snapshots.entry(partition).or_default().entry(key).or_insert_with(|| KeySnapshot {
             after,
             states: Vec::with_capacity(1),

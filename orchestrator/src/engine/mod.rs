@@ -34,8 +34,8 @@ use self::slot::Slot;
 use crate::plan::{Input, Plan, Target};
 
 pub use self::event::{
-    Action, ConnectionId, DeadMessage, DeathCause, EngineError, Event, FrameBlock, Generation, KillReason, Marker, SinkChunk,
-    SinkId, SlotId, SourceId, Span,
+    Action, ConnectionId, DeadMessage, DeathCause, EngineError, Event, FrameBlock, Generation, KillReason, Marker,
+    SinkChunk, SinkId, SlotId, SourceId, Span,
 };
 pub use self::status::{SlotStatus, StageStatus, Status};
 
@@ -157,7 +157,7 @@ impl Engine {
                 let charge = block.weight();
                 self.sources[source.index()].queue.push(connection, block, charge);
             }
-            Event::Chunk { source, connection, bytes } => self.sources[source.index()].cutting.push(connection, bytes),
+            Event::Chunk { source, connection, bytes } => self.sources[source.index()].cutting.push(connection, &bytes),
             Event::ConnectionClosed { source, connection } => {
                 self.sources[source.index()].cutting.close(connection, source, actions);
             }
@@ -171,7 +171,7 @@ impl Engine {
                 self.overweight(slot, generation, resident, limit, actions);
             }
             Event::Result { slot, generation, result } => self.result(slot, generation, result, now, actions),
-            Event::CutResult { slot, generation, result } => self.cut_result(slot, generation, result, now, actions),
+            Event::CutResult { slot, generation, result } => self.cut_result(slot, generation, &result, now, actions),
             Event::Snapshot { slot, generation, part } => self.snapshot(slot, generation, part, actions),
             Event::SinkWritten { sink, bytes } => {
                 let pending = &mut self.sinks[sink.index()].pending_bytes;
@@ -206,7 +206,13 @@ impl Engine {
     }
 
     /// Takes the batch a reply answers off its slot, or says why the reply cannot be right. `None` for a worker of the past.
-    fn answered(&mut self, slot: SlotId, generation: Generation, batch: BatchId, actions: &mut Vec<Action>) -> Option<&mut InFlight> {
+    fn answered(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        batch: BatchId,
+        actions: &mut Vec<Action>,
+    ) -> Option<&mut InFlight> {
         if !self.slots[slot.index()].hears(generation) {
             return None;
         }
@@ -222,7 +228,14 @@ impl Engine {
         self.slots[slot.index()].in_flight.front_mut()
     }
 
-    fn result(&mut self, slot: SlotId, generation: Generation, result: BatchResult, now: Duration, actions: &mut Vec<Action>) {
+    fn result(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        result: BatchResult,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(in_flight) = self.answered(slot, generation, result.batch, actions) else { return };
         in_flight.outputs.extend(result.outputs);
         in_flight.failures.extend(result.failures);
@@ -323,6 +336,7 @@ impl Engine {
             traceback: failure.traceback,
             value: failure.value,
             payload,
+            payload_index: (codec != 0).then_some(0),
             codec,
             source,
             connection: work.connection_of(failure.origin),

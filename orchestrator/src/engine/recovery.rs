@@ -224,7 +224,14 @@ impl Engine {
     }
 
     /// Gives up the message a worker died of while it ran `work` carefully. Returns whether one was found.
-    fn isolate(&mut self, work: &mut Work, marker: Option<Marker>, cause: &DeathCause, trace: &str, actions: &mut Vec<Action>) -> bool {
+    fn isolate(
+        &mut self,
+        work: &mut Work,
+        marker: Option<Marker>,
+        cause: &DeathCause,
+        trace: &str,
+        actions: &mut Vec<Action>,
+    ) -> bool {
         let root = self.plan.stages[work.stage.index()].root;
         let node = marker.map_or(root, |marker| marker.node);
         let guilty = match (marker.and_then(|marker| marker.message), &work.origin) {
@@ -241,20 +248,23 @@ impl Engine {
         !guilty.is_empty()
     }
 
-    fn poison(&self, work: &Work, message: Skip, node: wallaroo_protocol::NodeId, cause: &DeathCause, trace: &str) -> DeadMessage {
+    fn poison(
+        &self,
+        work: &Work,
+        message: Skip,
+        node: wallaroo_protocol::NodeId,
+        cause: &DeathCause,
+        trace: &str,
+    ) -> DeadMessage {
         let frame = || input::parse_frames(&work.input).ok()?.into_iter().nth(message.origin as usize);
         let group = || input::parse_groups(&work.input).ok()?.into_iter().nth(message.origin as usize);
-        let (key, payload, codec, value) = match work.origin {
-            Origin::Frames { .. } => (None, frame().unwrap_or_default(), 0, String::new()),
-            Origin::Groups => group().map_or((None, Bytes::new(), 0, String::new()), |group| {
-                let which = match message.value {
-                    Skip::WHOLE => format!("all {} values of the payload", group.count),
-                    value => format!("value {value} of the {} in the payload", group.count),
-                };
-                (Some(group.key_bytes()), group.values(), group.codec(), which)
-            }),
-            Origin::Generate | Origin::Cut { .. } => (None, Bytes::new(), 0, String::new()),
+        let (key, payload, codec) = match work.origin {
+            Origin::Frames { .. } => (None, frame().unwrap_or_default(), 0),
+            Origin::Groups => group()
+                .map_or((None, Bytes::new(), 0), |group| (Some(group.key_bytes()), group.values(), group.codec())),
+            Origin::Generate | Origin::Cut { .. } => (None, Bytes::new(), 0),
         };
+        let payload_index = Some(message.value).filter(|value| codec != 0 && *value != Skip::WHOLE);
         let source = match self.plan.stages[work.stage.index()].input {
             Input::Frames(source) | Input::Cut(source) | Input::Generate(source, _) => Some(source),
             Input::Groups(_) => None,
@@ -265,8 +275,9 @@ impl Engine {
             exception: "WorkerDeath".to_owned(),
             message: format!("killed its worker {} times: {cause}", work.deaths),
             traceback: trace.to_owned(),
-            value,
+            value: String::new(),
             payload,
+            payload_index,
             codec,
             source,
             connection: work.connection_of(message.origin),
@@ -282,7 +293,14 @@ impl Engine {
     }
 
     /// A worker above its limit is replaced between two batches; one far above it will not come to that.
-    pub(super) fn overweight(&mut self, slot: SlotId, generation: Generation, resident: u64, limit: u64, actions: &mut Vec<Action>) {
+    pub(super) fn overweight(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        resident: u64,
+        limit: u64,
+        actions: &mut Vec<Action>,
+    ) {
         if !self.slots[slot.index()].hears(generation) {
             return;
         }
@@ -317,7 +335,10 @@ impl Engine {
             let timeout = self.config.step_timeout;
             if self.slots[index].deadline(timeout).is_some_and(|deadline| deadline <= now) {
                 self.kill(slot, KillReason::Timeout(timeout), actions);
-            } else if self.slots[index].is_idle() && self.slots[index].unpicklable.is_none() && self.ledger.size(slot).batches > 0 {
+            } else if self.slots[index].is_idle()
+                && self.slots[index].unpicklable.is_none()
+                && self.ledger.size(slot).batches > 0
+            {
                 self.request_snapshot(slot, actions);
             }
         }
@@ -342,21 +363,32 @@ impl Engine {
             return;
         }
         let kept = state.incompressible;
-        if size.replay > self.config.replay_budget.max(kept.replay * 2) || size.bytes > self.config.queue_bytes.max(kept.bytes * 2) {
+        if size.replay > self.config.replay_budget.max(kept.replay * 2)
+            || size.bytes > self.config.queue_bytes.max(kept.bytes * 2)
+        {
             self.request_snapshot(slot, actions);
         }
     }
 
     fn request_snapshot(&mut self, slot: SlotId, actions: &mut Vec<Action>) {
         let state = &self.slots[slot.index()];
-        let (SnapshotState::Idle, Some(generation), true) = (state.snapshot, state.worker(), state.replay.is_empty()) else { return };
+        let (SnapshotState::Idle, Some(generation), true) = (state.snapshot, state.worker(), state.replay.is_empty())
+        else {
+            return;
+        };
         let request = self.next_request();
         self.slots[slot.index()].snapshot = SnapshotState::Requested(request);
         let message = ToWorker::Snapshot { request, max_keys: SNAPSHOT_KEYS };
         actions.push(Action::Send { slot, generation, message });
     }
 
-    pub(super) fn snapshot(&mut self, slot: SlotId, generation: Generation, part: SnapshotPart, actions: &mut Vec<Action>) {
+    pub(super) fn snapshot(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        part: SnapshotPart,
+        actions: &mut Vec<Action>,
+    ) {
         if !self.slots[slot.index()].hears(generation) {
             return;
         }
@@ -379,22 +411,27 @@ impl Engine {
         });
         let state = &mut self.slots[slot.index()];
         if let (Some(reason), None) = (&unpicklable, &state.unpicklable) {
-            actions.push(Action::Warn(format!("{reason}; if its worker dies it is rebuilt from the journal, as long as that fits")));
+            actions.push(Action::Warn(format!(
+                "{reason}; if its worker dies it is rebuilt from the journal, as long as that fits"
+            )));
         }
-        state.unpicklable = unpicklable.or(state.unpicklable.take()).filter(|_| part.oldest_dirty.is_some() || part.more);
+        state.unpicklable =
+            unpicklable.or(state.unpicklable.take()).filter(|_| part.oldest_dirty.is_some() || part.more);
         if !part.more {
             state.snapshot = SnapshotState::Idle;
             self.ledger.truncate(slot, part.oldest_dirty);
             // A journal that snapshots cannot shorten is left alone until it has doubled.
             let state = &mut self.slots[slot.index()];
-            state.incompressible = if state.unpicklable.is_some() { self.ledger.size(slot) } else { JournalSize::default() };
+            state.incompressible =
+                if state.unpicklable.is_some() { self.ledger.size(slot) } else { JournalSize::default() };
         }
     }
 }
 
 /// Every message of a batch.
 fn everything(work: &Work) -> Vec<Skip> {
-    let values = |(origin, group): (u32, wallaroo_protocol::Group)| (0..group.count).map(move |value| Skip { origin, value });
+    let values =
+        |(origin, group): (u32, wallaroo_protocol::Group)| (0..group.count).map(move |value| Skip { origin, value });
     match work.origin {
         Origin::Frames { .. } => (0..work.messages).map(|origin| Skip { origin, value: 0 }).collect(),
         Origin::Groups => (0..).zip(input::parse_groups(&work.input).unwrap_or_default()).flat_map(values).collect(),

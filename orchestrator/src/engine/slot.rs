@@ -96,7 +96,7 @@ impl Slot {
         self.in_flight.is_empty()
             && self.replay.is_empty()
             && self.repeat.is_empty()
-            && self.lanes.iter().all(|lane| lane.is_empty())
+            && self.lanes.iter().all(Lane::is_empty)
     }
 
     /// When the batch at the front is to be answered at the latest.

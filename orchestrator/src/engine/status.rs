@@ -74,7 +74,13 @@ impl Engine {
             Input::Frames(source) => self.sources[source.index()].queue.len(),
             _ => self.slots.iter().map(|slot| slot.lanes[stage.index()].messages()).sum(),
         };
-        StageStatus { stage, messages: state.messages, batches: state.batches, queued, service_time: state.service.average() }
+        StageStatus {
+            stage,
+            messages: state.messages,
+            batches: state.batches,
+            queued,
+            service_time: state.service.average(),
+        }
     }
 
     fn slot_status(&self, slot: SlotId) -> SlotStatus {
@@ -84,6 +90,12 @@ impl Engine {
             Seat::Seated(generation) | Seat::Retiring(generation) | Seat::Dying(generation, _) => Some(generation),
         };
         let size = self.ledger.size(slot);
-        SlotStatus { slot, generation, in_flight: state.in_flight.len(), journal_bytes: size.bytes, replay: size.replay }
+        SlotStatus {
+            slot,
+            generation,
+            in_flight: state.in_flight.len(),
+            journal_bytes: size.bytes,
+            replay: size.replay,
+        }
     }
 }

@@ -162,7 +162,11 @@ async fn live(
 }
 
 /// The connection has ended: the process is most likely about to, and its exit says more than the connection's end.
-async fn disconnected(process: &mut Process, ended: Option<ProtocolError>, kills: &mut mpsc::UnboundedReceiver<Kill>) -> DeathCause {
+async fn disconnected(
+    process: &mut Process,
+    ended: Option<ProtocolError>,
+    kills: &mut mpsc::UnboundedReceiver<Kill>,
+) -> DeathCause {
     if let Some(error) = ended {
         return DeathCause::Disconnected(error.to_string());
     }

@@ -38,7 +38,9 @@ impl Tail {
         };
         let thread = |line: &String| line.starts_with("Current thread 0x") || line.starts_with("Thread 0x");
         let start = self.0.iter().rposition(begins).or_else(|| self.0.iter().position(thread));
-        start.map(|start| self.0.range(start..).fold(String::new(), |text, line| text + line + "\n")).unwrap_or_default()
+        start
+            .map(|start| self.0.range(start..).fold(String::new(), |text, line| text + line + "\n"))
+            .unwrap_or_default()
     }
 
     /// The last `count` lines.

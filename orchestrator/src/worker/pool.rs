@@ -284,7 +284,10 @@ impl Pool {
             }
             (_, Phase::Dismissed) => {}
             (message, phase) => {
-                tracing::error!(worker = generation.0, "worker broke the protocol: {message:?} while {phase:?}; killing it");
+                tracing::error!(
+                    worker = generation.0,
+                    "worker broke the protocol: {message:?} while {phase:?}; killing it"
+                );
                 member.handle.kill();
             }
         }
@@ -360,11 +363,19 @@ impl Pool {
                 if let Some(member) = self.members.get(&generation) {
                     match reason {
                         KillReason::Timeout(after) => {
-                            tracing::warn!(worker = generation.0, slot = slot.0, "no answer after {after:?}: killing the worker");
+                            tracing::warn!(
+                                worker = generation.0,
+                                slot = slot.0,
+                                "no answer after {after:?}: killing the worker"
+                            );
                             member.handle.kill_after_stack();
                         }
                         KillReason::Protocol(error) => {
-                            tracing::error!(worker = generation.0, slot = slot.0, "worker broke the protocol: {error}; killing it");
+                            tracing::error!(
+                                worker = generation.0,
+                                slot = slot.0,
+                                "worker broke the protocol: {error}; killing it"
+                            );
                             member.handle.kill();
                         }
                         KillReason::Memory { .. } | KillReason::Retired => member.handle.kill(),

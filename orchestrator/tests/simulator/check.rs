@@ -13,11 +13,8 @@ use crate::world::World;
 pub(crate) fn everything(world: &World) {
     let scenario = &world.scenario;
     let generated = scenario.plan.sources.iter().any(|source| source.framing.is_none());
-    let expected: BTreeSet<u64> = if generated {
-        (0..scenario.values.len() as u64).collect()
-    } else {
-        world.sent_values().into_iter().collect()
-    };
+    let expected: BTreeSet<u64> =
+        if generated { (0..scenario.values.len() as u64).collect() } else { world.sent_values().into_iter().collect() };
     let dead = dead_values(world);
     for (value, nodes) in &dead {
         assert_eq!(nodes.len(), 1, "value {value} is a dead letter at nodes {nodes:?}");
@@ -34,7 +31,9 @@ pub(crate) fn everything(world: &World) {
         let feeding = feeding_sources(world, sink);
         let above = above(world, sink);
         let mut times: BTreeMap<u64, u32> = BTreeMap::new();
-        seen.iter().for_each(|seen| *times.entry(seen.value).or_default() += 1);
+        for seen in seen {
+            *times.entry(seen.value).or_default() += 1;
+        }
         for value in &expected {
             if !feeding.contains(&scenario.lanes[scenario.values[*value as usize].lane].source) {
                 continue;
@@ -45,7 +44,11 @@ pub(crate) fn everything(world: &World) {
                 continue;
             }
             let lost = u32::from(dead.get(value).is_some_and(|nodes| above.contains(&nodes[0])));
-            assert_eq!(out + lost, 1, "value {value} came out {out} times at sink {sink} and is a dead letter {lost} times");
+            assert_eq!(
+                out + lost,
+                1,
+                "value {value} came out {out} times at sink {sink} and is a dead letter {lost} times"
+            );
         }
         assert!(times.is_empty(), "sink {sink} saw values nobody sent: {times:?}");
         let mut last: BTreeMap<_, u64> = BTreeMap::new();
@@ -54,7 +57,11 @@ pub(crate) fn everything(world: &World) {
             // Order is promised for a connection and the keys a value had on its way. Values are numbered in the order sent.
             let keys: Vec<_> = key_nodes(world, sink).into_iter().map(|node| scenario.key(seen.value, node)).collect();
             let before = last.insert((lane, keys), seen.value);
-            assert!(before < Some(seen.value), "value {} of lane {lane} came after {before:?} at sink {sink}", seen.value);
+            assert!(
+                before < Some(seen.value),
+                "value {} of lane {lane} came after {before:?} at sink {sink}",
+                seen.value
+            );
         }
     }
     counts(world);
@@ -68,7 +75,11 @@ fn counts(world: &World) {
         let mut last: BTreeMap<u64, u64> = BTreeMap::new();
         for seen in seen {
             let before = last.insert(seen.key, seen.count);
-            assert!(before < Some(seen.count), "the count of a key falls from {before:?} to {} at sink {sink}", seen.count);
+            assert!(
+                before < Some(seen.count),
+                "the count of a key falls from {before:?} to {} at sink {sink}",
+                seen.count
+            );
             tables.entry((table.clone(), seen.key)).or_default().push(seen.count);
         }
     }
@@ -136,12 +147,10 @@ fn dead_values(world: &World) -> BTreeMap<u64, Vec<NodeId>> {
             continue;
         }
         let values = decode_values(&message.payload);
-        let which = message.value.split(' ').nth(1).and_then(|number| number.parse::<usize>().ok());
-        let values = match which {
-            Some(index) if message.value.starts_with("value ") => vec![values[index]],
-            _ => values,
-        };
-        values.into_iter().for_each(|value| dead.entry(value).or_default().push(message.node));
+        let values = message.payload_index.map_or(values.clone(), |index| vec![values[index as usize]]);
+        for value in values {
+            dead.entry(value).or_default().push(message.node);
+        }
     }
     dead
 }

@@ -2,7 +2,8 @@
 //! compared with what went in.
 //!
 //! A run is made from a seed alone. A failing seed is printed and can be run again:
-//! `WALLAROO_SEED=4711 cargo test -p wallaroo-orch --test simulator`. `WALLAROO_SEEDS=50000` runs that many.
+//! `WALLAROO_SEED=4711 cargo test -p wallaroo-orch --test simulator`. `WALLAROO_SEEDS=1000000` runs that many;
+//! `WALLAROO_TRACE=1` prints every event and action.
 
 mod check;
 mod random;

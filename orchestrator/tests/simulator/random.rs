@@ -1,6 +1,6 @@
 //! A random number generator that gives the same numbers for the same seed for ever.
 
-/// SplitMix64.
+/// `SplitMix64`.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 

@@ -8,8 +8,8 @@ use wallaroo_orch::engine::{DeathCause, Generation, Marker};
 use wallaroo_orch::plan::{Input, Target};
 use wallaroo_protocol::topology::NodeKind;
 use wallaroo_protocol::{
-    Batch, BatchId, BatchResult, CutResult, Failure, FromWorker, Group, Messages, NodeId, Output, OutputData, Skip, SnapshotPart,
-    StateEntry, ToWorker, input, key,
+    Batch, BatchId, BatchResult, CutResult, Failure, FromWorker, Group, Messages, NodeId, Output, OutputData, Skip,
+    SnapshotPart, StateEntry, ToWorker, input, key,
 };
 
 use crate::random::Random;
@@ -110,7 +110,8 @@ impl Worker {
             }
             Some(ToWorker::Snapshot { request, max_keys }) => {
                 let keys = (max_keys as usize).min(1 + random.below(5)).min(self.dirty.len());
-                let entries: Vec<_> = self.dirty.drain(..keys).flat_map(|dirty| entries(dirty, &self.counts)).collect();
+                let entries: Vec<_> =
+                    self.dirty.drain(..keys).flat_map(|dirty| entries(&dirty, &self.counts)).collect();
                 let oldest_dirty = self.dirty.first().map(|dirty| dirty.since);
                 let split = random.below(entries.len() + 1);
                 let part = |more: bool, entries: &[StateEntry]| SnapshotPart {
@@ -169,7 +170,8 @@ impl Worker {
                 }
             }
             Input::Groups(_) => {
-                let tables: Vec<(NodeId, String)> = stage.steps.iter().filter_map(|step| table(*step, scenario)).collect();
+                let tables: Vec<(NodeId, String)> =
+                    stage.steps.iter().filter_map(|step| table(*step, scenario)).collect();
                 let first = scenario.plan.stages.iter().find(|other| matches!(other.input, Input::Groups(_)));
                 let is_first = first.is_some_and(|first| stage.depth == first.depth);
                 for (origin, group) in (0..).zip(input::parse_groups(&batch.input).expect("groups")) {
@@ -207,7 +209,9 @@ impl Worker {
         }
         self.marker = None;
         let mut outputs = Vec::new();
-        if !batch.discard {
+        if batch.discard {
+            failures.clear();
+        } else {
             for (outlet, target) in &stage.outlets {
                 let data = match target {
                     Target::Stage(_) => OutputData::Groups(group(&moving, *outlet, scenario)),
@@ -215,10 +219,8 @@ impl Worker {
                 };
                 outputs.push(Output { outlet: *outlet, data });
             }
-        } else {
-            failures.clear();
         }
-        self.reply(batch.batch, outputs, failures, ended, messages, scenario);
+        self.reply(batch.batch, &outputs, failures, ended, messages, scenario);
         Outcome::Lives
     }
 
@@ -226,7 +228,7 @@ impl Worker {
     fn reply(
         &mut self,
         batch: BatchId,
-        outputs: Vec<Output>,
+        outputs: &[Output],
         failures: Vec<Failure>,
         ended: bool,
         messages: u32,
@@ -297,7 +299,7 @@ fn cut(batch: &Batch) -> CutResult {
     CutResult { batch: batch.batch, elapsed, frames, consumed: at as u32, need: need as u32, error: None }
 }
 
-fn entries(dirty: Dirty, counts: &HashMap<(String, Bytes), u64>) -> Vec<StateEntry> {
+fn entries(dirty: &Dirty, counts: &HashMap<(String, Bytes), u64>) -> Vec<StateEntry> {
     let entry = |table: String| {
         let count = counts[&(table.clone(), dirty.key.clone())];
         StateEntry { table: table.as_str().into(), key: dirty.key.clone(), state: encode_values(&[count]).into() }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use wallaroo_orch::engine::{
-    Action, ConnectionId, DeadMessage, DeathCause, Engine, Event, FrameBlock, Generation, Marker, SinkId, SlotId, SourceId,
-    Span,
+    Action, ConnectionId, DeadMessage, DeathCause, Engine, Event, FrameBlock, Generation, Marker, SinkId, SlotId,
+    SourceId, Span,
 };
 use wallaroo_orch::plan::Input;
 use wallaroo_protocol::topology::NodeKind;
@@ -143,7 +143,11 @@ impl World {
             if self.finished {
                 check::everything(&self);
                 let total = self.scenario.config.queue_bytes as i64;
-                assert!(self.credit.iter().all(|credit| *credit == total), "credit leaked: {:?} of {total}", self.credit);
+                assert!(
+                    self.credit.iter().all(|credit| *credit == total),
+                    "credit leaked: {:?} of {total}",
+                    self.credit
+                );
                 return self.tally;
             }
             self.step();
@@ -267,7 +271,8 @@ impl World {
         let root = self.scenario.plan.stages[batch.stage.index()].root;
         let mut messages = Vec::new();
         if let Ok(frames) = input::parse_frames(&batch.input) {
-            messages.extend((0..).zip(frames).map(|(origin, frame)| (Skip { origin, value: 0 }, decode_values(&frame))));
+            messages
+                .extend((0..).zip(frames).map(|(origin, frame)| (Skip { origin, value: 0 }, decode_values(&frame))));
         } else if let Ok(groups) = input::parse_groups(&batch.input) {
             for (origin, group) in (0..).zip(groups) {
                 let values = decode_values(&group.values());
@@ -334,7 +339,11 @@ impl World {
             Choice::Stale => {
                 let Some((slot, generation, reply)) = self.stale.pop_front() else { return };
                 // A connection's last words come before its end is reported, or not at all: these come too late.
-                if self.deaths.iter().any(|death| matches!(death, Event::WorkerLost { generation: dead, .. } if *dead == generation)) {
+                if self
+                    .deaths
+                    .iter()
+                    .any(|death| matches!(death, Event::WorkerLost { generation: dead, .. } if *dead == generation))
+                {
                     self.stale.push_back((slot, generation, reply));
                     return;
                 }
@@ -413,7 +422,9 @@ impl World {
         }
         self.engine.handle(event, self.now, &mut actions);
         if trace {
-            actions.iter().for_each(|action| println!("    {action:?}"));
+            for action in &actions {
+                println!("    {action:?}");
+            }
         }
         for action in actions {
             self.carry_out(action);
@@ -432,7 +443,11 @@ impl World {
                 // A worker that has just died is still sent to until its death is reported.
                 if let Some(worker) = self.workers.get_mut(&slot).filter(|worker| worker.generation == generation) {
                     let batches = worker.inbox.iter().filter(|message| matches!(message, ToWorker::Batch(_))).count();
-                    assert!(batches < self.scenario.config.window, "a window of {} is kept", self.scenario.config.window);
+                    assert!(
+                        batches < self.scenario.config.window,
+                        "a window of {} is kept",
+                        self.scenario.config.window
+                    );
                     worker.inbox.push_back(message);
                 }
             }
@@ -455,9 +470,10 @@ impl World {
             }
             Action::Seat { slot } => self.vacant.push(slot),
             Action::Warn(warning) => {
-                let expected = warning.contains("above its limit") || self.stopped && warning.contains("inside a frame");
+                let expected =
+                    warning.contains("above its limit") || self.stopped && warning.contains("inside a frame");
                 assert!(expected, "nothing to warn of: {warning}");
-            },
+            }
             Action::CloseConnection { error, .. } => panic!("no reason to close: {error}"),
             Action::Finished => self.finished = true,
             Action::Fail(error) => panic!("the engine gives up: {error}"),

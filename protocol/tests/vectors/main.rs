@@ -64,7 +64,7 @@ fn load<T: for<'de> Deserialize<'de>>(file: &str) -> Vec<T> {
 }
 
 fn unhex(text: &str) -> Bytes {
-    assert!(text.len() % 2 == 0, "odd number of hex digits in {text}");
+    assert!(text.len().is_multiple_of(2), "odd number of hex digits in {text}");
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex digits")).collect()
 }
 

@@ -1,4 +1,4 @@
-"""One batch on its way through a stage, and the columns of values its steps hand on."""
+"""One batch on its way through a stage."""
 
 from __future__ import annotations
 
@@ -7,30 +7,7 @@ from typing import Any, NamedTuple
 from wallaroo._protocol import CAREFUL, DISCARD, WHOLE, Batch
 from wallaroo._values import ValueCodec
 from wallaroo.worker._failures import FailureFields, failure, payload_of
-from wallaroo.worker._lineage import Fanned, Lineage
 from wallaroo.worker._marker import Marker
-
-
-class Column:
-    """The values that one step hands to the next, for a whole batch.
-
-    Args:
-        values: In the order of the frames or groups they came of. Not changed once here: branches share it.
-        lineage: Where they came from.
-        types: The exact types of the values, if known.
-    """
-
-    def __init__(self, values: list[Any], lineage: Lineage, types: frozenset[type] | None = None) -> None:
-        self.values = values
-        self.lineage = lineage
-        self._types = types
-
-    @property
-    def types(self) -> frozenset[type]:
-        """The exact types of the values: 20 to 30 ns a value, when first asked."""
-        if self._types is None:
-            self._types = frozenset(map(type, self.values))
-        return self._types
 
 
 class UnreadGroup(NamedTuple):

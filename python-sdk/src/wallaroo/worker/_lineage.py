@@ -14,24 +14,20 @@ from collections.abc import Sequence
 class Lineage:
     """The positions of a column that is its own origin: position n came of frame, or group, n."""
 
-    single: int | None = None
-    """The one origin of all positions, where there is only one."""
-
     def origin(self, position: int) -> int:
         """Return the frame or group that the value at ``position`` came of."""
         return position
 
 
-class Fixed(Lineage):
-    """Every position came of one frame or group."""
+class Listed(Lineage):
+    """The origin of each position is written down."""
 
-    def __init__(self, origin: int) -> None:
-        self.single = origin
+    def __init__(self, origins: Sequence[int]) -> None:
+        self._origins = origins
 
     def origin(self, position: int) -> int:
-        """Return the one origin."""
-        assert self.single is not None, "set when made"
-        return self.single
+        """Return the frame or group that the value at ``position`` came of."""
+        return self._origins[position]
 
 
 class Dropped(Lineage):
@@ -39,7 +35,6 @@ class Dropped(Lineage):
 
     def __init__(self, parent: Lineage, dropped: Sequence[int]) -> None:
         self._parent = parent
-        self.single = parent.single
         # The n-th dropped position less n: how many values had been kept when it was reached.
         self._kept_before = [position - index for index, position in enumerate(dropped)]
 
@@ -53,7 +48,6 @@ class Fanned(Lineage):
 
     def __init__(self, parent: Lineage, ends: Sequence[int]) -> None:
         self._parent = parent
-        self.single = parent.single
         self._ends = ends
 
     def origin(self, position: int) -> int:

@@ -1,7 +1,6 @@
 """The ends of a stage: values leave as groups by key, or as the bytes of a sink.
 
-An outlet gathers what reaches it, along however many branches, until the batch is over. Which value has which position
-is not kept on the way; when one of them turns out to be unfit to leave, it is looked up by identity.
+An outlet gathers what reaches it, along however many branches, until the batch is over.
 """
 
 from __future__ import annotations
@@ -9,16 +8,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from operator import length_hint
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from wallaroo._keys import KEY_TYPES, key_problem
 from wallaroo._protocol import GROUPS, MESSAGES
 from wallaroo._values import ValueCodec
-from wallaroo.worker._batch import BatchRun, Column
-from wallaroo.worker._failures import StepContractError, only_in_sdk, shown
-from wallaroo.worker._steps import Step
+from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._columns import Column, Step
+from wallaroo.worker._contracts import key_explained, plain_message, too_large
+from wallaroo.worker._depth_first import Place, Push
+from wallaroo.worker._failures import StepContractError, shown
+from wallaroo.worker._lineage import Lineage, Listed
 
-_WIRE_TYPES = frozenset((str, bytes))
 _LONGEST_KEY_LIST = 200
 
 Entry = list[Any]
@@ -26,7 +27,7 @@ Entry = list[Any]
 
 
 class Outlet(Step):
-    """What both kinds of outlet have.
+    """What all kinds of outlet have.
 
     Args:
         node: Id of the ``key_by``, ``collect`` or ``sink`` node.
@@ -46,34 +47,63 @@ class Outlet(Step):
         """Return the same data in pieces of at most ``largest`` bytes, with their sizes; larger ones fail."""
         raise NotImplementedError
 
-    def run(self, column: Column, run: BatchRun) -> None:
-        """Take in what reached the stage's end."""
-        raise NotImplementedError
+    def fail_unencodable(self, run: BatchRun) -> None:
+        """Fail what turned out to be no valid Unicode when the result was packed."""
+
+
+class KeyFunction:
+    """The key of a ``key_by`` node, and which keys it may give.
+
+    Args:
+        call: The application's key function.
+        known_keys: The only keys there are, or ``None``.
+    """
+
+    def __init__(self, call: Callable[[Any], Any], known_keys: Sequence[Any] | None = None) -> None:
+        self.call = call
+        self._known = None if known_keys is None else {known: type(known) for known in known_keys}
+
+    def problem(self, key: Any) -> str | None:
+        """Say why ``key`` cannot be a key of this node, or return ``None`` when it can."""
+        known = self._known
+        # Most keys are short str: what they need is checked here, the rest where it is explained.
+        fit = known.get(key) is type(key) if known is not None else key.__class__ is str and key.isascii()
+        if fit and key.__class__ is not tuple:
+            return None
+        problem = key_problem(key)
+        if problem is not None:
+            return f"{problem}; a key is {KEY_TYPES}"
+        if known is not None and known.get(key) is not type(key):
+            listed = repr(list(known))
+            if len(listed) > _LONGEST_KEY_LIST:
+                listed = listed[:_LONGEST_KEY_LIST] + "…"
+            return f"key {shown(key)} is not in the list of partition keys: {listed}"
+        return None
+
+
+def sendable(key: Any) -> Any:
+    """Return ``key`` as a failure may carry it: ``None`` for one that is none."""
+    return key if key_problem(key) is None else None
 
 
 class GroupOutlet(Outlet):
-    """A ``key_by`` or ``collect`` node.
+    """A ``key_by`` or ``collect`` node below steps without state: values are encoded when the batch is over.
+
+    Which value has which position is not kept on the way; when one turns out to be unfit to leave, it is looked up by
+    identity.
 
     Args:
         node: Its id.
         codec: Encodes the values.
-        key: The application's key function, or ``None`` to put all values under the key ``None``.
-        known_keys: The only keys there are, or ``None``.
+        key: The key function, or ``None`` to put all values under the key ``None``.
     """
 
     kind = GROUPS
 
-    def __init__(
-        self,
-        node: int,
-        codec: ValueCodec,
-        key: Callable[[Any], Any] | None = None,
-        known_keys: Sequence[Any] | None = None,
-    ) -> None:
+    def __init__(self, node: int, codec: ValueCodec, key: KeyFunction | None) -> None:
         super().__init__(node)
         self._codec = codec
         self._key = key
-        self._known = None if known_keys is None else {known: type(known) for known in known_keys}
         self.begin()
 
     def begin(self) -> None:
@@ -84,11 +114,11 @@ class GroupOutlet(Outlet):
     def run(self, column: Column, run: BatchRun) -> None:
         """Sort the values by key."""
         self._columns.append(column)
-        key = self._key
         groups = self._groups
-        if key is None:
+        if self._key is None:
             groups[None].extend(column.values)
             return
+        key = self._key.call
         run.enter(self.node)
         remaining = iter(column.values)
         while True:
@@ -98,21 +128,20 @@ class GroupOutlet(Outlet):
                 break
             except BaseException as error:  # noqa: BLE001
                 position = len(column.values) - length_hint(remaining) - 1
-                run.fail(self.node, column.lineage, position, _explained(error), column.values[position])
+                origin = column.lineage.origin(position)
+                run.fail(self.node, origin, key_explained(error), column.values[position])
 
     def data(self, run: BatchRun) -> list[Any]:
         """Return flat ``key, count, codec, values``."""
-        known = self._known
+        run.enter(self.node)
         encode = self._codec.encoder_for(self._types())
         flat: list[Any] = []
         for key, values in list(self._groups.items()):
-            # Most keys are short str: what they need is checked here, the rest where it is explained.
-            fit = known.get(key) is type(key) if known is not None else key.__class__ is str and key.isascii()
-            if not fit or key.__class__ is tuple:
-                problem = None if self._key is None else self._problem(key)
-                if problem is not None:
-                    self._reject(run, key, problem)
-                    continue
+            problem = None if self._key is None else self._key.problem(key)
+            if problem is not None:
+                for column, position in self._positions(self._groups.pop(key)):
+                    self._fail(run, column, position, StepContractError(problem), sendable(key))
+                continue
             try:
                 codec, data = encode(values)
             except BaseException as error:  # noqa: BLE001
@@ -127,21 +156,8 @@ class GroupOutlet(Outlet):
         columns = self._columns
         return columns[0].types if len(columns) == 1 else frozenset().union(*(column.types for column in columns))
 
-    def _problem(self, key: Any) -> str | None:
-        problem = key_problem(key)
-        if problem is not None:
-            return f"{problem}; a key is {KEY_TYPES}"
-        if self._known is not None and self._known.get(key) is not type(key):
-            listed = repr(list(self._known))
-            if len(listed) > _LONGEST_KEY_LIST:
-                listed = listed[:_LONGEST_KEY_LIST] + "…"
-            return f"key {shown(key)} is not in the list of partition keys: {listed}"
-        return None
-
-    def _reject(self, run: BatchRun, key: Any, problem: str) -> None:
-        sendable = key if key_problem(key) is None else None
-        for column, position in self._positions(self._groups.pop(key)):
-            run.fail(self.node, column.lineage, position, StepContractError(problem), column.values[position], sendable)
+    def _fail(self, run: BatchRun, column: Column, position: int, error: BaseException, key: Any) -> None:
+        run.fail(self.node, column.lineage.origin(position), error, column.values[position], key)
 
     def _encodable(self, run: BatchRun, key: Any, values: list[Any], error: BaseException) -> list[Any]:
         """Keep the values that can be encoded, each by itself, and fail the others."""
@@ -158,7 +174,7 @@ class GroupOutlet(Outlet):
             # Each can be, but not all together: as good as none, for they belong to one batch.
             kept, failed, errors = [], values, [error] * len(values)
         for (column, position), reason in zip(self._positions(failed), errors):
-            run.fail(self.node, column.lineage, position, reason, column.values[position], key)
+            self._fail(run, column, position, reason, key)
         self._groups[key] = kept
         return kept
 
@@ -176,122 +192,36 @@ class GroupOutlet(Outlet):
     def entries(self, run: BatchRun, largest: int) -> Iterator[tuple[int, Entry]]:
         """Return groups; one too large is cut into several of the same key."""
         for key, values in list(self._groups.items()):
-            yield from self._halves(run, key, values, largest)
-
-    def _halves(self, run: BatchRun, key: Any, values: list[Any], largest: int) -> Iterator[tuple[int, Entry]]:
-        codec, data = self._codec.encode(values)
-        size = len(data) + _key_size(key) + 16
-        if size <= largest:
-            yield size, [key, len(values), codec, data]
-        elif len(values) > 1:
-            middle = len(values) // 2
-            yield from self._halves(run, key, values[:middle], largest)
-            yield from self._halves(run, key, values[middle:], largest)
-        else:
-            column, position = next(self._positions(values))
-            run.fail(self.node, column.lineage, position, too_large("a value", size, largest), values[0], key)
-
-
-class SinkOutlet(Outlet):
-    """A ``sink`` node: values are encoded and leave as messages."""
-
-    kind = MESSAGES
-
-    def __init__(self, node: int, encode: Callable[[Any], Any]) -> None:
-        super().__init__(node)
-        self._encode = encode
-        self.begin()
-
-    def begin(self) -> None:
-        """Forget the batch before."""
-        # With each column what its values were encoded to, position for position; None where nothing is written.
-        self._parts: list[tuple[Column, list[Any]]] = []
-        self._has_gaps = False
-
-    def run(self, column: Column, run: BatchRun) -> None:
-        """Encode the values."""
-        run.enter(self.node)
-        encode = self._encode
-        values = column.values
-        messages: list[Any] = []
-        append = messages.append
-        remaining = iter(values)
-        while True:
-            try:
-                for value in remaining:
-                    append(encode(value))
-                break
-            except BaseException as error:  # noqa: BLE001
-                run.fail(self.node, column.lineage, len(messages), error, values[len(messages)])
-                append(None)
-        if not frozenset(map(type, messages)) <= _WIRE_TYPES:
-            self._put_right(run, column, messages)
-            self._has_gaps = True
-        self._parts.append((column, messages))
-
-    def _put_right(self, run: BatchRun, column: Column, messages: list[Any]) -> None:
-        """Make plain ``str`` and ``bytes`` of their like and fail what is neither."""
-        for position, message in enumerate(messages):
-            if message is None or type(message) in _WIRE_TYPES:
-                continue
-            messages[position] = _plain(message)
-            if messages[position] is None:
-                kind = type(message).__name__
-                error = StepContractError(f"the encoder returned {kind}; it returns str, bytes or None")
-                run.fail(self.node, column.lineage, position, error, column.values[position])
-
-    def data(self, run: BatchRun) -> list[Any]:
-        """Return the messages."""
-        if len(self._parts) == 1 and not self._has_gaps:
-            return self._parts[0][1]
-        return [message for _, messages in self._parts for message in messages if message is not None]
-
-    def fail_unencodable(self, run: BatchRun) -> None:
-        """Fail the messages that are ``str`` but no valid Unicode: found out only when the result is packed."""
-        for column, messages in self._parts:
-            for position, message in enumerate(messages):
-                if type(message) is str:
-                    try:
-                        message.encode("utf-8")
-                    except UnicodeEncodeError as error:
-                        run.fail(self.node, column.lineage, position, error, column.values[position])
-                        messages[position] = None
-                        self._has_gaps = True
-
-    def entries(self, run: BatchRun, largest: int) -> Iterator[tuple[int, Entry]]:
-        """Return the messages one by one."""
-        for column, messages in self._parts:
-            for position, message in enumerate(messages):
-                if message is None:
-                    continue
-                size = (len(message.encode("utf-8")) if type(message) is str else len(message)) + 5
+            for size, piece, entry in halves(self._codec, key, values, largest):
                 if size <= largest:
-                    yield size, [message]
+                    yield size, entry
                 else:
-                    run.fail(
-                        self.node,
-                        column.lineage,
-                        position,
-                        too_large("a message for the sink", size, largest),
-                        column.values[position],
-                    )
+                    column, position = next(self._positions(piece))
+                    self._fail(run, column, position, too_large("a value", size, largest), key)
 
 
-def too_large(what: str, size: int, largest: int) -> StepContractError:
-    """Return the failure of a value that no frame can carry."""
-    return StepContractError(f"{what} of {size} bytes is beyond the cap of {largest} bytes; raise it with --max-frame")
+def halves(codec: ValueCodec, key: Any, values: list[Any], largest: int) -> Iterator[tuple[int, list[Any], Entry]]:
+    """Encode ``values`` as one group, or as several of at most ``largest`` bytes.
+
+    Returns:
+        The size, values and entry of each; larger only when it is a single value.
+    """
+    number, data = codec.encode(values)
+    size = group_size(key, data)
+    if size <= largest or len(values) == 1:
+        yield size, values, [key, len(values), number, data]
+    else:
+        middle = len(values) // 2
+        yield from halves(codec, key, values[:middle], largest)
+        yield from halves(codec, key, values[middle:], largest)
 
 
-def _plain(message: Any) -> str | bytes | None:
-    if isinstance(message, str):
-        return str.__str__(message)
-    if isinstance(message, (bytes, bytearray, memoryview)):
-        return bytes(message)
-    return None
+def group_size(key: Any, data: bytes) -> int:
+    """Return no less than the bytes of a group on the wire."""
+    return len(data) + _key_size(key) + 16
 
 
 def _key_size(key: Any) -> int:
-    """Return no less than the bytes of ``key`` on the wire."""
     if isinstance(key, str):
         return 5 + 4 * len(key)
     if isinstance(key, bytes):
@@ -301,7 +231,113 @@ def _key_size(key: Any) -> int:
     return 9
 
 
-def _explained(error: BaseException) -> BaseException:
-    if isinstance(error, TypeError) and only_in_sdk(error.__traceback__):
-        return StepContractError(f"the key function returned what cannot be a key ({error}); a key is {KEY_TYPES}")
-    return error
+class Encoded(NamedTuple):
+    """Messages for a sink, ``None`` in place of one that was not to be written.
+
+    ``values`` are what they were encoded from, where that is kept: what a state computation returned may have changed
+    since, and the message stands for it.
+    """
+
+    messages: list[Any]
+    lineage: Lineage
+    values: list[Any] | None
+
+
+class SinkOutlet(Outlet):
+    """A ``sink`` node: values are encoded and leave as messages."""
+
+    kind = MESSAGES
+
+    def __init__(self, node: int, encode: Callable[[Any], Any]) -> None:
+        super().__init__(node)
+        self.encode = encode
+        # Filled one by one, value by value, by the push.
+        self._pushed: list[Any] = []
+        self._origins: list[int] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the batch before."""
+        self._pushed.clear()
+        self._origins.clear()
+        self._parts: list[Encoded] = []
+
+    def run(self, column: Column, run: BatchRun) -> None:
+        """Encode the values of a column."""
+        run.enter(self.node)
+        encode = self.encode
+        values = column.values
+        messages: list[Any] = []
+        append = messages.append
+        remaining = iter(values)
+        while True:
+            try:
+                for value in remaining:
+                    message = encode(value)
+                    kind = message.__class__
+                    append(message if kind is str or kind is bytes else plain_message(message))
+                break
+            except BaseException as error:  # noqa: BLE001
+                run.fail(self.node, column.lineage.origin(len(messages)), error, values[len(messages)])
+                append(None)
+        self.take(Encoded(messages, column.lineage, values))
+
+    def take(self, encoded: Encoded) -> None:
+        """Take in messages that were encoded elsewhere."""
+        self._parts.append(encoded)
+
+    def push(self, below: Push, place: Place) -> Push:
+        """Return the push of this outlet; nothing is below it."""
+        encode, append, append_origin = self.encode, self._pushed.append, self._origins.append
+
+        def encode_and_append(value: Any) -> None:
+            try:
+                message = plain_message(encode(value))
+            except BaseException as error:  # noqa: BLE001
+                place.fail(self.node, error, value)
+                return
+            if message is not None:
+                append(message)
+                append_origin(place.origin)
+
+        return encode_and_append
+
+    def _all_parts(self) -> list[Encoded]:
+        if not self._pushed:
+            return self._parts
+        return [*self._parts, Encoded(self._pushed, Listed(self._origins), None)]
+
+    def data(self, run: BatchRun) -> list[Any]:
+        """Return the messages."""
+        parts = self._all_parts()
+        # The search is done in C, 10 ns a message.
+        if len(parts) == 1 and None not in parts[0].messages:
+            return parts[0].messages
+        return [message for part in parts for message in part.messages if message is not None]
+
+    def fail_unencodable(self, run: BatchRun) -> None:
+        """Fail the messages that are ``str`` but no valid Unicode: found out only when the result is packed."""
+        for part in self._all_parts():
+            for position, message in enumerate(part.messages):
+                if type(message) is str:
+                    try:
+                        message.encode("utf-8")
+                    except UnicodeEncodeError as error:
+                        self._fail(run, part, position, error)
+                        part.messages[position] = None
+
+    def _fail(self, run: BatchRun, part: Encoded, position: int, error: BaseException) -> None:
+        value = part.messages[position] if part.values is None else part.values[position]
+        run.fail(self.node, part.lineage.origin(position), error, value)
+
+    def entries(self, run: BatchRun, largest: int) -> Iterator[tuple[int, Entry]]:
+        """Return the messages one by one."""
+        for part in self._all_parts():
+            for position, message in enumerate(part.messages):
+                if message is None:
+                    continue
+                size = (len(message.encode("utf-8")) if type(message) is str else len(message)) + 5
+                if size <= largest:
+                    yield size, [message]
+                else:
+                    self._fail(run, part, position, too_large("a message for the sink", size, largest))

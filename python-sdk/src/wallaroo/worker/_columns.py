@@ -1,0 +1,151 @@
+"""Running a stage without state step by step: each step is applied to all values of a batch before the next step is.
+
+A loop is shaped so that a value costs nothing but the call and the append. The ``try`` stands outside it: the iterator
+outlives an exception, so the loop goes on after the value that failed. Positions are counted only when a value is
+dropped. User code may raise anything, ``SystemExit`` and ``KeyboardInterrupt`` among it; that is a failure of its
+message and never the end of the worker, hence ``except BaseException``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Callable
+
+from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._contracts import iterable
+from wallaroo.worker._lineage import Dropped, Fanned, Lineage
+
+_NONE = frozenset((type(None),))
+
+
+class Column:
+    """The values that one step hands to the next, for a whole batch.
+
+    Args:
+        values: In the order of the frames or groups they came of. Not changed once here: branches share it.
+        lineage: Where they came from.
+        types: The exact types of the values, if known.
+    """
+
+    def __init__(self, values: list[Any], lineage: Lineage, types: frozenset[type] | None = None) -> None:
+        self.values = values
+        self.lineage = lineage
+        self._types = types
+
+    @property
+    def types(self) -> frozenset[type]:
+        """The exact types of the values: 20 to 30 ns a value, when first asked."""
+        if self._types is None:
+            self._types = frozenset(map(type, self.values))
+        return self._types
+
+
+class Step:
+    """A node of a stage's tree.
+
+    Args:
+        node: Its id in the topology.
+        children: The steps that take its outputs.
+    """
+
+    def __init__(self, node: int, children: Sequence[Step] = ()) -> None:
+        self.node = node
+        self._children = children
+
+    def run(self, column: Column, run: BatchRun) -> None:
+        """Apply the step to ``column`` and the steps below it to what that gives."""
+        run.enter(self.node)
+        outputs = self.apply(column, run)
+        for child in self._children:
+            child.run(outputs, run)
+
+    def apply(self, column: Column, run: BatchRun) -> Column:
+        """Apply the step alone."""
+        raise NotImplementedError
+
+
+class ComputationStep(Step):
+    """``compute(data)``: one output, or none."""
+
+    def __init__(self, node: int, children: Sequence[Step], call: Callable[[Any], Any]) -> None:
+        super().__init__(node, children)
+        self._call = call
+
+    def apply(self, column: Column, run: BatchRun) -> Column:
+        """Apply the step alone."""
+        call = self._call
+        values = column.values
+        outputs: list[Any] = []
+        append = outputs.append
+        dropped: list[int] = []
+        remaining = iter(values)
+        while True:
+            try:
+                for value in remaining:
+                    output = call(value)
+                    if output is not None:
+                        append(output)
+                    else:
+                        dropped.append(len(outputs) + len(dropped))
+                break
+            except BaseException as error:  # noqa: BLE001
+                position = len(outputs) + len(dropped)
+                dropped.append(position)
+                self._fail(run, column.lineage.origin(position), error, values[position])
+        return Column(outputs, Dropped(column.lineage, dropped) if dropped else column.lineage)
+
+    def _fail(self, run: BatchRun, origin: int, error: BaseException, value: Any) -> None:
+        run.fail(self.node, origin, error, value)
+
+
+class DecodeStep(ComputationStep):
+    """``decode(bs)`` of a source; what it was given is the frame itself."""
+
+    def _fail(self, run: BatchRun, origin: int, error: BaseException, value: Any) -> None:
+        run.fail_frame(self.node, origin, error, value)
+
+
+class MultiStep(Step):
+    """``compute_multi(data)``: any number of outputs."""
+
+    def __init__(self, node: int, children: Sequence[Step], call: Callable[[Any], Any]) -> None:
+        super().__init__(node, children)
+        self._call = call
+
+    def apply(self, column: Column, run: BatchRun) -> Column:
+        """Apply the step alone."""
+        call = self._call
+        values = column.values
+        outputs: list[Any] = []
+        extend = outputs.extend
+        ends: list[int] = []
+        remaining = iter(values)
+        while True:
+            try:
+                for value in remaining:
+                    produced = call(value)
+                    if produced.__class__ is list:
+                        extend(produced)
+                    elif produced is not None:
+                        extend(iterable(produced))
+                    ends.append(len(outputs))
+                break
+            except BaseException as error:  # noqa: BLE001
+                _undo_partial(outputs, ends)
+                run.fail(self.node, column.lineage.origin(len(ends) - 1), error, values[len(ends) - 1])
+        return _without_none(outputs, Fanned(column.lineage, ends))
+
+
+def _undo_partial(outputs: list[Any], ends: list[int]) -> None:
+    """Take back what an iterable gave before it raised, and count the value it was made from as giving nothing."""
+    del outputs[ends[-1] if ends else 0 :]
+    ends.append(len(outputs))
+
+
+def _without_none(outputs: list[Any], lineage: Lineage) -> Column:
+    types = frozenset(map(type, outputs))
+    if types >= _NONE:
+        dropped = [position for position, output in enumerate(outputs) if output is None]
+        kept = [output for output in outputs if output is not None]
+        return Column(kept, Dropped(lineage, dropped), types - _NONE)
+    return Column(outputs, lineage, types)

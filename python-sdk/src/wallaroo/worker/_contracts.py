@@ -1,0 +1,78 @@
+"""What a step's result must look like, and what is said of one that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from wallaroo._keys import KEY_TYPES
+from wallaroo.worker._failures import StepContractError, only_in_sdk
+
+
+def iterable(produced: Any) -> Iterable[Any]:
+    """Return the outputs of a ``compute_multi`` that returned neither a list nor ``None``.
+
+    Raises:
+        StepContractError: They are no outputs.
+    """
+    if isinstance(produced, (str, bytes)):
+        raise StepContractError(
+            f"compute_multi returned {type(produced).__name__}, which would be taken apart; return a list of outputs"
+        )
+    try:
+        outputs: Iterable[Any] = iter(produced)
+    except TypeError:
+        raise StepContractError(
+            f"compute_multi returned {type(produced).__name__}; return a list or another iterable of outputs, or None"
+        ) from None
+    return outputs
+
+
+def is_unchanged(changed: Any) -> bool:
+    """Read the ``state_changed`` of a result that is not ``True``; numpy's booleans and 0 and 1 are taken as such.
+
+    Raises:
+        StepContractError: It is something else.
+    """
+    if changed is False or changed is None:
+        return True
+    kind = type(changed)
+    if kind in (int, bool) or kind.__module__ == "numpy":
+        return not changed
+    raise StepContractError(
+        f"a state computation returns (output, state_changed); state_changed was {kind.__name__}, not bool"
+    )
+
+
+def state_result_explained(error: BaseException) -> BaseException:
+    """Replace Python's complaint about taking a result apart, which means nothing to the user, by what was expected."""
+    if isinstance(error, (TypeError, ValueError)) and only_in_sdk(error.__traceback__):
+        return StepContractError(f"a state computation returns (output, state_changed): {error}")
+    return error
+
+
+def key_explained(error: BaseException) -> BaseException:
+    """Replace Python's complaint about a key that cannot be looked up by what was expected."""
+    if isinstance(error, TypeError) and only_in_sdk(error.__traceback__):
+        return StepContractError(f"the key function returned what cannot be a key ({error}); a key is {KEY_TYPES}")
+    return error
+
+
+def plain_message(message: Any) -> str | bytes | None:
+    """Return what an encoder returned as plain ``str`` or ``bytes``, copied where it may change later.
+
+    Raises:
+        StepContractError: It is neither, nor ``None``.
+    """
+    if message is None:
+        return None
+    if isinstance(message, str):
+        return str.__str__(message)
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        return bytes(message)
+    raise StepContractError(f"the encoder returned {type(message).__name__}; it returns str, bytes or None")
+
+
+def too_large(what: str, size: int, largest: int) -> StepContractError:
+    """Return the failure of a value that no frame can carry."""
+    return StepContractError(f"{what} of {size} bytes is beyond the cap of {largest} bytes; raise it with --max-frame")

@@ -1,0 +1,186 @@
+"""Running a stage message by message: each goes through all steps to the outlets before the next begins.
+
+This is how stages with state run, and all stages in a careful batch. What a state computation returns may be the state
+itself, or share parts with it, so the steps below must be done with it before the state sees its next message. (A stage
+without state has nothing to share and is run step by step, in ``_columns``, which is faster.)
+
+Each step is a function that takes a value and hands what it makes of it to the function below; called a push.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Callable, NamedTuple
+
+from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._contracts import is_unchanged, iterable, state_result_explained
+from wallaroo.worker._state import StateTable
+
+Push = Callable[[Any], None]
+
+
+class Place:
+    """Where a batch has got to: which message of it is on its way through the steps."""
+
+    run: BatchRun
+    origin = 0
+    key: Any = None
+
+    def fail(self, node: int, error: BaseException, value: Any, key: Any = None) -> None:
+        """Record that ``node`` could not process ``value``, made of the message of this place."""
+        self.run.fail(node, self.origin, error, value, key)
+
+
+class Branch(NamedTuple):
+    """A step of a stage's tree and those below it.
+
+    ``make`` returns the step's push, given what takes its outputs and where the batch will be.
+    """
+
+    node: int
+    make: Callable[[Push, Place], Push]
+    below: Sequence[Branch]
+    has_state: bool
+
+    @property
+    def changes_state(self) -> bool:
+        """Whether this step or one below it has state."""
+        return self.has_state or any(branch.changes_state for branch in self.below)
+
+
+def grow(branches: Sequence[Branch], place: Place, *, discard: bool, careful: bool) -> Push:
+    """Make one push of ``branches``.
+
+    Args:
+        branches: All take the same values.
+        place: Kept up to date by whoever calls the push.
+        discard: Leave out what has no state below it: a replay is for the state only, and what such steps do besides
+            returning something, an alert sent perhaps, must not be done again.
+        careful: Mark each step before it runs.
+    """
+    pushes = []
+    for branch in branches:
+        if branch.changes_state or not discard:
+            push = branch.make(grow(branch.below, place, discard=discard, careful=careful), place)
+            pushes.append(_marked(branch.node, push, place) if careful else push)
+    if len(pushes) == 1:
+        return pushes[0]
+    return _to_each(pushes) if pushes else _to_none
+
+
+def _to_none(value: Any) -> None:
+    pass
+
+
+def _to_each(pushes: Sequence[Push]) -> Push:
+    def push_to_each(value: Any) -> None:
+        for push in pushes:
+            push(value)
+
+    return push_to_each
+
+
+def _marked(node: int, push: Push, place: Place) -> Push:
+    def mark_and_push(value: Any) -> None:
+        place.run.enter(node)
+        push(value)
+
+    return mark_and_push
+
+
+def decoder(node: int, call: Callable[[bytes], Any], below: Push, place: Place) -> Push:
+    """Return the push of ``decode(bs)``; what it is given is the frame itself."""
+
+    def decode(frame: bytes) -> None:
+        try:
+            output = call(frame)
+        except BaseException as error:  # noqa: BLE001
+            place.run.fail_frame(node, place.origin, error, frame)
+            return
+        if output is not None:
+            below(output)
+
+    return decode
+
+
+def computation(node: int, call: Callable[[Any], Any], below: Push, place: Place) -> Push:
+    """Return the push of ``compute(data)``: one output, or none."""
+
+    def compute(value: Any) -> None:
+        try:
+            output = call(value)
+        except BaseException as error:  # noqa: BLE001
+            place.fail(node, error, value)
+            return
+        if output is not None:
+            below(output)
+
+    return compute
+
+
+def multi_computation(node: int, call: Callable[[Any], Any], below: Push, place: Place) -> Push:
+    """Return the push of ``compute_multi(data)``: any number of outputs."""
+
+    def compute_multi(value: Any) -> None:
+        try:
+            outputs = _gathered(call(value))
+        except BaseException as error:  # noqa: BLE001
+            place.fail(node, error, value)
+            return
+        for output in outputs:
+            if output is not None:
+                below(output)
+
+    return compute_multi
+
+
+def state_computation(
+    node: int, call: Callable[[Any, Any], Any], table: StateTable, below: Push, place: Place
+) -> Push:
+    """Return the push of ``compute(data, state)``: one output or none, and whether the state changed."""
+    live = table.live
+
+    def compute(value: Any) -> None:
+        key = place.key
+        try:
+            state = live[key] if key in live else table.open(key)
+        except BaseException as error:  # noqa: BLE001
+            place.fail(node, error, value)
+            return
+        try:
+            output, changed = call(value, state)
+            if changed is True or not is_unchanged(changed):
+                table.dirty.setdefault(key, place.run.batch)
+        except BaseException as error:  # noqa: BLE001
+            # It may have changed the state before it raised.
+            table.dirty.setdefault(key, place.run.batch)
+            place.fail(node, state_result_explained(error), value)
+            return
+        if output is not None:
+            below(output)
+
+    return compute
+
+
+def state_multi_computation(
+    node: int, call: Callable[[Any, Any], Any], table: StateTable, below: Push, place: Place
+) -> Push:
+    """Return the push of ``compute_multi(data, state)``: any number of outputs, and whether the state changed."""
+
+    def gathered(value: Any, state: Any) -> tuple[list[Any], Any]:
+        produced, changed = call(value, state)
+        return _gathered(produced), changed
+
+    def each(outputs: list[Any]) -> None:
+        for output in outputs:
+            if output is not None:
+                below(output)
+
+    return state_computation(node, gathered, table, each, place)
+
+
+def _gathered(produced: Any) -> list[Any]:
+    """Return all outputs, in a list that is nobody else's: an iterable that raises half-way gives nothing."""
+    if produced.__class__ is list:
+        return produced.copy()  # type: ignore[no-any-return]
+    return [] if produced is None else list(iterable(produced))

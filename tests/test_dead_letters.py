@@ -1,0 +1,117 @@
+"""Messages that user code cannot process: set aside with everything known about them, or the end of the run."""
+
+import base64
+import datetime
+import socket
+
+import pytest
+
+from tests.harness.clients import frames, send
+from tests.harness.numbered import by_key, expected, messages
+from tests.harness.orchestrator import PATIENCE, Orchestrator, message_of, read_dead_letters
+from tests.harness.places import APPS, WORD_COUNT
+
+
+def raises(consumer, *args, options=()):
+    return Orchestrator(APPS / "raises.py", "--in", "127.0.0.1:0", "--out", consumer.place, *args, options=options)
+
+
+@pytest.mark.parametrize("where", ["stateless", "state"])
+def test_what_a_dead_letter_says(consumer, tmp_path, where):
+    path = tmp_path / "dead.jsonl"
+    with raises(consumer, "--where", where, options=["--dead-letters", path]) as run:
+        with socket.create_connection(run.address(), PATIENCE) as connection:
+            connection.sendall(frames(["k1 1", "k1 2 bad", "k1 3"]))
+            peer = "{}:{}".format(*connection.getsockname())
+            consumer.wait_count(2)
+        run.stop()
+    (letter,) = read_dead_letters(path)
+    assert consumer.lines() == ["k1 1 => 1", "k1 3 => 2"]
+    assert letter["application"] == "Numbered"
+    assert (letter["exception"], letter["message"]) == ("ValueError", "a bad message")
+    assert letter["traceback"].splitlines()[-1] == "ValueError: a bad message"
+    assert "raises.py" in letter["traceback"]
+    assert letter["value"] == "'k1 2 bad'"
+    assert message_of(letter) == "k1 2 bad"
+    assert datetime.datetime.fromisoformat(letter["time"].replace("Z", "+00:00"))
+    if where == "stateless":
+        assert (letter["step"], letter["key"], letter["source"]) == ("watch", None, "numbered")
+        assert letter["connection"] == peer
+    else:
+        assert (letter["step"], letter["key"]) == ("number", "'k1'")
+    logged = run.wait_for("dead letter: ValueError: a bad message")
+    assert (logged["level"], logged["step"]) == ("WARN", letter["step"])
+
+
+def test_a_message_that_cannot_be_decoded(consumer, tmp_path):
+    path = tmp_path / "dead.jsonl"
+    options = ["--dead-letters", path]
+    with Orchestrator(WORD_COUNT, "--in", "127.0.0.1:0", "--out", consumer.place, options=options) as run:
+        send(run.address(), frames(["good", b"\xff\xfe", "better"]))
+        consumer.wait_count(2)
+        run.stop()
+    (letter,) = read_dead_letters(path)
+    assert letter["exception"] == "UnicodeDecodeError"
+    assert (letter["payload_codec"], base64.b64decode(letter["payload"])) == ("frame", b"\xff\xfe")
+
+
+def test_the_file_is_appended_to(consumer, tmp_path):
+    path = tmp_path / "dead.jsonl"
+    for run_number in (1, 2):
+        with raises(consumer, options=["--dead-letters", path]) as run:
+            send(run.address(), frames([f"k {run_number} bad", "k 0"]))
+            consumer.wait_count(run_number)
+            run.stop()
+    assert [message_of(letter) for letter in read_dead_letters(path)] == ["k 1 bad", "k 2 bad"]
+
+
+def test_many_are_logged_a_few_at_a_time(consumer, tmp_path):
+    path = tmp_path / "dead.jsonl"
+    sent = messages(5_000, bad=range(0, 5_000, 2))
+    bad = [message for message in sent if message.endswith("bad")]
+    with raises(consumer, options=["--dead-letters", path]) as run:
+        send(run.address(), frames(sent))
+        consumer.wait_count(len(sent) - len(bad))
+        run.stop()
+    assert by_key(consumer.lines()) == expected(sent, without=set(bad))
+    assert sorted(map(message_of, read_dead_letters(path))) == sorted(bad)
+    logged = [message for message in run.messages("WARN") if "dead letter" in message]
+    assert len(logged) < 100
+    suppressed = [event["suppressed"] for event in run.events if "suppressed" in event]
+    assert sum(suppressed) >= len(bad) - 100
+
+
+def test_on_error_stop(consumer):
+    with raises(consumer, options=["--on-error", "stop"]) as run:
+        send(run.address(), frames(["k1 1", "k1 2 bad"]))
+        assert run.wait() == 1
+        text = run.text()
+    assert text.index("Traceback") < text.index("error: ") < text.index("hint: ")
+    for part in ("ValueError: a bad message", "number", "--on-error dead-letter"):
+        assert part in text
+
+
+def test_a_key_that_is_not_in_the_list(consumer, tmp_path):
+    """Word count's partition function is right; an application whose function is not gets dead letters."""
+    app = tmp_path / "narrow.py"
+    app.write_text(
+        "import numbered\n"
+        "import wallaroo\n"
+        "def application_setup(args):\n"
+        "    (inn,), (out,) = wallaroo.tcp_parse_input_addrs(args), wallaroo.tcp_parse_output_addrs(args)\n"
+        "    ab = wallaroo.ApplicationBuilder('Narrow')\n"
+        "    ab.new_pipeline('narrow', wallaroo.TCPSourceConfig(*inn, numbered.Decoder))\n"
+        "    number = numbered.Number(numbered.nothing)\n"
+        "    ab.to_state_partition(number, numbered.Numbers, 'numbers', numbered.Key, ['k1', 'k2'])\n"
+        "    return ab.to_sink(wallaroo.TCPSinkConfig(*out, numbered.Encoder)).build()\n"
+    )
+    (tmp_path / "numbered.py").write_text((APPS / "numbered.py").read_text())
+    path = tmp_path / "dead.jsonl"
+    options = ["--dead-letters", path]
+    with Orchestrator(app, "--in", "127.0.0.1:0", "--out", consumer.place, options=options) as run:
+        send(run.address(), frames(["k1 1", "k3 2", "k2 3"]))
+        consumer.wait_count(2)
+        run.stop()
+    (letter,) = read_dead_letters(path)
+    assert "k3" in letter["message"]
+    assert "k1" in letter["message"]

@@ -1,0 +1,134 @@
+"""What cannot run is refused with one clear message, a hint and its own exit code."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.harness.interpreters import empty_environment
+from tests.harness.orchestrator import PATIENCE, Orchestrator
+from tests.harness.places import APPS, WORD_COUNT, orchestrator_command
+
+USAGE, LOAD, BUSY = 2, 3, 4
+ADDRESSES = ["--in", "127.0.0.1:0", "--out", "127.0.0.1:1"]
+
+
+def refuse(app, *args, code, **options):
+    """Runs what cannot run; returns what was said about it."""
+    with Orchestrator(app, *args, **options) as run:
+        assert run.wait() == code, run.log()
+        return run.text()
+
+
+def order(text, *parts):
+    """Fails unless all parts are in the text, in this order."""
+    at = -1
+    for part in parts:
+        found = text.find(part, at + 1)
+        assert found > at, f"{part!r} is missing, or too early, in:\n{text}"
+        at = found
+
+
+def test_the_traceback_of_an_application_that_fails_to_import_comes_first():
+    text = refuse(APPS / "import_fails.py", code=LOAD)
+    order(
+        text, "Traceback", "lay_foundations", "LookupError: the foundations are missing", "error: ", "import_fails.py"
+    )
+    assert "wallaroo/worker" not in text, "only the user's own lines"
+    assert text.count("Traceback") == 1
+
+
+def test_no_application_setup():
+    text = refuse(APPS / "no_setup.py", code=LOAD)
+    order(text, "error: ", "no_setup.py has no application_setup", "hint: define application_setup(args)")
+
+
+def test_application_setup_fails():
+    text = refuse(APPS / "setup_fails.py", code=LOAD)
+    order(text, "Traceback", "in application_setup", "KeyError: 'the key'", "error: ")
+
+
+def test_arguments_are_missing():
+    text = refuse(WORD_COUNT, code=LOAD)
+    order(text, "error: ", "hint: ", "--in")
+
+
+def test_a_topology_that_cannot_run():
+    text = refuse(APPS / "bad_topology.py", code=LOAD)
+    order(text, "error: ", "pipeline 'lines' has not ended", "hint: end it with to_sink(...)")
+
+
+@pytest.mark.parametrize("app", ["nowhere.py", "no_such_module"])
+def test_no_such_application(app, tmp_path):
+    text = refuse(app, code=LOAD, cwd=tmp_path)
+    order(text, "error: ", app, "hint: ")
+
+
+def test_a_port_that_is_taken():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = "127.0.0.1:{}".format(taken.getsockname()[1])
+        text = refuse(WORD_COUNT, "--in", place, "--out", "127.0.0.1:1", code=BUSY)
+    order(text, "error: ", place, "in use", "hint: another process listens there")
+
+
+def test_a_dead_letter_file_that_cannot_be_written(tmp_path):
+    path = tmp_path / "no folder" / "dead.jsonl"
+    text = refuse(WORD_COUNT, *ADDRESSES, options=["--dead-letters", path], code=BUSY)
+    order(text, "error: ", str(path))
+
+
+def test_an_input_file_that_is_not_there(tmp_path):
+    text = refuse(APPS / "files.py", tmp_path / "nothing.txt", tmp_path / "out.txt", code=BUSY)
+    order(text, "error: ", "nothing.txt", "No such file")
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python", "python0.1"])
+def test_no_such_interpreter(python):
+    text = refuse(WORD_COUNT, *ADDRESSES, python=python, code=LOAD)
+    order(text, "error: ", python, "hint: ")
+
+
+def test_an_interpreter_without_the_sdk(tmp_path):
+    python = empty_environment(tmp_path / "empty")
+    text = refuse(WORD_COUNT, *ADDRESSES, python=python, code=LOAD)
+    order(text, "error: ", "has no wallaroo module", "hint: install it there", f"{python} -m pip install wallaroo-sdk")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run"],
+        ["run", "--no-such-option", "app.py"],
+        ["run", "--workers", "0", "app.py"],
+        ["run", "--step-timeout", "soon", "app.py"],
+        ["fly"],
+        [],
+    ],
+)
+def test_a_command_line_that_is_wrong(words):
+    command = [orchestrator_command(), *words]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (run.returncode, run.stdout) == (USAGE, "")
+    assert "Usage:" in run.stderr
+
+
+def test_check_refuses_what_run_refuses():
+    command = [orchestrator_command(), "check", "--python", sys.executable, str(APPS / "bad_topology.py")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert run.returncode == LOAD
+    order(run.stderr, "error: ", "has not ended", "hint: ")
+
+
+def test_interrupted_while_the_application_loads(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    app = tmp_path / "waits.py"
+    app.write_text(f"open({str(fifo)!r}).read()\n")
+    with Orchestrator(app) as run:
+        # Opens once a worker is at the other end.
+        with open(fifo, "w"):
+            run.signal(signal.SIGINT)
+            assert run.wait() == 130
