@@ -70,10 +70,10 @@ $(STAMPS)/venv: $(REQUIREMENTS)
 
 # The wheel's name carries a version, so a stamp stands for it.
 $(STAMPS)/wheel: $(STAMPS)/venv $(RUST_SOURCES) $(SDK_SOURCES)
-	rm -rf target/wheels
-	cd python-sdk && ../$(BIN)/maturin build --release --locked --out ../target/wheels
+	rm -rf target/dist
+	cd python-sdk && ../$(BIN)/maturin build --release --locked --out ../target/dist
 	@touch $@
 
 $(STAMPS)/installed: $(STAMPS)/wheel
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/wheels/*.whl
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/dist/*.whl
 	@touch $@

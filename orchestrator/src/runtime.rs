@@ -25,7 +25,7 @@ use crate::dead_letter::{DeadLetterError, DeadLetters};
 use crate::engine::{Action, DeadMessage, Engine, EngineConfig, EngineError, Event, SinkChunk};
 use crate::plan::{Plan, PlanError};
 use crate::sink::{SinkError, SinkEvent};
-use crate::source::{CloseReason, SourceError, SourceEvent};
+use crate::source::{CloseReason, ConnectionError, SourceError, SourceEvent};
 use crate::worker::connection::WorkerEvent;
 use crate::worker::pool::{MemberStatus, Pool, PoolError, PoolNews, PoolSettings};
 use crate::worker::process::resident_bytes;
@@ -338,12 +338,18 @@ impl Runtime {
                 }
             }
             Action::CloseConnection { source, connection, error } => {
+                let peer = self.peers.get(connection).unwrap_or("a client");
+                tracing::error!("connection from {peer}: {error}; it is closed, others go on");
                 if let Some((_, handle)) = &self.sources[source.index()] {
                     handle.close(connection, error);
                 }
             }
             Action::StopSources => self.stop.cancel(),
             Action::DeadLetter(message) => return self.dead_letter(message),
+            Action::Recovered { slot, after, replayed } => {
+                let milliseconds = after.as_secs_f64() * 1e3;
+                tracing::info!(slot = slot.0, milliseconds, replayed, "slot is back");
+            }
             Action::Warn(warning) => tracing::warn!("{warning}"),
             Action::Finished => self.finished = true,
             Action::Fail(error) => return Err(error.into()),
@@ -403,8 +409,11 @@ impl Runtime {
                     continue;
                 }
                 SourceEvent::Closed { source, connection, outcome } => {
-                    if let CloseReason::Failed(error) = outcome {
-                        tracing::error!("{error}; the connection is closed, others go on");
+                    // What the engine had closed was logged when it said so.
+                    if let CloseReason::Failed(error) = outcome
+                        && !matches!(error, ConnectionError::Refused { .. })
+                    {
+                        tracing::error!("{error}; it is closed, others go on");
                     }
                     self.peers.close(connection);
                     Event::ConnectionClosed { source, connection }

@@ -20,11 +20,11 @@ import msgpack
 
 from wallaroo import _protocol as protocol
 from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._compile import Compiler
 from wallaroo.worker._load import load
 from wallaroo.worker._marker import Marker
 from wallaroo.worker._results import result_bodies
 from wallaroo.worker._session import _settle_memory
-from wallaroo.worker._stage import Compiler
 from wallaroo.worker._state import StateTables
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "word_count"
@@ -81,8 +81,8 @@ class Stages:
     def step(self, stage: int, body: bytes) -> bytes:
         message = protocol.decode(body)
         run = BatchRun(message, self.codec, Marker(None))
-        self.stages[stage].run(message.input, run)
-        (reply,) = result_bodies(run, self.stages[stage].outlets, lambda: 0, ended=False, max_body=CAP)
+        outlets = self.stages[stage].run(message.input, run)
+        (reply,) = result_bodies(run, outlets, lambda: 0, ended=False, max_body=CAP)
         return reply
 
     def run(self, lines: list[bytes]) -> tuple[int, int]:

@@ -10,9 +10,9 @@ import wallaroo
 from wallaroo import _protocol as protocol
 from wallaroo._values import ValueCodec
 from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._compile import Compiler
 from wallaroo.worker._marker import Marker
 from wallaroo.worker._results import result_bodies, snapshot_bodies
-from wallaroo.worker._stage import Compiler
 from wallaroo.worker._state import StateTables
 
 
@@ -79,9 +79,9 @@ class Runner:
         message = protocol.Batch(self.batch, stage, flags, list(skip), given)
         run = BatchRun(message, self.codec, self.marker)
         compiled = self.stages[stage]
-        compiled.run(given, run)
+        gathered = compiled.run(given, run)
         outputs, failures, ended, parts = {}, [], False, 0
-        for body in result_bodies(run, compiled.outlets, lambda: 5, ended=compiled.ended, max_body=self.max_body):
+        for body in result_bodies(run, gathered, lambda: 5, ended=compiled.ended, max_body=self.max_body):
             assert len(body) <= self.max_body
             kind, batch, more, elapsed, flat, failed, ended = msgpack.unpackb(body)
             assert (kind, batch, elapsed) == (37, self.batch, 0 if more else 5)

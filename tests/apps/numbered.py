@@ -47,6 +47,7 @@ class Watch:
 
     def compute(self, data):
         if data.endswith(" bad"):
+            print("misbehaves")
             self._misbehave()
         return data
 
@@ -62,6 +63,7 @@ class Number:
 
     def compute(self, data, state):
         if data.endswith(" bad"):
+            print("misbehaves")
             self._misbehave()
         state.count += 1
         key, number = data.split(" ")[:2]

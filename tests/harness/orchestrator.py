@@ -28,7 +28,9 @@ LEFT_BEHIND_FOR = 2.0
 class Orchestrator:
     """``wallaroo-orch run APP ARGS...``, in a ``with`` block. At its end it is killed, and no process may be left."""
 
-    def __init__(self, app, *args, workers=2, python=sys.executable, options=(), stdin=None, stdout=None, cwd=None):
+    def __init__(
+        self, app, *args, workers=2, python=sys.executable, options=(), stdin=None, stdout=None, cwd=None, pass_fds=()
+    ):
         self.tag = uuid.uuid4().hex
         command = [orchestrator_command(), "run", "--log-format", "json", "--workers", str(workers)]
         if python is not None:
@@ -40,7 +42,13 @@ class Orchestrator:
         stdin = subprocess.DEVNULL if stdin is None else stdin
         stdout = subprocess.DEVNULL if stdout is None else stdout
         self.process = subprocess.Popen(
-            command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=environment, cwd=cwd
+            command,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=cwd,
+            pass_fds=pass_fds,
         )
         self.pid = self.process.pid
         self.events = []
@@ -108,7 +116,7 @@ class Orchestrator:
 
     def ready(self):
         """Waits until the application runs; returns this."""
-        self.wait_for("ready")
+        self.wait_for(lambda event: event.get("message") == "ready")
         return self
 
     def addresses(self) -> "list[tuple[str, int]]":

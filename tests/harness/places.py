@@ -20,7 +20,7 @@ def orchestrator_command() -> str:
 
 def wheel() -> Path:
     """The wheel under test."""
-    wheels = sorted((TARGET / "wheels").glob("*.whl"))
+    wheels = sorted((TARGET / "dist").glob("*.whl"))
     if len(wheels) != 1:
-        raise FileNotFoundError(f"expected one wheel in {TARGET / 'wheels'}, found {len(wheels)}: run `make test-e2e`")
+        raise FileNotFoundError(f"expected one wheel in {TARGET / 'dist'}, found {len(wheels)}: run `make test-e2e`")
     return wheels[0]

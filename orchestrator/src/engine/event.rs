@@ -121,12 +121,8 @@ pub enum Event {
         slot: SlotId,
         /// The worker.
         generation: Generation,
-        /// What ended it.
-        cause: DeathCause,
-        /// What it was doing.
-        marker: Option<Marker>,
-        /// The Python stack it left behind, if it did.
-        trace: String,
+        /// How it ended.
+        death: Death,
     },
     /// A worker should give up its slot between two batches and be replaced. Ignored while it rebuilds its state.
     Retire {
@@ -239,6 +235,15 @@ pub enum Action {
         /// The slot.
         slot: SlotId,
     },
+    /// A slot answers again after its worker died.
+    Recovered {
+        /// The slot.
+        slot: SlotId,
+        /// Time since the death was noticed.
+        after: Duration,
+        /// Batches that were replayed.
+        replayed: u32,
+    },
     /// Something the user should know about.
     Warn(String),
     /// Everything accepted has left through the sinks.
@@ -263,6 +268,17 @@ pub enum KillReason {
     },
     /// It was asked to retire.
     Retired,
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Death {
+    /// What ended it.
+    pub cause: DeathCause,
+    /// What it was doing.
+    pub marker: Option<Marker>,
+    /// The Python stack it left behind, if it did.
+    pub trace: String,
 }
 
 /// What ended a worker.

@@ -13,10 +13,12 @@ mod dispatch;
 pub mod event;
 mod ledger;
 mod parallel;
+mod poison;
 mod recovery;
 mod routing;
 mod service_time;
 mod slot;
+mod snapshots;
 mod status;
 
 use std::sync::Arc;
@@ -34,8 +36,8 @@ use self::slot::Slot;
 use crate::plan::{Input, Plan, Target};
 
 pub use self::event::{
-    Action, ConnectionId, DeadMessage, DeathCause, EngineError, Event, FrameBlock, Generation, KillReason, Marker,
-    SinkChunk, SinkId, SlotId, SourceId, Span,
+    Action, ConnectionId, DeadMessage, Death, DeathCause, EngineError, Event, FrameBlock, Generation, KillReason,
+    Marker, SinkChunk, SinkId, SlotId, SourceId, Span,
 };
 pub use self::status::{SlotStatus, StageStatus, Status};
 
@@ -163,9 +165,7 @@ impl Engine {
             }
             Event::SourceEnded { source } => self.sources[source.index()].ended = true,
             Event::WorkerSeated { slot, generation } => self.seat(slot, generation, actions),
-            Event::WorkerLost { slot, generation, cause, marker, trace } => {
-                self.lose(slot, generation, &cause, marker, &trace, actions);
-            }
+            Event::WorkerLost { slot, generation, death } => self.lose(slot, generation, death, now, actions),
             Event::Retire { slot, generation } => self.retire(slot, generation, actions),
             Event::Overweight { slot, generation, resident, limit } => {
                 self.overweight(slot, generation, resident, limit, actions);
@@ -249,7 +249,12 @@ impl Engine {
             self.sources[source.index()].ended = true;
         }
         if replay {
+            self.slots[slot.index()].replayed += 1;
             return self.after_batch(slot, actions);
+        }
+        if let Some(lost_at) = self.slots[slot.index()].lost_at.take() {
+            let replayed = std::mem::take(&mut self.slots[slot.index()].replayed);
+            actions.push(Action::Recovered { slot, after: now.saturating_sub(lost_at), replayed });
         }
         self.slots[slot.index()].served += u64::from(work.messages);
         self.stages[work.stage.index()].messages += u64::from(work.messages);

@@ -21,6 +21,10 @@ pub(super) struct Slot {
     /// Keyed batches that were in flight when a worker died, to be run again after the replay.
     pub(super) repeat: VecDeque<Work>,
     pub(super) lanes: Vec<Lane>,
+    /// When the last worker died, until its successor has answered something new.
+    pub(super) lost_at: Option<Duration>,
+    /// Batches replayed since then.
+    pub(super) replayed: u32,
     /// Deaths since a worker of this slot last answered anything.
     pub(super) deaths_in_a_row: u32,
     /// Some snapshot of this slot's keys may be unknown to its worker, and is sent before the first batch that needs it.
@@ -68,6 +72,8 @@ impl Slot {
             replay: VecDeque::new(),
             repeat: VecDeque::new(),
             lanes: (0..stages).map(|_| Lane::default()).collect(),
+            lost_at: None,
+            replayed: 0,
             deaths_in_a_row: 0,
             restoring: false,
             snapshot: SnapshotState::Idle,

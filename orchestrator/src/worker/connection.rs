@@ -130,7 +130,11 @@ async fn live(
         let life = async {
             tokio::select! {
                 ended = &mut reading => disconnected(&mut process, ended, &mut kills).await,
-                status = process.wait() => status.map_or_else(|error| DeathCause::Disconnected(error.to_string()), death_cause),
+                status = process.wait() => {
+                    // What it said before it died is still in the socket.
+                    let _ = timeout(OUTPUT_GRACE, &mut reading).await;
+                    status.map_or_else(|error| DeathCause::Disconnected(error.to_string()), death_cause)
+                }
                 kill = kills.recv() => {
                     if matches!(kill, Some(Kill::AfterStack)) {
                         process.signal(Signal::SIGUSR1);

@@ -15,7 +15,7 @@ use wallaroo_protocol::{
 use super::connection::{WorkerEvent, WorkerHandle, WorkerNews, start};
 use super::guard::Guard;
 use super::process::{Interpreter, SpawnError};
-use crate::engine::{Action, DeathCause, Event, Generation, KillReason, SlotId};
+use crate::engine::{Action, Death, DeathCause, Event, Generation, KillReason, SlotId};
 
 /// A worker that cannot start this often within [`FAILURE_PERIOD`] ends the run.
 const MOST_FAILURES: usize = 5;
@@ -233,7 +233,8 @@ impl Pool {
                         if !self.closing {
                             tracing::warn!(worker = generation.0, slot = slot.0, pid, "worker died: {cause}");
                         }
-                        let event = Event::WorkerLost { slot, generation, cause, marker, trace };
+                        let death = Death { cause, marker, trace };
+                        let event = Event::WorkerLost { slot, generation, death };
                         out.push(PoolNews::Engine(event));
                     }
                     Phase::Dismissed => {}

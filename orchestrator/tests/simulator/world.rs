@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use wallaroo_orch::engine::{
-    Action, ConnectionId, DeadMessage, DeathCause, Engine, Event, FrameBlock, Generation, Marker, SinkId, SlotId,
-    SourceId, Span,
+    Action, ConnectionId, DeadMessage, Death, DeathCause, Engine, Event, FrameBlock, Generation, Marker, SinkId,
+    SlotId, SourceId, Span,
 };
 use wallaroo_orch::plan::Input;
 use wallaroo_protocol::topology::NodeKind;
@@ -303,7 +303,8 @@ impl World {
         if self.random.one_in(2) {
             self.stale.extend(replies.into_iter().map(|reply| (slot, generation, reply)));
         }
-        let event = Event::WorkerLost { slot, generation, cause, marker, trace: String::new() };
+        let death = Death { cause, marker, trace: String::new() };
+        let event = Event::WorkerLost { slot, generation, death };
         self.deaths.push_back(event);
     }
 
@@ -469,6 +470,7 @@ impl World {
                 }
             }
             Action::Seat { slot } => self.vacant.push(slot),
+            Action::Recovered { .. } => {}
             Action::Warn(warning) => {
                 let expected =
                     warning.contains("above its limit") || self.stopped && warning.contains("inside a frame");

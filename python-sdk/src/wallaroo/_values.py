@@ -69,6 +69,20 @@ class ValueCodec:
             return self._encode_objects
         return self.encode
 
+    def is_fixed(self, value: Any) -> bool:
+        """Whether nothing can change ``value``, and encoding it cannot fail: it may as well be encoded later."""
+        kind = value.__class__
+        if kind in SCALAR_TYPES:
+            return self._serialize is None or self._packs(value)
+        return kind is tuple and self._serialize is None and SCALAR_TYPES.issuperset(map(type, value))
+
+    def _packs(self, value: Any) -> bool:
+        try:
+            self._pack(value)
+        except (OverflowError, UnicodeEncodeError):
+            return False
+        return True
+
     def _encode_scalars(self, values: list[Any]) -> tuple[int, bytes]:
         try:
             return SCALARS, self._pack(values)

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from wallaroo._protocol import GROUPS
-from wallaroo._values import SCALAR_TYPES, ValueCodec
+from wallaroo._values import ValueCodec
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import key_explained, too_large
 from wallaroo.worker._depth_first import Place, Push
@@ -57,7 +57,7 @@ class CapturingGroupOutlet(Outlet):
 
     def push(self, below: Push, place: Place) -> Push:
         """Return the push of this outlet; nothing is below it."""
-        groups, codec, function = self._groups, self._codec, self._key
+        groups, function, encode, is_fixed = self._groups, self._key, self._codec.encode, self._codec.is_fixed
 
         def capture(value: Any) -> None:
             key = None
@@ -72,9 +72,9 @@ class CapturingGroupOutlet(Outlet):
                 place.fail(self.node, key_explained(error), value)
                 return
             captured = value
-            if value.__class__ not in SCALAR_TYPES:
+            if not is_fixed(value):
                 try:
-                    captured = Captured(*codec.encode([value]))
+                    captured = Captured(*encode([value]))
                 except BaseException as error:  # noqa: BLE001 - the user's __reduce__ or serialize
                     place.fail(self.node, error, value, key)
                     return
@@ -92,43 +92,40 @@ class CapturingGroupOutlet(Outlet):
         flat: list[Any] = []
         for key, group in self._groups.items():
             for is_captured, start, end in _stretches(group.values):
+                values = group.values[start:end]
                 if is_captured:
-                    for codec, data in group.values[start:end]:
+                    for codec, data in values:
                         flat += (key, 1, codec, data)
                 else:
-                    values = self._encodable(run, key, group, start, end)
-                    if values:
-                        flat += (key, len(values), *self._codec.encode(values))
+                    flat += (key, len(values), *self._codec.encode(values))
         return flat
-
-    def _encodable(self, run: BatchRun, key: Any, group: _Group, start: int, end: int) -> list[Any]:
-        """Return the plain values between ``start`` and ``end`` that can be encoded, and fail the others.
-
-        Plain values are pickled or given to ``serialize`` only where MessagePack cannot have them, an int beyond 64
-        bits for instance; only the latter can fail.
-        """
-        values = group.values[start:end]
-        try:
-            self._codec.encode(values)
-        except BaseException:  # noqa: BLE001
-            return [value for index, value in enumerate(values) if self._is_encodable(run, key, value, group.origins[start + index])]
-        return values
 
     def entries(self, run: BatchRun, largest: int) -> Iterator[tuple[int, Entry]]:
         """Return groups; one too large is cut into several of the same key."""
         for key, group in self._groups.items():
-            for is_captured, start, end in _stretches(group.values):
-                position = start
-                if is_captured:
-                    pieces = ((group_size(key, data), [key, 1, codec, data]) for codec, data in group.values[start:end])
+            position = 0
+            for size, entry in self._pieces(key, group.values, largest):
+                if size <= largest:
+                    yield size, entry
                 else:
-                    pieces = ((size, entry) for size, _, entry in halves(self._codec, key, group.values[start:end], largest))
-                for size, entry in pieces:
-                    if size <= largest:
-                        yield size, entry
-                    else:
-                        self._fail_too_large(run, key, group.origins[position], size, largest, entry)
-                    position += entry[1]
+                    value = self._read_back(*entry[2:])
+                    run.fail(self.node, group.origins[position], too_large("a value", size, largest), value, key)
+                position += entry[1]
+
+    def _read_back(self, codec: int, data: bytes) -> Any:
+        try:
+            return self._codec.decode(codec, data, 1)[0]
+        except BaseException:  # noqa: BLE001 - the user's unpickling or deserialize
+            return Captured(codec, data)
+
+    def _pieces(self, key: Any, values: list[Any], largest: int) -> Iterator[tuple[int, Entry]]:
+        for is_captured, start, end in _stretches(values):
+            if is_captured:
+                for codec, data in values[start:end]:
+                    yield group_size(key, data), [key, 1, codec, data]
+            else:
+                for size, _, entry in halves(self._codec, key, values[start:end], largest):
+                    yield size, entry
 
 
 def _stretches(values: list[Any]) -> Iterator[tuple[bool, int, int]]:

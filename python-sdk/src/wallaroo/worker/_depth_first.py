@@ -134,9 +134,7 @@ def multi_computation(node: int, call: Callable[[Any], Any], below: Push, place:
     return compute_multi
 
 
-def state_computation(
-    node: int, call: Callable[[Any, Any], Any], table: StateTable, below: Push, place: Place
-) -> Push:
+def state_computation(node: int, call: Callable[[Any, Any], Any], table: StateTable, below: Push, place: Place) -> Push:
     """Return the push of ``compute(data, state)``: one output or none, and whether the state changed."""
     live = table.live
 
@@ -182,5 +180,5 @@ def state_multi_computation(
 def _gathered(produced: Any) -> list[Any]:
     """Return all outputs, in a list that is nobody else's: an iterable that raises half-way gives nothing."""
     if produced.__class__ is list:
-        return produced.copy()  # type: ignore[no-any-return]
+        return produced.copy()
     return [] if produced is None else list(iterable(produced))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from wallaroo.worker._batch import BatchRun
-from wallaroo.worker._lineage import Lineage
 from wallaroo.worker._state import StateTable
 
 
@@ -40,34 +40,36 @@ class GeneratorRoot:
         self._node = node
         self._table = table
 
-    def generate(self, most: int, run: BatchRun) -> list[Any]:
-        """Return up to ``most`` further values.
+    def generate(self, most: int, run: BatchRun) -> Iterator[Any]:
+        """Return up to ``most`` further values, each asked for when the one before is done with.
 
         A generator that raises has no next value and ends, with one failure.
         """
-        run.enter(self._node)
         table = self._table
-        values: list[Any] = []
         try:
             state = table.live[None] if None in table.live else table.open(None)
         except BaseException as error:  # noqa: BLE001 - the user's unpickling
-            run.fail(self._node, Lineage(), 0, error, None)
+            run.fail(self._node, 0, error, None)
             table.live[None] = state = GeneratorState(None)
             state.ended = True
-        while len(values) < most and not state.ended:
+        for index in range(most):
+            if state.ended:
+                return
+            if run.careful:
+                run.at(index, 0)
+                run.enter(self._node)
             table.dirty.setdefault(None, run.batch)
             try:
                 value = state.generator.apply(state.last) if state.started else state.generator.initial_value()
             except BaseException as error:  # noqa: BLE001
-                run.fail(self._node, Lineage(), len(values), error, state.last)
+                run.fail(self._node, index, error, state.last)
                 value = None
             state.started = True
             if value is None:
                 state.ended = True
             else:
                 state.last = value
-                values.append(value)
-        return values
+                yield value
 
     @property
     def ended(self) -> bool:

@@ -7,7 +7,8 @@ from typing import Any, Callable
 
 from wallaroo._protocol import Result, SnapshotPart, encode
 from wallaroo.worker._batch import BatchRun
-from wallaroo.worker._outlets import Outlet, SinkOutlet, too_large
+from wallaroo.worker._contracts import too_large
+from wallaroo.worker._outlets import Outlet
 from wallaroo.worker._state import StateTables
 
 _ENVELOPE = 64
@@ -51,8 +52,7 @@ def _in_one(run: BatchRun, outlets: Sequence[Outlet], elapsed: Elapsed, *, ended
     except UnicodeEncodeError:
         # Keys and failures are known to be sound, so a sink's message is not.
         for outlet in outlets:
-            if isinstance(outlet, SinkOutlet):
-                outlet.fail_unencodable(run)
+            outlet.fail_unencodable(run)
         return _in_one(run, outlets, elapsed, ended=ended)
 
 

@@ -15,11 +15,12 @@ from wallaroo._keys import key_from_wire
 from wallaroo._protocol import ProtocolError
 from wallaroo._version import __version__
 from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._compile import Compiler
 from wallaroo.worker._connection import Connection
 from wallaroo.worker._load import Loaded, LoadError, load
 from wallaroo.worker._marker import Marker
 from wallaroo.worker._results import result_bodies, snapshot_bodies
-from wallaroo.worker._stage import AnyStage, Compiler, CutStage
+from wallaroo.worker._stage import AnyStage, CutStage
 from wallaroo.worker._state import StateTables
 
 M = TypeVar("M")
@@ -118,22 +119,28 @@ class Session:
         assert self._loaded is not None, "the handshake is over"
         run = BatchRun(message, self._loaded.codec, self._marker)
         self._tables.begin_batch(message.batch)
-        stage.run(message.input, run)
-        self._marker.idle(message.batch)
+        outlets = stage.run(message.input, run)
         bodies = result_bodies(
             run,
-            stage.outlets,
+            outlets,
             lambda: perf_counter_ns() - started,
             ended=stage.ended,
             max_body=self._connection.max_body,
         )
-        for body in bodies:
+        body = next(bodies)
+        for following in bodies:
             self._connection.send(body)
+            body = following
+        # Packing calls user code too, to pickle. Once the last part is sent the batch is over, so the mark goes first.
+        self._marker.idle(message.batch)
+        self._connection.send(body)
 
     def _cut(self, stage: CutStage, message: protocol.Batch, started: int) -> None:
         if type(message.input) is not bytes:
             raise ProtocolError("the input of a cut batch is not bin")
+        self._marker.entering(message.batch, stage.root)
         frames, consumed, need, error = stage.cutter.cut(message.input)
+        self._marker.idle(message.batch)
         elapsed = perf_counter_ns() - started
         self._send(protocol.CutResult(message.batch, elapsed, frames, consumed, need, error))
 

@@ -1,30 +1,22 @@
-"""Stages: the plan's trees of nodes, made of steps that run."""
+"""Stages: how a batch's input becomes the values that the steps are given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Union
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, chain
+from typing import Any, NamedTuple, Union
 
 from wallaroo._keys import key_from_wire
-from wallaroo._protocol import ENVELOPE, WHOLE, ProtocolError, is_frames, is_groups
-from wallaroo._sources import GenSourceConfig
-from wallaroo._topology import (
-    Application,
-    CollectNode,
-    ComputationNode,
-    KeyByNode,
-    SinkNode,
-    SourceNode,
-    StateNode,
-)
+from wallaroo._protocol import WHOLE, ProtocolError, is_frames, is_groups
 from wallaroo._values import ValueCodec
-from wallaroo.worker._batch import BatchRun, Column, GroupedColumn
+from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._columns import Column, Step
 from wallaroo.worker._cut import Cutter
-from wallaroo.worker._generate import GeneratorRoot, GeneratorState, table_name
-from wallaroo.worker._lineage import Dropped, Fixed, Lineage
-from wallaroo.worker._outlets import GroupOutlet, Outlet, SinkOutlet
-from wallaroo.worker._state import StateTables
-from wallaroo.worker._steps import ComputationStep, DecodeStep, MultiStep, StateMultiStep, StateStep, Step
+from wallaroo.worker._depth_first import Branch, Place, Push, grow
+from wallaroo.worker._fused import StateToSink
+from wallaroo.worker._generate import GeneratorRoot
+from wallaroo.worker._lineage import Dropped, Fanned, Lineage
+from wallaroo.worker._outlets import Outlet
 
 
 class Stage:
@@ -32,100 +24,152 @@ class Stage:
 
     Args:
         root: Id of the root node.
-        steps: The steps below the root, or the decoder in their place.
-        outlets: Where outputs are gathered.
+        branches: Its steps, to run message by message; they end in ``outlets``.
+        outlets: Where outputs are gathered when it runs so.
         codec: Reads the values of groups.
     """
 
     ended = False
 
-    def __init__(self, root: int, steps: Sequence[Step], outlets: Sequence[Outlet], codec: ValueCodec) -> None:
-        self.outlets = outlets
+    def __init__(self, root: int, branches: Sequence[Branch], outlets: Sequence[Outlet], codec: ValueCodec) -> None:
         self._root = root
-        self._steps = steps
+        self._branches = branches
+        self._outlets = outlets
         self._codec = codec
+        self._place = Place()
+        self._pushes: dict[tuple[bool, bool], Push] = {}
 
-    def run(self, given: Any, run: BatchRun) -> None:
-        """Take ``given``, a batch's input, through the steps to the outlets."""
-        for outlet in self.outlets:
+    def run(self, given: Any, run: BatchRun) -> Sequence[Outlet]:
+        """Take ``given``, a batch's input, through the steps and return the outlets that have the outputs.
+
+        The root is marked before the input is looked at: reading values is user code too, and a death in it must be
+        laid to this batch.
+        """
+        run.enter(self._root)
+        outlets = self._outlets_for(run)
+        for outlet in outlets:
             outlet.begin()
         self._run(given, run)
+        run.at(WHOLE, WHOLE)
+        return outlets
+
+    def _outlets_for(self, run: BatchRun) -> Sequence[Outlet]:
+        return self._outlets
 
     def _run(self, given: Any, run: BatchRun) -> None:
         raise NotImplementedError
 
-    def _feed(self, column: Column, run: BatchRun) -> None:
-        for step in self._steps:
-            if step.changes_state or not run.discard:
-                step.run(column, run)
+    def _push(self, run: BatchRun) -> Push:
+        """Return what takes one message through all steps, once ``_place`` says which message it is."""
+        self._place.run = run
+        way = (run.discard, run.careful)
+        if way not in self._pushes:
+            self._pushes[way] = grow(self._branches, self._place, discard=run.discard, careful=run.careful)
+        return self._pushes[way]
 
-    def _feed_messages(self, messages: list[Any], run: BatchRun) -> None:
-        """Feed frames or generated values, without those to be skipped."""
-        if run.careful:
-            for origin, message in enumerate(messages):
-                if (origin, 0) not in run.skip:
+    def _push_each(self, messages: Iterable[Any], run: BatchRun) -> None:
+        """Push frames or generated values, without those to be skipped."""
+        push, place = self._push(run), self._place
+        for origin, message in enumerate(messages):
+            if (origin, 0) not in run.skip:
+                place.origin = origin
+                if run.careful:
                     run.at(origin, 0)
-                    self._feed(Column([message], Fixed(origin)), run)
-        elif run.skip:
-            skipped = sorted(origin for origin, _ in run.skip)
-            kept = [message for origin, message in enumerate(messages) if (origin, 0) not in run.skip]
-            self._feed(Column(kept, Dropped(Lineage(), skipped)), run)
-        else:
-            self._feed(Column(messages, Lineage()), run)
+                push(message)
 
 
-class FramesStage(Stage):
+class Columns(NamedTuple):
+    """The steps and outlets of a stage without state, to run step by step."""
+
+    steps: Sequence[Step]
+    outlets: Sequence[Outlet]
+
+    def feed(self, column: Column, run: BatchRun) -> None:
+        """Take ``column`` through all steps."""
+        for step in self.steps:
+            step.run(column, run)
+
+
+class ColumnStage(Stage):
+    """A stage without state: runs step by step, and only a careful batch message by message."""
+
+    def __init__(
+        self,
+        root: int,
+        branches: Sequence[Branch],
+        outlets: Sequence[Outlet],
+        codec: ValueCodec,
+        columns: Columns,
+    ) -> None:
+        super().__init__(root, branches, outlets, codec)
+        self._columns = columns
+
+    def run(self, given: Any, run: BatchRun) -> Sequence[Outlet]:
+        """Take ``given`` through the steps; nothing at all happens where outputs are discarded."""
+        return () if run.discard else super().run(given, run)
+
+    def _outlets_for(self, run: BatchRun) -> Sequence[Outlet]:
+        return self._outlets if run.careful else self._columns.outlets
+
+
+class FramesStage(ColumnStage):
     """Begins with a decoder."""
 
     def _run(self, given: Any, run: BatchRun) -> None:
         if not is_frames(given):
             raise ProtocolError("the input of a frames batch is not an array of bin")
-        self._feed_messages(given, run)
+        if run.careful:
+            self._push_each(given, run)
+        elif run.skip:
+            skipped = sorted(origin for origin, _ in run.skip)
+            kept = [frame for origin, frame in enumerate(given) if (origin, 0) not in run.skip]
+            self._columns.feed(Column(kept, Dropped(Lineage(), skipped)), run)
+        else:
+            self._columns.feed(Column(given, Lineage()), run)
 
 
 class GenerateStage(Stage):
-    """Begins with a generator."""
+    """Begins with a generator, which may return the value it was given, changed: the steps are done with it before."""
 
     def __init__(
-        self, root: int, steps: Sequence[Step], outlets: Sequence[Outlet], codec: ValueCodec, generator: GeneratorRoot
+        self,
+        root: int,
+        branches: Sequence[Branch],
+        outlets: Sequence[Outlet],
+        codec: ValueCodec,
+        generator: GeneratorRoot,
     ) -> None:
-        super().__init__(root, steps, outlets, codec)
+        super().__init__(root, branches, outlets, codec)
         self._generator = generator
 
     def _run(self, given: Any, run: BatchRun) -> None:
         if type(given) is not int:
             raise ProtocolError("the input of a generate batch is not a number")
-        self._feed_messages(self._generator.generate(given, run), run)
+        self._push_each(self._generator.generate(given, run), run)
         self.ended = self._generator.ended
 
 
-class GroupsStage(Stage):
-    """Begins with groups: state steps find each key's values together.
+class GroupReader:
+    """Reads a batch's groups.
 
-    Steps that use the same state table see the messages of a key one by one, each through all steps, for the second
-    must not find what the first made of a later message.
+    Args:
+        root: Id of the root node, which groups that cannot be read are failures of.
+        codec: Reads the values.
     """
 
-    def __init__(
-        self, root: int, steps: Sequence[Step], outlets: Sequence[Outlet], codec: ValueCodec, *, one_by_one: bool
-    ) -> None:
-        super().__init__(root, steps, outlets, codec)
-        self._one_by_one = one_by_one
+    def __init__(self, root: int, codec: ValueCodec) -> None:
+        self._root = root
+        self._codec = codec
 
-    def _run(self, given: Any, run: BatchRun) -> None:
+    def read(self, given: Any, run: BatchRun) -> list[list[Any]]:
+        """Return the values of each group, without those to be skipped, and tell ``run`` their keys."""
         if not is_groups(given):
             raise ProtocolError("the input of a groups batch is not flat key, count, codec, values")
         fields = iter(given)
-        groups = [
+        return [
             self._group(group, key, count, codec, data, run)
             for group, (key, count, codec, data) in enumerate(zip(fields, fields, fields, fields))
         ]
-        if self._one_by_one or run.careful:
-            self._feed_one_by_one(groups, run)
-        else:
-            if run.skip:
-                groups = [_without_skipped(group, values, run) for group, values in enumerate(groups)]
-            self._feed(GroupedColumn(groups), run)
 
     def _group(self, group: int, key: Any, count: int, codec: int, data: bytes, run: BatchRun) -> list[Any]:
         run.keys.append(key if key.__class__ is not list else key_from_wire(key))
@@ -140,105 +184,74 @@ class GroupsStage(Stage):
             run.fail_group(self._root, group, error, codec, data)
             return []
 
-    def _feed_one_by_one(self, groups: list[list[Any]], run: BatchRun) -> None:
-        for group, values in enumerate(groups):
-            for index, value in enumerate(values):
-                if (group, index) not in run.skip:
-                    if run.careful:
-                        run.at(group, index)
-                    self._feed(Column([value], Fixed(group)), run)
+
+class GroupsStage(ColumnStage):
+    """Begins with groups and has no state."""
+
+    def _run(self, given: Any, run: BatchRun) -> None:
+        groups = GroupReader(self._root, self._codec).read(given, run)
+        if run.careful:
+            _push_groups(groups, self._push(run), self._place, run)
+        else:
+            groups = _without_skipped(groups, run)
+            values = list(chain.from_iterable(groups))
+            self._columns.feed(Column(values, Fanned(Lineage(), list(accumulate(map(len, groups))))), run)
 
 
-def _without_skipped(group: int, values: list[Any], run: BatchRun) -> list[Any]:
-    return [value for index, value in enumerate(values) if (group, index) not in run.skip]
+class StatefulStage(Stage):
+    """Begins with groups and has state.
+
+    Args:
+        fused: Does the whole stage in one loop, where it has the usual form.
+    """
+
+    def __init__(
+        self,
+        root: int,
+        branches: Sequence[Branch],
+        outlets: Sequence[Outlet],
+        codec: ValueCodec,
+        fused: StateToSink | None,
+    ) -> None:
+        super().__init__(root, branches, outlets, codec)
+        self._fused = fused
+
+    def _run(self, given: Any, run: BatchRun) -> None:
+        groups = GroupReader(self._root, self._codec).read(given, run)
+        if self._fused is None or run.careful or run.discard:
+            _push_groups(groups, self._push(run), self._place, run)
+        else:
+            self._fused.run(_without_skipped(groups, run), run)
 
 
-class CutStage:
-    """Cuts frames for a source."""
+def _push_groups(groups: Sequence[list[Any]], push: Push, place: Place, run: BatchRun) -> None:
+    skip = run.skip
+    for group, (key, values) in enumerate(zip(run.keys, groups)):
+        place.origin, place.key = group, key
+        for index, value in enumerate(values):
+            if not skip or (group, index) not in skip:
+                if run.careful:
+                    run.at(group, index)
+                push(value)
 
-    def __init__(self, cutter: Cutter) -> None:
-        self.cutter = cutter
+
+def _without_skipped(groups: list[list[Any]], run: BatchRun) -> list[list[Any]]:
+    if not run.skip:
+        return groups
+    return [
+        [value for index, value in enumerate(values) if (group, index) not in run.skip]
+        for group, values in enumerate(groups)
+    ]
+
+
+class CutStage(NamedTuple):
+    """Cuts frames for a source.
+
+    ``root`` is the source's id.
+    """
+
+    root: int
+    cutter: Cutter
 
 
 AnyStage = Union[Stage, CutStage]
-
-
-class Compiler:
-    """Makes stages of a plan.
-
-    Args:
-        application: Its nodes hold the user's code.
-        tables: Where the state steps find their state.
-        codec: For the values between stages.
-        max_body: The cap of the connection, which bounds a frame too.
-    """
-
-    def __init__(self, application: Application, tables: StateTables, codec: ValueCodec, max_body: int) -> None:
-        self._application = application
-        self._tables = tables
-        self._codec = codec
-        self._max_body = max_body
-
-    def compile(self, kind: str, root: int, outlet_ids: Sequence[int]) -> AnyStage:
-        """Make the stage that begins at node ``root`` and ends at ``outlet_ids``.
-
-        Raises:
-            ProtocolError: The plan does not fit the topology.
-        """
-        nodes = self._application.nodes
-        if root >= len(nodes) or any(outlet >= len(nodes) for outlet in outlet_ids):
-            raise ProtocolError(f"the plan names a node that is not among the {len(nodes)} of the topology")
-        node = nodes[root]
-        if kind == "cut" and isinstance(node, SourceNode) and node.source.decoder is not None:
-            header = node.source.decoder.header_length()
-            return CutStage(Cutter(header, node.source.decoder.payload_length, max(0, self._max_body - ENVELOPE)))
-        outlets = {outlet: self._outlet(outlet) for outlet in outlet_ids}
-        children = self._children(root, outlets)
-        ends = list(outlets.values())
-        if kind == "frames" and isinstance(node, SourceNode) and node.source.decode is not None:
-            return FramesStage(root, [DecodeStep(root, children, node.source.decode)], ends, self._codec)
-        if kind == "generate" and isinstance(node, SourceNode) and isinstance(node.source, GenSourceConfig):
-            generator = node.source.generator
-            table = self._tables.table(table_name(node.name), lambda: GeneratorState(generator))
-            return GenerateStage(root, children, ends, self._codec, GeneratorRoot(root, table))
-        if kind == "groups" and isinstance(node, (KeyByNode, CollectNode)):
-            return GroupsStage(root, children, ends, self._codec, one_by_one=self._shares_table(root, outlets))
-        raise ProtocolError(f"a stage with input {kind!r} cannot begin at node {root}, a {node.kind}")
-
-    def _outlet(self, node_id: int) -> Outlet:
-        node = self._application.nodes[node_id]
-        if isinstance(node, KeyByNode):
-            return GroupOutlet(node_id, self._codec, node.call, node.known_keys)
-        if isinstance(node, CollectNode):
-            return GroupOutlet(node_id, self._codec)
-        if isinstance(node, SinkNode):
-            return SinkOutlet(node_id, node.sink.encode)
-        raise ProtocolError(f"node {node_id}, a {node.kind}, cannot be an outlet")
-
-    def _children(self, parent: int, outlets: dict[int, Outlet]) -> list[Step]:
-        return [self._step(child, outlets) for child in self._application.children(parent)]
-
-    def _step(self, node_id: int, outlets: dict[int, Outlet]) -> Step:
-        if node_id in outlets:
-            return outlets[node_id]
-        node = self._application.nodes[node_id]
-        children = self._children(node_id, outlets)
-        if isinstance(node, ComputationNode):
-            return (MultiStep if node.multi else ComputationStep)(node_id, children, node.call)
-        if isinstance(node, StateNode):
-            table = self._tables.table(node.table, node.build)
-            return (StateMultiStep if node.multi else StateStep)(node_id, children, node.call, table)
-        raise ProtocolError(f"node {node_id}, a {node.kind}, is inside a stage but not an outlet of it")
-
-    def _shares_table(self, root: int, outlets: dict[int, Outlet]) -> bool:
-        tables = [node.table for node in self._state_nodes(root, outlets)]
-        return len(tables) != len(set(tables))
-
-    def _state_nodes(self, parent: int, outlets: dict[int, Outlet]) -> Iterator[StateNode]:
-        for child in self._application.children(parent):
-            if child in outlets:
-                continue
-            node = self._application.nodes[child]
-            if isinstance(node, StateNode):
-                yield node
-            yield from self._state_nodes(child, outlets)

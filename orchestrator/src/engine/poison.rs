@@ -1,0 +1,99 @@
+//! Messages that kill workers: found by their marker, given up, so that the rest of their batch can be run again.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use wallaroo_protocol::{Group, NodeId, Skip, input};
+
+use super::batch::{CAREFUL_AFTER, Origin, Work};
+use super::{Action, ConnectionId, DeadMessage, Death, DeathCause, Engine};
+use crate::plan::Input;
+
+/// Deaths after which a batch is given up whole, if no marker ever named a message of it.
+const MOST_DEATHS_OF_A_BATCH: u32 = 5;
+
+impl Engine {
+    pub(super) fn recut(
+        &mut self,
+        work: Work,
+        connection: ConnectionId,
+        cause: &DeathCause,
+        actions: &mut Vec<Action>,
+    ) {
+        let Input::Cut(source) = self.plan.stages[work.stage.index()].input else { return };
+        if work.deaths <= CAREFUL_AFTER {
+            return self.stages[work.stage.index()].retry.push_front(work);
+        }
+        self.sources[source.index()].cutting.remove(connection, source, actions);
+        let error = format!("cutting its frames killed {} workers: {cause}", work.deaths);
+        actions.push(Action::CloseConnection { source, connection, error });
+    }
+
+    pub(super) fn regenerate(&mut self, work: Work, repeat: &mut VecDeque<Work>) {
+        let Input::Generate(source, _) = self.plan.stages[work.stage.index()].input else { return };
+        if work.deaths >= MOST_DEATHS_OF_A_BATCH {
+            // No value of it was at fault: the generator itself kills whoever asks it for the next one.
+            self.sources[source.index()].ended = true;
+        } else {
+            repeat.push_front(work);
+        }
+    }
+
+    /// Gives up the message a worker died of while it ran `work` carefully. Returns whether one was found.
+    pub(super) fn isolate(&mut self, work: &mut Work, death: &Death, actions: &mut Vec<Action>) -> bool {
+        let root = self.plan.stages[work.stage.index()].root;
+        let node = death.marker.map_or(root, |marker| marker.node);
+        let guilty = match (death.marker.and_then(|marker| marker.message), &work.origin) {
+            (Some(message), _) => vec![message],
+            (None, _) if work.deaths >= MOST_DEATHS_OF_A_BATCH => everything(work),
+            (None, _) => Vec::new(),
+        };
+        let guilty: Vec<Skip> = guilty.into_iter().filter(|message| !work.skip.contains(message)).collect();
+        for message in &guilty {
+            let letter = self.poison(work, *message, node, death);
+            actions.push(Action::DeadLetter(letter));
+            work.skip.push(*message);
+        }
+        !guilty.is_empty()
+    }
+
+    fn poison(&self, work: &Work, message: Skip, node: NodeId, death: &Death) -> DeadMessage {
+        let frame = || input::parse_frames(&work.input).ok()?.into_iter().nth(message.origin as usize);
+        let group = || input::parse_groups(&work.input).ok()?.into_iter().nth(message.origin as usize);
+        let (key, payload, codec) = match work.origin {
+            Origin::Frames { .. } => (None, frame().unwrap_or_default(), 0),
+            Origin::Groups => group()
+                .map_or((None, Bytes::new(), 0), |group| (Some(group.key_bytes()), group.values(), group.codec())),
+            Origin::Generate | Origin::Cut { .. } => (None, Bytes::new(), 0),
+        };
+        let payload_index = Some(message.value).filter(|value| codec != 0 && *value != Skip::WHOLE);
+        let source = match self.plan.stages[work.stage.index()].input {
+            Input::Frames(source) | Input::Cut(source) | Input::Generate(source, _) => Some(source),
+            Input::Groups(_) => None,
+        };
+        DeadMessage {
+            node,
+            key,
+            exception: "WorkerDeath".to_owned(),
+            message: format!("killed its worker {} times: {}", work.deaths, death.cause),
+            traceback: death.trace.clone(),
+            value: String::new(),
+            payload,
+            payload_index,
+            codec,
+            source,
+            connection: work.connection_of(message.origin),
+        }
+    }
+}
+
+/// Every message of a batch.
+fn everything(work: &Work) -> Vec<Skip> {
+    let values = |(origin, group): (u32, Group)| (0..group.count).map(move |value| Skip { origin, value });
+    match work.origin {
+        Origin::Frames { .. } => (0..work.messages).map(|origin| Skip { origin, value: 0 }).collect(),
+        Origin::Groups => (0..).zip(input::parse_groups(&work.input).unwrap_or_default()).flat_map(values).collect(),
+        Origin::Generate => vec![Skip { origin: 0, value: Skip::WHOLE }],
+        Origin::Cut { .. } => Vec::new(),
+    }
+}

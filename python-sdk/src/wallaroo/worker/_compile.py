@@ -1,0 +1,166 @@
+"""Compiling: the plan's trees of nodes, made into stages that run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Callable, TypeVar
+
+from wallaroo._protocol import ENVELOPE, ProtocolError
+from wallaroo._sources import GenSourceConfig
+from wallaroo._topology import (
+    Application,
+    CollectNode,
+    ComputationNode,
+    KeyByNode,
+    SinkNode,
+    SourceNode,
+    StateNode,
+)
+from wallaroo._values import ValueCodec
+from wallaroo.worker._capture import CapturingGroupOutlet
+from wallaroo.worker._columns import ComputationStep, DecodeStep, MultiStep, Step
+from wallaroo.worker._cut import Cutter
+from wallaroo.worker._depth_first import (
+    Branch,
+    computation,
+    decoder,
+    multi_computation,
+    state_computation,
+    state_multi_computation,
+)
+from wallaroo.worker._fused import StateToSink
+from wallaroo.worker._generate import GeneratorRoot, GeneratorState, table_name
+from wallaroo.worker._outlets import GroupOutlet, KeyFunction, Outlet, SinkOutlet
+from wallaroo.worker._stage import AnyStage, Columns, CutStage, FramesStage, GenerateStage, GroupsStage, StatefulStage
+from wallaroo.worker._state import StateTables
+
+G = TypeVar("G", CapturingGroupOutlet, GroupOutlet)
+
+
+class Compiler:
+    """Makes stages of a plan.
+
+    Args:
+        application: Its nodes hold the user's code.
+        tables: Where the state steps find their state.
+        codec: For the values between stages.
+        max_body: The cap of the connection, which bounds a frame too.
+    """
+
+    def __init__(self, application: Application, tables: StateTables, codec: ValueCodec, max_body: int) -> None:
+        self._application = application
+        self._tables = tables
+        self._codec = codec
+        self._max_body = max_body
+
+    def compile(self, kind: str, root: int, outlet_ids: Sequence[int]) -> AnyStage:
+        """Make the stage that begins at node ``root`` and ends at ``outlet_ids``.
+
+        Raises:
+            ProtocolError: The plan does not fit the topology.
+        """
+        nodes = self._application.nodes
+        if root >= len(nodes) or any(outlet >= len(nodes) for outlet in outlet_ids):
+            raise ProtocolError(f"the plan names a node that is not among the {len(nodes)} of the topology")
+        node = nodes[root]
+        if kind == "cut" and isinstance(node, SourceNode) and node.source.decoder is not None:
+            header = node.source.decoder.header_length()
+            largest = max(0, self._max_body - ENVELOPE)
+            return CutStage(root, Cutter(header, node.source.decoder.payload_length, largest))
+        if kind == "frames" and isinstance(node, SourceNode) and node.source.decode is not None:
+            return self._frames(root, node.source.decode, outlet_ids)
+        if kind == "generate" and isinstance(node, SourceNode) and isinstance(node.source, GenSourceConfig):
+            generator = node.source.generator
+            table = self._tables.table(table_name(node.name), lambda: GeneratorState(generator))
+            branches, outlets = self._branches(root, outlet_ids)
+            return GenerateStage(root, branches, outlets, self._codec, GeneratorRoot(root, table))
+        if kind == "groups" and isinstance(node, (KeyByNode, CollectNode)):
+            return self._groups(root, outlet_ids)
+        raise ProtocolError(f"a stage with input {kind!r} cannot begin at node {root}, a {node.kind}")
+
+    def _frames(self, root: int, decode: Callable[[bytes], Any], outlet_ids: Sequence[int]) -> FramesStage:
+        branches, outlets = self._branches(root, outlet_ids)
+        steps, column_outlets = self._columns(root, outlet_ids)
+        return FramesStage(
+            root,
+            [Branch(root, partial(decoder, root, decode), branches, has_state=False)],
+            outlets,
+            self._codec,
+            Columns([DecodeStep(root, steps, decode)], column_outlets),
+        )
+
+    def _groups(self, root: int, outlet_ids: Sequence[int]) -> StatefulStage | GroupsStage:
+        branches, outlets = self._branches(root, outlet_ids)
+        if any(branch.changes_state for branch in branches):
+            return StatefulStage(root, branches, outlets, self._codec, self._fused(root, outlets))
+        return GroupsStage(root, branches, outlets, self._codec, Columns(*self._columns(root, outlet_ids)))
+
+    def _fused(self, root: int, outlets: Sequence[Outlet]) -> StateToSink | None:
+        """Return one loop for a stage that is a state computation, computations and a sink in a row."""
+        nodes = self._application.nodes
+        children = self._application.children(root)
+        chain: list[tuple[int, ComputationNode]] = []
+        state: tuple[int, StateNode] | None = None
+        while len(children) == 1:
+            (child,) = children
+            node = nodes[child]
+            if state is None and isinstance(node, StateNode) and not node.multi:
+                state = child, node
+            elif state is not None and isinstance(node, ComputationNode) and not node.multi:
+                chain.append((child, node))
+            elif state is not None and isinstance(node, SinkNode):
+                (sink,) = outlets
+                assert isinstance(sink, SinkOutlet), "the only outlet of a row that ends in a sink"
+                table = self._tables.table(state[1].table, state[1].build)
+                calls = [(node_id, computation.call) for node_id, computation in chain]
+                return StateToSink((state[0], state[1].call), table, calls, sink)
+            else:
+                break
+            children = self._application.children(child)
+        return None
+
+    def _branches(self, root: int, outlet_ids: Sequence[int]) -> tuple[list[Branch], list[Outlet]]:
+        """Return the tree below ``root``, to run message by message, and its outlets."""
+        outlets = {outlet: self._outlet(outlet, CapturingGroupOutlet) for outlet in outlet_ids}
+
+        def branch(node_id: int) -> Branch:
+            if node_id in outlets:
+                return Branch(node_id, outlets[node_id].push, (), has_state=False)
+            node = self._application.nodes[node_id]
+            below = [branch(child) for child in self._application.children(node_id)]
+            if isinstance(node, ComputationNode):
+                make = multi_computation if node.multi else computation
+                return Branch(node_id, partial(make, node_id, node.call), below, has_state=False)
+            if isinstance(node, StateNode):
+                table = self._tables.table(node.table, node.build)
+                make_state = state_multi_computation if node.multi else state_computation
+                return Branch(node_id, partial(make_state, node_id, node.call, table), below, has_state=True)
+            raise ProtocolError(f"node {node_id}, a {node.kind}, is inside a stage but not an outlet of it")
+
+        return [branch(child) for child in self._application.children(root)], list(outlets.values())
+
+    def _columns(self, root: int, outlet_ids: Sequence[int]) -> tuple[list[Step], list[Outlet]]:
+        """Return the tree below ``root``, to run step by step, and its outlets."""
+        outlets = {outlet: self._outlet(outlet, GroupOutlet) for outlet in outlet_ids}
+
+        def step(node_id: int) -> Step:
+            if node_id in outlets:
+                return outlets[node_id]
+            node = self._application.nodes[node_id]
+            if not isinstance(node, ComputationNode):
+                raise ProtocolError(f"node {node_id}, a {node.kind}, is in a stage whose messages have no key")
+            below = [step(child) for child in self._application.children(node_id)]
+            return (MultiStep if node.multi else ComputationStep)(node_id, below, node.call)
+
+        return [step(child) for child in self._application.children(root)], list(outlets.values())
+
+    def _outlet(self, node_id: int, group_outlet: type[G]) -> G | SinkOutlet:
+        node = self._application.nodes[node_id]
+        if isinstance(node, KeyByNode):
+            return group_outlet(node_id, self._codec, KeyFunction(node.call, node.known_keys))
+        if isinstance(node, CollectNode):
+            return group_outlet(node_id, self._codec, None)
+        if isinstance(node, SinkNode):
+            return SinkOutlet(node_id, node.sink.encode)
+        raise ProtocolError(f"node {node_id}, a {node.kind}, cannot be an outlet")

@@ -1,0 +1,9 @@
+//! Lets the program find the interpreter it was linked with, wherever that lies, and extension modules find the program.
+
+fn main() {
+    let config = pyo3_build_config::get();
+    if let Some(folder) = &config.lib_dir {
+        println!("cargo:rustc-link-arg-bins=-Wl,-rpath,{folder}");
+    }
+    println!("cargo:rustc-link-arg-bins=-Wl,--export-dynamic");
+}

@@ -1,0 +1,66 @@
+//! Calling the user's methods at the least cost the C API allows: by the vectorcall protocol, with the receiver of a bound
+//! method passed as an ordinary argument, so that no bound method is taken apart and no argument tuple is made.
+
+#![expect(unsafe_code, reason = "PyO3 has no safe form of a vectorcall with the receiver as an argument")]
+
+use std::ptr;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+/// A function of the user's that takes one or two values.
+pub(crate) struct Callable {
+    function: Py<PyAny>,
+    receiver: Option<Py<PyAny>>,
+}
+
+impl Callable {
+    pub(crate) fn new(callable: &Bound<'_, PyAny>) -> Self {
+        let py = callable.py();
+        // SAFETY: the type is looked at before the fields, which a bound method always has; they are borrowed from it.
+        unsafe {
+            if ffi::PyMethod_Check(callable.as_ptr()) == 0 {
+                return Self { function: callable.clone().unbind(), receiver: None };
+            }
+            let function = Bound::from_borrowed_ptr(py, ffi::PyMethod_Function(callable.as_ptr())).unbind();
+            let receiver = Bound::from_borrowed_ptr(py, ffi::PyMethod_Self(callable.as_ptr())).unbind();
+            Self { function, receiver: Some(receiver) }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn call<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.vectorcall(value.py(), [ptr::null_mut(), self.receiver(), value.as_ptr()])
+    }
+
+    #[inline]
+    pub(crate) fn call_with_state<'py>(
+        &self,
+        value: &Bound<'py, PyAny>,
+        state: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.vectorcall(value.py(), [ptr::null_mut(), self.receiver(), value.as_ptr(), state.as_ptr()])
+    }
+
+    fn receiver(&self) -> *mut ffi::PyObject {
+        self.receiver.as_ref().map_or(ptr::null_mut(), Py::as_ptr)
+    }
+
+    /// `arguments` begins with the receiver's place after a free one, which the callee may use as scratch.
+    #[inline]
+    fn vectorcall<'py, const COUNT: usize>(
+        &self,
+        py: Python<'py>,
+        arguments: [*mut ffi::PyObject; COUNT],
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let first = if self.receiver.is_some() { 1 } else { 2 };
+        // SAFETY: the arguments are alive, borrowed for the call; the slot before the first may be overwritten, as the flag
+        // says; the result is a new reference, or null with an exception set.
+        unsafe {
+            let given = (COUNT - first) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+            let result =
+                ffi::PyObject_Vectorcall(self.function.as_ptr(), arguments.as_ptr().add(first), given, ptr::null_mut());
+            Bound::from_owned_ptr_or_err(py, result)
+        }
+    }
+}

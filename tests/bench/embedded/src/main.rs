@@ -1,0 +1,82 @@
+//! The design that this project is compared with: the application's steps run in an interpreter linked into the program,
+//! event by event, objects passed by reference. Sources and sinks are the orchestrator's own code, on a thread of their own,
+//! so that the interpreter does nothing but run steps.
+//!
+//! It has what its design allows and no more: there is one interpreter lock, and an accident in a step is the end of it.
+
+mod application;
+mod call;
+mod network;
+mod outlet;
+mod pipeline;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use pyo3::prelude::*;
+use tokio::sync::mpsc::error::TryRecvError;
+use wallaroo_orch::source::SourceEvent;
+
+use crate::application::Application;
+use crate::network::Network;
+
+/// Runs an application in this process.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Path of the application's .py file
+    app: String,
+    /// Arguments of the application
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    app_args: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    Python::attach(|py| match Application::load(py, &args.app, &args.app_args) {
+        Ok(application) => match network::open(&application) {
+            Ok(network) => {
+                for place in &network.listening {
+                    eprintln!("listening on {place}");
+                }
+                run(py, &application, network);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            error.print(py);
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Takes every frame through its pipeline until the network ends.
+fn run(py: Python<'_>, application: &Application, network: Network) {
+    let Network { mut events, budgets, mut outlets, .. } = network;
+    loop {
+        let event = match events.try_recv() {
+            Ok(event) => event,
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {
+                // Nothing to do: what was gathered goes out, and threads of the user's may have the interpreter.
+                for outlet in &mut outlets {
+                    outlet.flush(py);
+                }
+                match py.detach(|| events.blocking_recv()) {
+                    Some(event) => event,
+                    None => return,
+                }
+            }
+        };
+        if let SourceEvent::Frames { source, block, .. } = event {
+            let pipeline = &application.sources[source.index()].pipeline;
+            for span in &block.spans {
+                pipeline.run(py, &block.data[span.start as usize..span.end as usize], &mut outlets);
+            }
+            budgets[source.index()].release(block.weight());
+        }
+    }
+}

@@ -1,0 +1,134 @@
+"""Workers killed and frozen under full load: ``python -m tests.chaos [--seconds N] [--seed N] [ATTACK ...]``.
+
+Every message that comes out is checked: none lost, none doubled, each key's in the order of sending. The rate is given as
+a share of an undisturbed run's beside it.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+from tests.harness.clients import Consumer
+from tests.harness.load import Checker, Load
+from tests.harness.orchestrator import Orchestrator
+from tests.harness.places import APPS
+
+PERIOD = 0.2
+UNDISTURBED_SECONDS = 5.0
+# The backlog that is still to be worked off when the load ends.
+PATIENCE = 300.0
+
+
+@dataclass
+class Outcome:
+    """What a storm did."""
+
+    messages: int
+    rate: float
+    attacks: int
+    deaths: int
+
+
+def kill_one(run, rng):
+    """Kills a worker, whichever it is."""
+    kill(rng.sample(run.workers(), 1))
+
+
+def kill_two(run, rng):
+    """Kills two workers at once."""
+    workers = run.workers()
+    kill(rng.sample(workers, min(2, len(workers))))
+
+
+def kill_recovering(run, rng):
+    """Kills a worker, and the one that takes its place as soon as it does."""
+    before = len(run.messages())
+    victim = rng.choice(run.workers())
+    kill([victim])
+    run.wait_for(lambda event: event.get("pid") == victim and "died" in event["message"])
+    assert len(run.messages()) > before
+    # The oldest that is left besides those at work is the one that was waiting.
+    kill(run.workers()[-1:])
+
+
+def freeze(run, rng):
+    """Stops a worker for one to five seconds, and lets it go on."""
+    victim = rng.choice(run.workers())
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(victim, signal.SIGSTOP)
+        threading.Event().wait(rng.uniform(1, 5))
+        os.kill(victim, signal.SIGCONT)
+
+
+ATTACKS = {"kill-one": kill_one, "kill-two": kill_two, "kill-recovering": kill_recovering, "freeze": freeze}
+
+
+def kill(pids):
+    for pid in pids:
+        # It may have ended by itself, or been killed, a moment ago.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def storm(workers: int, seconds: float, attack=None, seed: int = 0) -> Outcome:
+    """Full load for so long, with an attack every 200 ms, and a check of all that comes out."""
+    rng = random.Random(seed)
+    checker = Checker()
+    with Consumer(take=checker.take) as consumer:
+        application = [APPS / "numbered.py", "--in", "127.0.0.1:0", "--out", consumer.place]
+        with Orchestrator(*application, workers=workers) as run:
+            load = Load(run.address())
+            consumer.wait_count(1)
+            began = time.monotonic()
+            attacks = 0
+            # Time is what is wanted here: so many seconds of it.
+            while time.monotonic() < began + seconds:
+                threading.Event().wait(PERIOD)
+                if attack is not None:
+                    attack(run, rng)
+                    attacks += 1
+                assert run.process.poll() is None, f"the orchestrator ended\n{run.log()}"
+                assert checker.first_fault is None, f"{checker.first_fault}\n{run.log()}"
+            rate = consumer.count / (time.monotonic() - began)
+            sent = load.finish(PATIENCE)
+            consumer.wait_count(sent, PATIENCE)
+            run.stop()
+            summary = run.summary()
+        checker.check(sent)
+        assert consumer.count == sent
+        assert summary["dead_letters"] == 0, run.log()
+    return Outcome(sent, rate, attacks, summary["worker_deaths"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=f"of {', '.join(ATTACKS)} [default: all]")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each attack, with 2 and with 3 workers")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
+    options = parser.parse_args()
+    unknown = set(options.attacks) - set(ATTACKS)
+    if unknown:
+        parser.error(f"no such attack: {', '.join(unknown)}")
+    print(f"seed {options.seed}", flush=True)
+    for workers in (2, 3):
+        calm = storm(workers, min(UNDISTURBED_SECONDS, options.seconds))
+        print(f"{workers} workers, undisturbed: {calm.rate:,.0f} messages/s", flush=True)
+        for name in options.attacks or ATTACKS:
+            outcome = storm(workers, options.seconds, ATTACKS[name], options.seed)
+            print(
+                f"{workers} workers, {name}: {outcome.messages:,} messages, lost 0, doubled 0, order kept; "
+                f"{outcome.attacks} attacks, {outcome.deaths} deaths of seated workers; "
+                f"{outcome.rate:,.0f} messages/s, {outcome.rate / calm.rate:.0%} of undisturbed",
+                flush=True,
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

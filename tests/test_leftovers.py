@@ -1,0 +1,89 @@
+"""Nothing is left behind: no process, no zombie, no descriptor."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.harness import processes
+from tests.harness.clients import frames, send
+from tests.harness.numbered import messages
+from tests.harness.orchestrator import LEFT_BEHIND_FOR, PATIENCE, Orchestrator
+from tests.harness.places import APPS
+
+
+def run_app(consumer, name, **options):
+    return Orchestrator(APPS / f"{name}.py", "--in", "127.0.0.1:0", "--out", consumer.place, **options)
+
+
+def eventually(condition, what):
+    """Waits for what the operating system tells only those who ask."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        threading.Event().wait(0.02)
+
+
+@pytest.mark.parametrize("name", ["numbered", "endless_loop", "interpreter_lock", "forker"])
+def test_no_orphans_when_the_orchestrator_is_killed(consumer, name):
+    """Also when user code spins, and also its children in the same process group."""
+    with run_app(consumer, name) as run:
+        send(run.address(), frames(["k 1", "k 2 bad"]))
+        consumer.wait_count(1)
+        if name != "numbered":
+            run.wait_for("misbehaves")
+        assert len(processes.tagged(run.tag)) >= 4
+        run.signal(signal.SIGKILL)
+        run.process.wait()
+        left = processes.wait_for_end(run.tag, LEFT_BEHIND_FOR)
+        assert not left, [processes.command_line(pid) for pid in left]
+
+
+def test_no_orphans_when_it_is_killed_while_workers_start(consumer):
+    with run_app(consumer, "numbered", workers=4) as run:
+        eventually(lambda: len(processes.children(run.pid)) >= 2, "no worker was started")
+        run.signal(signal.SIGKILL)
+        run.process.wait()
+        assert not processes.wait_for_end(run.tag, LEFT_BEHIND_FOR)
+
+
+def test_what_a_killed_worker_had_started_ends_with_it(consumer):
+    with run_app(consumer, "forker", workers=1) as run:
+        send(run.address(), frames(["k 1 bad"]))
+        consumer.wait_count(1)
+        (parent,) = [pid for pid in run.workers() if processes.children(pid)]
+        (child,) = processes.children(parent)
+        os.kill(parent, signal.SIGKILL)
+        assert processes.wait_for_exit(child, LEFT_BEHIND_FOR)
+
+
+def test_restarts_leave_no_zombie_and_no_descriptor(consumer):
+    restarts = 30
+    with run_app(consumer, "numbered", workers=1) as run:
+        run.ready()
+        send(run.address(), frames(["k 0"]))
+        consumer.wait_count(1)
+        eventually(lambda: len(run.workers()) == 2, "no standby came")
+        before = len(processes.descriptors(run.pid))
+        for number in range(1, restarts + 1):
+            os.kill(run.workers()[0], signal.SIGKILL)
+            run.wait_for("worker died", count=number)
+            send(run.address(), frames([f"k {number}"]))
+            consumer.wait_count(number + 1)
+            eventually(lambda: len(run.workers()) == 2, "no standby came")
+        assert not [pid for pid in processes.children(run.pid) if processes.is_zombie(pid)]
+        eventually(lambda: len(processes.descriptors(run.pid)) <= before, "descriptors were left open")
+        run.stop()
+    assert consumer.lines() == [f"k {number} => {number + 1}" for number in range(restarts + 1)]
+
+
+def test_workers_inherit_nothing_but_their_socket_and_their_marker(consumer, tmp_path):
+    with open(tmp_path / "secret", "w") as secret:
+        with run_app(consumer, "numbered", workers=2, pass_fds=[secret.fileno()]) as run:
+            send(run.address(), frames(messages(100)))
+            consumer.wait_count(100)
+            for pid in run.workers()[:2]:
+                open_files = sorted(kind.split(":")[0] for kind in processes.descriptors(pid))
+                assert open_files == ["/dev/null", "/memfd", "pipe", "pipe", "socket"], processes.descriptors(pid)
