@@ -1,7 +1,7 @@
 """Workers killed and frozen under full load: ``python -m tests.chaos [--seconds N] [--seed N] [ATTACK ...]``.
 
-Every message that comes out is checked: none lost, none doubled, each key's in the order of sending. The rate is given as
-a share of an undisturbed run's beside it.
+Every message that comes out is checked: none lost, none doubled, each key's in the order of sending. The rate is given
+as a share of an undisturbed run's beside it.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from tests.harness.clients import Consumer
 from tests.harness.load import Checker, Load
 from tests.harness.orchestrator import Orchestrator
 from tests.harness.places import APPS
+from tests.harness.processes import wait_for_exit
 
 PERIOD = 0.2
 UNDISTURBED_SECONDS = 5.0
@@ -37,36 +38,45 @@ class Outcome:
 
 def kill_one(run, rng):
     """Kills a worker, whichever it is."""
-    kill(rng.sample(run.workers(), 1))
+    kill(some(run, rng, 1))
 
 
 def kill_two(run, rng):
     """Kills two workers at once."""
-    workers = run.workers()
-    kill(rng.sample(workers, min(2, len(workers))))
+    kill(some(run, rng, 2))
 
 
 def kill_recovering(run, rng):
-    """Kills a worker, and the one that takes its place as soon as it does."""
-    before = len(run.messages())
-    victim = rng.choice(run.workers())
-    kill([victim])
-    run.wait_for(lambda event: event.get("pid") == victim and "died" in event["message"])
-    assert len(run.messages()) > before
-    # The oldest that is left besides those at work is the one that was waiting.
-    kill(run.workers()[-1:])
+    """Kills a worker, and the one that was waiting to take its place as soon as it may have."""
+    victims = some(run, rng, 1)
+    kill(victims)
+    for victim in victims:
+        wait_for_exit(victim, PATIENCE)
+    kill(loaded(run)[-1:])
 
 
 def freeze(run, rng):
     """Stops a worker for one to five seconds, and lets it go on."""
-    victim = rng.choice(run.workers())
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(victim, signal.SIGSTOP)
-        threading.Event().wait(rng.uniform(1, 5))
-        os.kill(victim, signal.SIGCONT)
+    for victim in some(run, rng, 1):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGSTOP)
+            threading.Event().wait(rng.uniform(1, 5))
+            os.kill(victim, signal.SIGCONT)
 
 
 ATTACKS = {"kill-one": kill_one, "kill-two": kill_two, "kill-recovering": kill_recovering, "freeze": freeze}
+
+
+def loaded(run):
+    """Workers that have loaded the application, standbys included, oldest first. There may be none for a moment."""
+    have_loaded = {int(message.split()[1]) for message in run.messages() if message.startswith("loaded ")}
+    return [pid for pid in run.workers() if pid in have_loaded]
+
+
+def some(run, rng, count):
+    """So many of them at most."""
+    workers = loaded(run)
+    return rng.sample(workers, min(count, len(workers)))
 
 
 def kill(pids):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.chaos import loaded
 from tests.harness import processes
 from tests.harness.clients import frames, send
 from tests.harness.numbered import messages
@@ -65,14 +66,15 @@ def test_restarts_leave_no_zombie_and_no_descriptor(consumer):
         run.ready()
         send(run.address(), frames(["k 0"]))
         consumer.wait_count(1)
-        eventually(lambda: len(run.workers()) == 2, "no standby came")
+        eventually(lambda: len(loaded(run)) == 2, "no standby came")
         before = len(processes.descriptors(run.pid))
         for number in range(1, restarts + 1):
-            os.kill(run.workers()[0], signal.SIGKILL)
-            run.wait_for("worker died", count=number)
+            victim = loaded(run)[number % 2]
+            os.kill(victim, signal.SIGKILL)
+            run.wait_for(lambda event, victim=victim: event.get("pid") == victim and "died" in event["message"])
             send(run.address(), frames([f"k {number}"]))
             consumer.wait_count(number + 1)
-            eventually(lambda: len(run.workers()) == 2, "no standby came")
+            eventually(lambda: len(loaded(run)) == 2, "no standby came")
         assert not [pid for pid in processes.children(run.pid) if processes.is_zombie(pid)]
         eventually(lambda: len(processes.descriptors(run.pid)) <= before, "descriptors were left open")
         run.stop()

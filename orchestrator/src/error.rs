@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::cli::{ReceiveError, SendError};
 use crate::interpreter::{Diagnosis, InterpreterError};
 use crate::runtime::RunError;
+use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::worker::pool::PoolError;
 
@@ -81,8 +82,10 @@ impl CliError {
             Self::Interpreter(_) | Self::UnfitInterpreter(_) => Exit::Load,
             Self::Run(error) => match error {
                 RunError::Pool(_) | RunError::Plan(_) => Exit::Load,
-                RunError::Source(_) | RunError::DeadLetters(_) => Exit::Busy,
-                RunError::Interrupted { .. } | RunError::InterruptedEarly => Exit::Interrupted,
+                RunError::Source(_) | RunError::DeadLetters(_) | RunError::Sink(SinkError::Create { .. }) => Exit::Busy,
+                RunError::Interrupted { .. } | RunError::InterruptedLate | RunError::InterruptedEarly => {
+                    Exit::Interrupted
+                }
                 RunError::Sink(_) | RunError::Engine(_) | RunError::MessageFailed { .. } | RunError::Signals(_) => {
                     Exit::Failed
                 }

@@ -104,6 +104,9 @@ pub enum RunError {
         /// Bytes in queues and sinks.
         undelivered: usize,
     },
+    /// The user did not want to wait for consumers either.
+    #[error("stopped at once by a second signal; consumers may not have taken everything that was sent")]
+    InterruptedLate,
     /// A signal arrived before the application ran.
     #[error("interrupted")]
     InterruptedEarly,
@@ -217,7 +220,13 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
         }
     };
     inputs.stop.cancel();
-    runtime.close(&mut pool, &mut workers, outcome).await
+    let hurry = async {
+        tokio::select! {
+            _ = interrupts.recv() => (),
+            _ = terminations.recv() => (),
+        }
+    };
+    runtime.close(&mut pool, &mut workers, outcome, hurry).await
 }
 
 /// Sleeps until a retry is due; for ever if none is.
@@ -442,7 +451,7 @@ impl Runtime {
     fn signalled(&mut self, pool: &mut Pool, signals: &mut u32) -> Result<(), RunError> {
         *signals += 1;
         if *signals > 1 {
-            return Err(RunError::Interrupted { undelivered: self.engine.queued_bytes() });
+            return Err(RunError::Interrupted { undelivered: self.engine.undelivered_bytes() });
         }
         tracing::info!("stopping: no more is read, what was accepted is finished; a second signal stops at once");
         self.feed(pool, Event::Drain)
@@ -453,7 +462,8 @@ impl Runtime {
         mut self,
         pool: &mut Pool,
         workers: &mut mpsc::UnboundedReceiver<WorkerEvent>,
-        outcome: Result<(), RunError>,
+        mut outcome: Result<(), RunError>,
+        hurry: impl Future<Output = ()>,
     ) -> Result<Summary, RunError> {
         let status = self.engine.status();
         let entered = |source: &crate::plan::SourcePlan| status.stages[source.stage.index()].messages;
@@ -466,15 +476,27 @@ impl Runtime {
         };
         self.sinks.clear();
         let flushed = async { while self.sink_tasks.join_next().await.is_some() {} };
-        match &outcome {
-            Ok(()) => {
-                let ((), ()) = tokio::join!(flushed, end_workers(pool, workers, EXIT_GRACE));
-            }
-            Err(error) => {
-                let interrupted = matches!(error, RunError::Interrupted { .. });
-                let flush = timeout(if interrupted { Duration::ZERO } else { FAILED_FLUSH }, flushed);
-                let (_, ()) = tokio::join!(flush, end_workers(pool, workers, Duration::ZERO));
-            }
+        let (flush_grace, exit_grace) = match &outcome {
+            Ok(()) => (None, EXIT_GRACE),
+            Err(RunError::Interrupted { .. }) => (Some(Duration::ZERO), Duration::ZERO),
+            Err(_) => (Some(FAILED_FLUSH), Duration::ZERO),
+        };
+        let settled = async {
+            let flushed = async {
+                match flush_grace {
+                    Some(grace) => drop(timeout(grace, flushed).await),
+                    None => flushed.await,
+                }
+            };
+            tokio::join!(flushed, end_workers(pool, workers, exit_grace));
+        };
+        let settled = tokio::select! {
+            () = settled => true,
+            () = hurry => false,
+        };
+        if !settled {
+            outcome = outcome.and(Err(RunError::InterruptedLate));
+            end_workers(pool, workers, Duration::ZERO).await;
         }
         outcome.map(|()| summary)
     }

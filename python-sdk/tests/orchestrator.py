@@ -13,6 +13,32 @@ import msgpack
 
 SRC = Path(__file__).parents[1] / "src"
 MAX_BODY = 17 * 1024 * 1024
+MARKER = struct.Struct("<QIIII")
+WHOLE = 0xFFFF_FFFF
+
+ECHO = """
+import os, sys
+import wallaroo
+
+class Lines:
+    delimiter = b"\\n"
+    def decode(self, bs):
+        return bs.decode()
+    def encode(self, data):
+        return data
+
+class Step:
+    def compute(self, data):
+        {body}
+
+def application_setup(args):
+    ab = wallaroo.ApplicationBuilder("echo").new_pipeline("p", wallaroo.StdinSourceConfig(Lines))
+    return ab.to(Step).to_sink(wallaroo.StdoutSinkConfig(Lines)).build()
+"""
+
+
+def echo(body):
+    return ECHO.replace("{body}", body)
 
 
 class WorkerProcess:

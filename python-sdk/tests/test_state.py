@@ -8,7 +8,7 @@ import pytest
 
 import wallaroo
 from stages import Lines, Runner, build
-from wallaroo._protocol import DISCARD
+from wallaroo._protocol import CAREFUL, DISCARD
 from wallaroo._topology import Application, KeyByNode, SinkNode, SourceNode, StateNode
 
 
@@ -121,17 +121,26 @@ def test_restore_replaces_what_is_there():
     assert target.snapshot(9)[0] == []
 
 
-def test_a_state_that_cannot_be_unpickled_fails_its_messages():
+@pytest.mark.parametrize("flags", [0, CAREFUL])
+def test_a_state_that_cannot_be_unpickled_fails_its_messages(flags):
     run = runner()
     run.tables.find("log").restore("a", pickle.dumps(restored(["fine"])).replace(b"fine", b"fine"))
     bad = pickle.dumps(restored(["unloadXXXX"])).replace(b"unloadXXXX", b"unloadable")
     run.tables.find("log").restore("b", bad)
-    outcome = feed(run, ("b", ["x", "y"]), ("a", ["peek"]))
+    outcome = feed(run, ("b", ["x", "y"]), ("a", ["peek"]), flags=flags)
     assert outcome.outputs == {3: ["fine"]}
-    assert [(failure.key, failure.message, failure.value) for failure in outcome.failures] == [
-        ("b", "no such class", "'x'"),
-        ("b", "no such class", "'y'"),
+    message = "state of key 'b' in table log could not be restored: ValueError: no such class"
+    assert [(failure.key, failure.exception, failure.message, failure.value) for failure in outcome.failures] == [
+        ("b", "ValueError", message, "'x'"),
+        ("b", "ValueError", message, "'y'"),
     ]
+    assert "in restored" in outcome.failures[0].traceback
+    # No state was built in its place, to be taken for the true one.
+    assert list(run.tables.find("log").live) == ["a"]
+    assert run.snapshot(9) == ([], [], None, 1)
+    assert len(feed(run, ("b", ["peek"]), flags=flags).failures) == 1
+    run.tables.find("log").restore("b", pickle.dumps(restored(["right"])))
+    assert feed(run, ("b", ["peek"]), flags=flags).outputs == {3: ["right"]}
 
 
 def test_a_state_that_cannot_be_pickled_stays_dirty():
@@ -142,6 +151,20 @@ def test_a_state_that_cannot_be_pickled_stays_dirty():
     assert states(entries) == {"a": ["a"]}
     assert failures == ["log", "l", "TypeError: cannot pickle a lock"]
     assert oldest == 1
+
+
+def test_a_state_beyond_the_cap_stays_dirty_until_it_fits():
+    run = runner(max_body=4_000)
+    feed(run, ("l", ["x" * 5_000]), batch=1)
+    feed(run, ("a", ["a"]), batch=2)
+    entries, failures, oldest, _ = run.snapshot(1)
+    assert (states(entries), oldest) == ({"a": ["a"]}, 1)
+    table, key, message = failures
+    assert (table, key) == ("log", "l")
+    assert message.startswith("a state of 5")
+    assert message.endswith(" bytes is beyond the cap of 3936 bytes; raise it with --max-frame")
+    run.tables.find("log").live["l"].seen.clear()
+    assert states(run.snapshot(1)[0]) == {"l": []}
 
 
 def test_a_builder_that_raises_fails_the_messages_of_its_keys():

@@ -9,36 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import WorkerProcess
+from orchestrator import MARKER, WHOLE, WorkerProcess, echo
 
 WORD_COUNT = Path(__file__).parents[2] / "examples" / "word_count" / "word_count.py"
 WORD_COUNT_ARGS = ("--in", "127.0.0.1:7010", "--out", "127.0.0.1:7002")
 TWO_STAGES = [[0, "frames", 0, [2]], [1, "groups", 2, [4]]]
 ONE_STAGE = [[0, "frames", 0, [2]]]
-
-ECHO = """
-import os, sys
-import wallaroo
-
-class Lines:
-    delimiter = b"\\n"
-    def decode(self, bs):
-        return bs.decode()
-    def encode(self, data):
-        return data
-
-class Step:
-    def compute(self, data):
-        {body}
-
-def application_setup(args):
-    ab = wallaroo.ApplicationBuilder("echo").new_pipeline("p", wallaroo.StdinSourceConfig(Lines))
-    return ab.to(Step).to_sink(wallaroo.StdoutSinkConfig(Lines)).build()
-"""
-
-
-def echo(body):
-    return ECHO.replace("{body}", body)
 
 
 def refused(path, *args):
@@ -165,14 +141,18 @@ def test_threads_of_the_application_do_not_keep_it_alive(app):
         "print('noise'); sys.stderr.write('noise\\n'); os.write(1, b'noise\\n'); return data",
         "os.closerange(3, 21); return data",
         "[os.dup2(2, fd) for fd in range(3, 21)]; return data",
+        "os.closerange(0, 21); return data",
+        "[os.dup2(os.open('/dev/null', os.O_RDWR), fd) for fd in range(0, 21)]; return data",
         "sys.stdout.close(); return data",
     ],
 )
-def test_user_code_cannot_disturb_the_wire(app, body):
-    with WorkerProcess() as worker:
+def test_user_code_cannot_disturb_the_wire(app, body, tmp_path):
+    with open(tmp_path / "marker", "w+b") as marker, WorkerProcess(marker=marker.fileno()) as worker:
         worker.start(app(echo(body)), stages=ONE_STAGE)
-        for batch in range(1, 3):
+        for batch in range(1, 4):
             assert worker.batch(batch, 0, [b"a"])[0] in ({2: ["a"]}, {})
+            # The mark that the batch is over is made before its result is sent.
+            assert MARKER.unpack(os.pread(marker.fileno(), MARKER.size, 0)) == (batch, 0, 0, WHOLE, WHOLE)
         worker.finish()
 
 
@@ -216,18 +196,6 @@ def test_a_signal_asks_for_the_stack(app):
         worker.batch(1, 0, [b"a"])
         _, _, err = worker.finish()
     assert "in compute" in err
-
-
-def test_a_child_that_user_code_forks_does_not_hold_the_socket(app):
-    body = "import signal; pid = os.fork(); pid or signal.pause(); return str(pid)"
-    with WorkerProcess() as worker:
-        worker.start(app(echo(body)), stages=ONE_STAGE)
-        (pid,) = worker.batch(1, 0, [b"a"])[0][2]
-        try:
-            worker.process.kill()
-            assert worker.receive() is None
-        finally:
-            os.kill(int(pid), signal.SIGKILL)
 
 
 def test_the_application_sees_its_folder_and_its_arguments(app, tmp_path):

@@ -1,18 +1,26 @@
-"""Allocates until there is no more, which it sees to itself is soon."""
+"""Allocates until there is no more, which it sees to itself is soon; with ``--stay`` a good deal, and keeps it."""
 
 import resource
+import signal
 
 import numbered
 
 LIMIT = 1 << 30
+PIECE = b"x" * (16 << 20)
 
 
-def misbehave():
+def take_all():
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
     hoard = []
     while True:
-        hoard.append(bytearray(16 << 20))
+        hoard.append(bytearray(PIECE))
+
+
+def take_much_and_stay():
+    hoard = [bytearray(PIECE) for _ in range(20)]
+    while hoard:
+        signal.pause()
 
 
 def application_setup(args):
-    return numbered.build(args, misbehave)
+    return numbered.build(args, take_much_and_stay if "--stay" in args else take_all)

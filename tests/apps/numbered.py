@@ -5,6 +5,7 @@ the step that ``--where`` names: ``stateless`` or ``state``.
 """
 
 import argparse
+import os
 import struct
 
 import wallaroo
@@ -81,6 +82,7 @@ def nothing():
 
 def build(args, misbehave=nothing, state=Numbers):
     """What ``application_setup`` of a misbehaving application returns."""
+    print("loaded", os.getpid())
     parser = argparse.ArgumentParser()
     parser.add_argument("--where", choices=["stateless", "state"], default="state")
     where = parser.parse_known_args(args)[0].where

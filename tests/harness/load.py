@@ -44,7 +44,7 @@ class Load(threading.Thread):
 
 
 class Checker:
-    """Looks at every line as it arrives: for each key nothing is lost, nothing doubled, and the order is that of sending."""
+    """Looks at every line as it arrives: none lost, none doubled, each key's in the order of sending."""
 
     def __init__(self):
         self._numbers = defaultdict(list)

@@ -1,5 +1,6 @@
 //! `wallaroo-orch run`.
 
+use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ impl ApplicationArgs {
     fn pool(&self, slots: u32, standbys: u32, max_frame: usize) -> Result<PoolSettings, CliError> {
         let python = interpreter::resolve(self.python.as_deref())?;
         Ok(PoolSettings {
-            interpreter: Interpreter { python, descriptors: None },
+            interpreter: Interpreter { python, hash_seed: hash_seed(), descriptors: None },
             application: self.app.clone(),
             args: self.app_args.clone(),
             slots,
@@ -110,6 +111,14 @@ pub(super) struct RunArgs {
     log: LogArgs,
     #[command(flatten)]
     application: ApplicationArgs,
+}
+
+/// The seed in the environment, if Python would take it, or one for this run.
+fn hash_seed() -> u32 {
+    let given = std::env::var("PYTHONHASHSEED").ok().and_then(|seed| seed.parse().ok());
+    // Keyed with random numbers by the standard library; zero would switch hash randomization off.
+    let random = || (std::collections::hash_map::RandomState::new().build_hasher().finish() as u32).max(1);
+    given.unwrap_or_else(random)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -90,6 +90,12 @@ impl Cutting {
         }
     }
 
+    /// Bytes that have not been cut.
+    pub(super) fn bytes(&self) -> usize {
+        let held = |uncut: &Uncut| uncut.tail.len() + uncut.sent.as_ref().map_or(0, |(sent, _)| sent.len());
+        self.connections.values().map(held).sum()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.ready.is_empty() && self.connections.values().all(|uncut| uncut.sent.is_none())
     }

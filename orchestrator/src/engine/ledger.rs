@@ -61,15 +61,23 @@ pub(super) trait Ledger: std::fmt::Debug + Send {
     );
     /// The last snapshot of a key.
     fn snapshot(&mut self, partition: PartitionId, key: &[u8]) -> Option<&mut KeySnapshot>;
-    /// The keys of a partition that have a snapshot, with its size in bytes.
-    fn snapshots(&self, partition: PartitionId) -> Vec<(Bytes, usize)>;
+    /// Bytes of all snapshots of a partition.
+    fn snapshot_bytes(&self, partition: PartitionId) -> usize;
+    /// The keys of a partition that have a snapshot, in the same order whenever there are the same.
+    fn keys(&self, partition: PartitionId) -> Vec<Bytes>;
 }
 
 /// A ledger in the orchestrator's own memory.
 #[derive(Debug, Default)]
 pub(super) struct MemoryLedger {
     journals: HashMap<SlotId, Journal>,
-    snapshots: HashMap<PartitionId, HashMap<Bytes, KeySnapshot>>,
+    snapshots: HashMap<PartitionId, Snapshots>,
+}
+
+#[derive(Debug, Default)]
+struct Snapshots {
+    keys: HashMap<Bytes, KeySnapshot>,
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -115,27 +123,29 @@ impl Ledger for MemoryLedger {
         after: BatchId,
         by: Generation,
     ) {
-        let snapshot = self.snapshots.entry(partition).or_default().entry(key).or_insert_with(|| KeySnapshot {
-            after,
-            states: Vec::with_capacity(1),
-            known_to: None,
-        });
+        let snapshots = self.snapshots.entry(partition).or_default();
+        let fresh = || KeySnapshot { after, states: Vec::with_capacity(1), known_to: None };
+        let snapshot = snapshots.keys.entry(key).or_insert_with(fresh);
         snapshot.after = after;
         snapshot.known_to = Some(by);
+        snapshots.bytes += state.len();
         match snapshot.states.iter_mut().find(|(name, _)| *name == table) {
-            Some((_, old)) => *old = state,
+            Some((_, old)) => snapshots.bytes -= std::mem::replace(old, state).len(),
             None => snapshot.states.push((table, state)),
         }
     }
 
     fn snapshot(&mut self, partition: PartitionId, key: &[u8]) -> Option<&mut KeySnapshot> {
-        self.snapshots.get_mut(&partition)?.get_mut(key)
+        self.snapshots.get_mut(&partition)?.keys.get_mut(key)
     }
 
-    fn snapshots(&self, partition: PartitionId) -> Vec<(Bytes, usize)> {
-        let size = |snapshot: &KeySnapshot| snapshot.states.iter().map(|(_, state)| state.len()).sum();
-        let Some(keys) = self.snapshots.get(&partition) else { return Vec::new() };
-        let mut keys: Vec<_> = keys.iter().map(|(key, snapshot)| (key.clone(), size(snapshot))).collect();
+    fn snapshot_bytes(&self, partition: PartitionId) -> usize {
+        self.snapshots.get(&partition).map_or(0, |snapshots| snapshots.bytes)
+    }
+
+    fn keys(&self, partition: PartitionId) -> Vec<Bytes> {
+        let Some(snapshots) = self.snapshots.get(&partition) else { return Vec::new() };
+        let mut keys: Vec<_> = snapshots.keys.keys().cloned().collect();
         // In the map they have no order; a run from a seed must be the same each time.
         keys.sort_unstable();
         keys

@@ -47,6 +47,14 @@ impl FrameQueue {
         self.frames == 0
     }
 
+    /// Bytes of the frames that wait.
+    pub(super) fn bytes(&self) -> usize {
+        let rest = |queued: &QueuedBlock| {
+            queued.block.spans[queued.next..].iter().map(|span| (span.end - span.start) as usize).sum::<usize>()
+        };
+        self.blocks.iter().map(rest).sum()
+    }
+
     /// Frames that wait.
     pub(super) fn len(&self) -> usize {
         self.frames

@@ -11,6 +11,7 @@ use wallaroo_protocol::{Skip, input, key};
 
 use super::batch::{CAREFUL_AFTER, Origin, Work};
 use super::ledger::JournalEntry;
+use super::routing::PartitionId;
 use super::slot::{Seat, SnapshotState};
 use super::{Action, Death, DeathCause, Engine, EngineError, Generation, KillReason, SlotId};
 
@@ -29,17 +30,18 @@ impl Engine {
             return;
         }
         let replay = self.replay(slot);
-        let snapshots = self.snapshots(slot);
         let state = &mut self.slots[slot.index()];
         state.seat = Seat::Seated(generation);
         state.served = 0;
         state.snapshot = SnapshotState::Idle;
         state.replay = replay.into();
-        state.restoring = !snapshots.is_empty();
-        if snapshots.iter().map(|(.., bytes)| bytes).sum::<usize>() <= EAGER_RESTORE_BYTES {
-            let keys = snapshots.into_iter().map(|(partition, key, _)| (partition, key)).collect();
+        let partitions: Vec<PartitionId> = self.router.partitions_of(slot).collect();
+        let bytes: usize = partitions.iter().map(|partition| self.ledger.snapshot_bytes(*partition)).sum();
+        self.slots[slot.index()].restoring = bytes > EAGER_RESTORE_BYTES;
+        if bytes <= EAGER_RESTORE_BYTES {
+            let keys = |partition| self.ledger.keys(partition).into_iter().map(move |key| (partition, key));
+            let keys = partitions.into_iter().flat_map(keys).collect();
             self.restore(slot, generation, keys, actions);
-            self.slots[slot.index()].restoring = false;
         }
     }
 
@@ -212,12 +214,18 @@ impl Engine {
         let size = self.ledger.size(slot);
         let state = &mut self.slots[slot.index()];
         if state.unpicklable.is_some() && size.bytes > JOURNAL_QUEUES * self.config.queue_bytes {
-            state.unrecoverable = state.unpicklable.take();
+            if let Some(reason) = state.unpicklable.take() {
+                actions.push(Action::Warn(format!(
+                    "{reason}; its journal no longer fits: if its worker dies, the run ends"
+                )));
+                state.unrecoverable = Some(reason);
+            }
             self.ledger.truncate(slot, None);
             return;
         }
         let kept = state.incompressible;
-        if size.replay > self.config.replay_budget.max(kept.replay * 2)
+        // Asked for at half the budget: the journal goes on growing until the snapshots are here.
+        if size.replay > (self.config.replay_budget / 2).max(kept.replay * 2)
             || size.bytes > self.config.queue_bytes.max(kept.bytes * 2)
         {
             self.request_snapshot(slot, actions);

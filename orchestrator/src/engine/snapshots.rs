@@ -16,15 +16,6 @@ const SNAPSHOT_KEYS: u32 = 4096;
 const RESTORE_BYTES: usize = 1 << 20;
 
 impl Engine {
-    /// The keys of a slot that have snapshots, with their sizes.
-    pub(super) fn snapshots(&self, slot: SlotId) -> Vec<(PartitionId, Bytes, usize)> {
-        let partitions = self.router.partitions_of(slot);
-        let keys = partitions.flat_map(|partition| {
-            self.ledger.snapshots(partition).into_iter().map(move |(key, bytes)| (partition, key, bytes))
-        });
-        keys.collect()
-    }
-
     /// Sends the snapshots a batch needs and the worker does not have, ahead of the batch.
     pub(super) fn restore_for(&mut self, slot: SlotId, generation: Generation, work: &Work, actions: &mut Vec<Action>) {
         if !self.slots[slot.index()].restoring {
@@ -113,13 +104,15 @@ impl Engine {
             format!("the state of key {key} in table {table:?} cannot be pickled: {}", failure.message)
         });
         let state = &mut self.slots[slot.index()];
-        if let (Some(reason), None) = (&unpicklable, &state.unpicklable) {
+        if let (Some(reason), None, None) = (&unpicklable, &state.unpicklable, &state.unrecoverable) {
             actions.push(Action::Warn(format!(
                 "{reason}; if its worker dies it is rebuilt from the journal, as long as that fits"
             )));
         }
-        state.unpicklable =
-            unpicklable.or(state.unpicklable.take()).filter(|_| part.oldest_dirty.is_some() || part.more);
+        if state.unrecoverable.is_none() {
+            let known = unpicklable.or(state.unpicklable.take());
+            state.unpicklable = known.filter(|_| part.oldest_dirty.is_some() || part.more);
+        }
         if !part.more {
             state.snapshot = SnapshotState::Idle;
             self.ledger.truncate(slot, part.oldest_dirty);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wallaroo_protocol::StageId;
 
-use super::slot::Seat;
+use super::slot::{Seat, Slot};
 use super::{Engine, Generation, SlotId};
 use crate::plan::Input;
 
@@ -62,10 +62,22 @@ impl Engine {
         }
     }
 
-    /// Bytes in queues of the engine, journals excluded.
+    /// Bytes in queues of the engine, those of sources and journals excluded.
     pub fn queued_bytes(&self) -> usize {
         let stages: usize = self.stages.iter().map(|stage| stage.queued_bytes + stage.resequencer.held_bytes()).sum();
         stages + self.sinks.iter().map(|sink| sink.pending_bytes).sum::<usize>()
+    }
+
+    /// Bytes of everything that has been accepted and has not left through a sink.
+    pub fn undelivered_bytes(&self) -> usize {
+        let sources: usize = self.sources.iter().map(|source| source.queue.bytes() + source.cutting.bytes()).sum();
+        let lent = |slot: &Slot| {
+            let sent = slot.in_flight.iter().filter(|in_flight| !in_flight.replay).map(|in_flight| &in_flight.work);
+            sent.chain(&slot.repeat).map(|work| work.input.len()).sum::<usize>()
+        };
+        let slots: usize = self.slots.iter().map(lent).sum();
+        let retried: usize = self.stages.iter().flat_map(|stage| &stage.retry).map(|work| work.input.len()).sum();
+        self.queued_bytes() + sources + slots + retried
     }
 
     fn stage_status(&self, stage: StageId) -> StageStatus {

@@ -168,53 +168,78 @@ async fn an_idle_sink_notices_that_its_consumer_went_and_reconnects() {
     assert_eq!(read_to_end(second).await, b"two");
 }
 
-/// A message that begins with its number.
-fn numbered(number: usize, length: usize) -> Vec<u8> {
-    let mut message = vec![b'x'; length];
-    message[..4].copy_from_slice(&(number as u32).to_be_bytes());
-    message
+/// A stream without repetitions that an error could hide in, more than the kernels' buffers hold: some of it arrives,
+/// some is in flight, some not written at all.
+fn long_stream() -> Bytes {
+    (0..4_u32 << 20).flat_map(u32::to_be_bytes).collect()
 }
 
-fn number(message: &[u8]) -> usize {
-    message[..4].iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
+/// Queues `stream` as messages of `length` bytes, in chunks of several messages.
+fn send_all(rig: &Rig, stream: &Bytes, length: usize) {
+    for start in (0..stream.len()).step_by(20 * length.max(1000)) {
+        let bytes = stream.slice(start..stream.len().min(start + 20 * length.max(1000)));
+        let lengths = bytes.chunks(length).map(|message| message.len() as u32).collect();
+        rig.chunks.send(SinkChunk { bytes, lengths }).expect("the sink is there");
+    }
 }
 
-#[tokio::test]
-async fn a_reset_resends_from_the_first_message_that_did_not_wholly_arrive() {
-    const LENGTH: usize = 10_000;
-    const COUNT: usize = 4000;
+/// Waits until the kernel of a consumer that reads nothing has all it can hold, and says how much that is.
+async fn filled(consumer: &TcpStream) -> usize {
+    let mut buffer = vec![0; 16 << 20];
+    let (mut held, mut unchanged) = (0, 0);
+    while held == 0 || unchanged < 100 {
+        tokio::task::yield_now().await;
+        let now = in_time(consumer.peek(&mut buffer)).await.expect("data");
+        unchanged = if now == held { unchanged + 1 } else { 0 };
+        held = now;
+    }
+    held
+}
+
+/// A consumer dies after some of the stream has arrived: the next one gets all the rest, from the start of a message.
+async fn dies_with_messages_of(length: usize) {
     let (listener, address) = listen().await;
     let mut rig = Rig::tcp(address);
     let first = accept(&listener).await;
     rig.connected().await;
-    // More than the kernels' buffers hold: some is acknowledged, some in flight, some not written at all.
-    let messages: Vec<Vec<u8>> = (0..COUNT).map(|number| numbered(number, LENGTH)).collect();
-    for pair in messages.chunks(2) {
-        rig.send(&[&pair[0], &pair[1]]);
-    }
-    // The consumer reads nothing. Once its kernel holds some whole messages, it dies.
-    let mut held = vec![0; 2 * LENGTH];
-    let arrived = async {
-        while first.peek(&mut held).await.expect("data") < 2 * LENGTH {
-            tokio::task::yield_now().await;
-        }
-    };
-    in_time(arrived).await;
+    let stream = long_stream();
+    send_all(&rig, &stream, length);
+    let arrived = filled(&first).await;
     reset(first);
     let (written, _) = rig.disconnected().await;
-    assert!(written > 2 * LENGTH && written < COUNT * LENGTH, "{written} bytes were written");
+    assert!(written > arrived && written < stream.len(), "{arrived} arrived, {written} written");
 
-    let mut second = accept(&listener).await;
+    let second = accept(&listener).await;
     rig.connected().await;
-    let head = read_exactly(&mut second, 4).await;
-    let resumed = number(&head);
-    assert!((2..=written / LENGTH).contains(&resumed), "resumed at message {resumed}");
-    let rest = read_exactly(&mut second, (COUNT - resumed) * LENGTH - 4);
-    let rest = async { [head.clone(), rest.await].concat() };
-    let (rest, _) = tokio::join!(rest, rig.written(COUNT * LENGTH - written));
-    assert!(rest == messages[resumed..].concat(), "whole messages in order");
+    let (rest, _) = tokio::join!(
+        async {
+            // The end is the sink's: until then it waits for more.
+            let mut second = second;
+            let mut rest = Vec::new();
+            while !rest.ends_with(&stream[stream.len() - 4..]) {
+                let read = in_time(second.read_buf(&mut rest)).await.expect("more");
+                assert!(read > 0, "the end is missing");
+            }
+            rest
+        },
+        rig.written(stream.len() - written)
+    );
+    let resumed = stream.len() - rest.len();
+    assert!(rest == stream[resumed..], "the rest of the stream, as it was");
+    assert_eq!(resumed % length, 0, "from the start of a message");
+    assert!(resumed <= arrived, "resumed at {resumed}, but only {arrived} bytes had arrived");
+    assert!(resumed > 0, "what had arrived is not sent again");
     rig.finish().await;
-    assert_eq!(read_to_end(second).await, b"");
+}
+
+#[tokio::test]
+async fn a_reset_resends_whole_messages() {
+    dies_with_messages_of(10_000).await;
+}
+
+#[tokio::test]
+async fn a_reset_resends_to_the_byte() {
+    dies_with_messages_of(1).await;
 }
 
 #[tokio::test]
@@ -262,25 +287,26 @@ async fn a_consumer_that_half_closes_gets_the_message_being_written_and_no_more(
 
 #[tokio::test]
 async fn the_last_messages_survive_a_consumer_that_dies_before_they_arrive() {
-    const LENGTH: usize = 10_000;
     let (listener, address) = listen().await;
     let mut rig = Rig::tcp(address);
     let first = accept(&listener).await;
     rig.connected().await;
-    // Far more than the consumer's kernel holds; the consumer reads nothing of it.
-    let count = 400;
-    let messages: Vec<Vec<u8>> = (0..count).map(|number| numbered(number, LENGTH)).collect();
-    for message in &messages {
-        rig.send(&[message]);
-    }
+    // All of it fits into the sink's kernel, but not into that of the consumer, which reads nothing.
+    let stream = long_stream().slice(..1 << 20);
+    send_all(&rig, &stream, 1);
+    rig.written(stream.len()).await;
+    let arrived = filled(&first).await;
+    assert!(arrived < stream.len(), "all {arrived} bytes arrived");
     let Rig { chunks, events, task } = rig;
     drop(chunks);
-    first.readable().await.expect("data");
+    tokio::task::yield_now().await;
     reset(first);
     let second = accept(&listener).await;
     let rest = read_to_end(second).await;
     in_time(task).await.expect("the sink's task is well");
-    assert!(rest == messages[number(&rest)..].concat(), "whole messages in order, to the last");
+    let resumed = stream.len() - rest.len();
+    assert!(resumed <= arrived, "resumed at {resumed}, but only {arrived} bytes had arrived");
+    assert!(rest == stream[resumed..], "the rest of the stream, to the last byte");
     drop(events);
 }
 

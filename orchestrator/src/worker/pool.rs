@@ -267,6 +267,7 @@ impl Pool {
             }
             (FromWorker::Ready, Phase::Preparing) => {
                 member.phase = Phase::Standby;
+                tracing::debug!(worker = generation.0, pid = member.handle.pid, "standby is ready");
                 self.ever_ready = true;
                 self.backoff = FIRST_BACKOFF;
             }

@@ -24,6 +24,8 @@ use crate::engine::{DeathCause, Marker};
 pub struct Interpreter {
     /// Absolute path of the Python to run.
     pub python: PathBuf,
+    /// `PYTHONHASHSEED` of all workers of a run, so that a replay meets sets in the order of the first time.
+    pub hash_seed: u32,
     /// Descriptors a worker may have open; `None`: as many as this process.
     pub descriptors: Option<u64>,
 }
@@ -76,6 +78,7 @@ impl Process {
             .args(["--fd", &theirs.as_raw_fd().to_string()])
             .args(["--marker-fd", &marker.as_raw_fd().to_string()])
             .env("PYTHONUNBUFFERED", "1")
+            .env("PYTHONHASHSEED", interpreter.hash_seed.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

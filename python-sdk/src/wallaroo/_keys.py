@@ -52,3 +52,14 @@ def key_from_wire(key: Any) -> Any:
     if type(key) is list:
         return tuple([key_from_wire(item) for item in key])
     return key
+
+
+def key_size(key: Any) -> int:
+    """Return no less than the bytes of ``key`` on the wire."""
+    if isinstance(key, str):
+        return 5 + 4 * len(key)
+    if isinstance(key, bytes):
+        return 5 + len(key)
+    if isinstance(key, tuple):
+        return 5 + sum(map(key_size, key))
+    return 9

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from wallaroo._protocol import CAREFUL, DISCARD, WHOLE, Batch
 from wallaroo._values import ValueCodec
 from wallaroo.worker._failures import FailureFields, failure, payload_of
+from wallaroo.worker._forked import iterates, leave_if_child
 from wallaroo.worker._marker import Marker
 
 
@@ -42,22 +43,26 @@ class BatchRun:
         """Go on to one message of a batch that is run message by message."""
         self._origin, self._value = origin, value
 
-    def enter(self, node: int) -> None:
-        """Mark that ``node`` is about to run."""
+    def enter(self, node: int, *lists: list[Any]) -> None:
+        """Mark that ``node`` is about to run, in a loop over ``lists``."""
+        iterates(*lists)
         self._marker.entering(self.batch, node, self._origin, self._value)
 
     def fail(self, node: int, origin: int, error: BaseException, value: Any, key: Any = None) -> None:
         """Record that ``node`` could not process ``value``, which came of the frame or group ``origin``."""
+        leave_if_child(error)
         if not self.discard:
             self._record(node, origin, key, error, value, payload_of(self._codec, value))
 
     def fail_frame(self, node: int, origin: int, error: BaseException, frame: bytes) -> None:
         """Record that the decoder ``node`` could not read ``frame``, which the orchestrator has."""
+        leave_if_child(error)
         if not self.discard:
             self._record(node, origin, None, error, frame, (0, b""))
 
     def fail_group(self, node: int, group: int, error: BaseException, codec: int, values: bytes) -> None:
         """Record that the values of a whole group could not be read; they go along as they came."""
+        leave_if_child(error)
         if not self.discard:
             unread = UnreadGroup(len(values), codec)
             self.failures.append(failure(node, group, self.keys[group], error, unread, (codec, values)))

@@ -17,6 +17,7 @@ from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import key_explained, too_large
 from wallaroo.worker._depth_first import Place, Push
 from wallaroo.worker._failures import StepContractError
+from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._outlets import Entry, KeyFunction, Outlet, group_size, halves, sendable
 
 
@@ -64,6 +65,8 @@ class CapturingGroupOutlet(Outlet):
             try:
                 if function is not None:
                     key = function.call(value)
+                    if in_child:
+                        leave_if_child()
                     problem = function.problem(key)
                     if problem is not None:
                         place.fail(self.node, StepContractError(problem), value, sendable(key))

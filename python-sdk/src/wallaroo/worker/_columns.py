@@ -54,7 +54,7 @@ class Step:
 
     def run(self, column: Column, run: BatchRun) -> None:
         """Apply the step to ``column`` and the steps below it to what that gives."""
-        run.enter(self.node)
+        run.enter(self.node, column.values)
         outputs = self.apply(column, run)
         for child in self._children:
             child.run(outputs, run)
@@ -74,11 +74,10 @@ class ComputationStep(Step):
     def apply(self, column: Column, run: BatchRun) -> Column:
         """Apply the step alone."""
         call = self._call
-        values = column.values
         outputs: list[Any] = []
         append = outputs.append
         dropped: list[int] = []
-        remaining = iter(values)
+        remaining = iter(column.values)
         while True:
             try:
                 for value in remaining:
@@ -91,7 +90,7 @@ class ComputationStep(Step):
             except BaseException as error:  # noqa: BLE001
                 position = len(outputs) + len(dropped)
                 dropped.append(position)
-                self._fail(run, column.lineage.origin(position), error, values[position])
+                self._fail(run, column.lineage.origin(position), error, value)
         return Column(outputs, Dropped(column.lineage, dropped) if dropped else column.lineage)
 
     def _fail(self, run: BatchRun, origin: int, error: BaseException, value: Any) -> None:
@@ -115,11 +114,10 @@ class MultiStep(Step):
     def apply(self, column: Column, run: BatchRun) -> Column:
         """Apply the step alone."""
         call = self._call
-        values = column.values
         outputs: list[Any] = []
         extend = outputs.extend
         ends: list[int] = []
-        remaining = iter(values)
+        remaining = iter(column.values)
         while True:
             try:
                 for value in remaining:
@@ -132,7 +130,7 @@ class MultiStep(Step):
                 break
             except BaseException as error:  # noqa: BLE001
                 _undo_partial(outputs, ends)
-                run.fail(self.node, column.lineage.origin(len(ends) - 1), error, values[len(ends) - 1])
+                run.fail(self.node, column.lineage.origin(len(ends) - 1), error, value)
         return _without_none(outputs, Fanned(column.lineage, ends))
 
 

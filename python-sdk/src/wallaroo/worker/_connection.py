@@ -11,6 +11,7 @@ import socket
 
 from wallaroo._protocol import LengthReader, ProtocolError, frame
 from wallaroo.worker._descriptors import move_out_of_reach
+from wallaroo.worker._forked import leave_if_child
 
 _SMALLEST_BUFFER = 256 * 1024
 """Bytes. One read usually takes in a whole batch."""
@@ -55,6 +56,7 @@ class Connection:
         Raises:
             OSError: The peer is gone.
         """
+        leave_if_child()
         if len(body) <= _JOIN_BELOW:
             self._socket.sendall(frame(body))
         else:
@@ -68,6 +70,7 @@ class Connection:
             ProtocolError: The length is 0 or beyond the cap, or the stream ended inside a frame.
             OSError: The socket failed.
         """
+        leave_if_child()
         if not self._fill(4):
             return None
         header = self._start

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, NamedTuple
 
 from wallaroo.worker._failures import exception_message, exception_type, user_traceback
+from wallaroo.worker._forked import leave_if_child
 
 _MOST_FRAMES = 65_536
 """In one reply: keeps it well under any cap when frames are tiny. The rest is asked for again."""
@@ -44,7 +45,9 @@ class Cutter:
                 return Cut(frames, consumed, header_length, None)
             try:
                 length = self._checked(self._payload_length(data[consumed:start]))
+                leave_if_child()
             except BaseException as error:  # noqa: BLE001 - the user's payload_length
+                leave_if_child(error)
                 described = [exception_type(error), exception_message(error), user_traceback(error)]
                 return Cut(frames, consumed, header_length, described)
             if start + length > len(data):

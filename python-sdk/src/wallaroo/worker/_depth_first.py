@@ -14,6 +14,7 @@ from typing import Any, Callable, NamedTuple
 
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import is_unchanged, iterable, state_result_explained
+from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._state import StateTable
 
 Push = Callable[[Any], None]
@@ -94,6 +95,8 @@ def decoder(node: int, call: Callable[[bytes], Any], below: Push, place: Place) 
     def decode(frame: bytes) -> None:
         try:
             output = call(frame)
+            if in_child:
+                leave_if_child()
         except BaseException as error:  # noqa: BLE001
             place.run.fail_frame(node, place.origin, error, frame)
             return
@@ -109,6 +112,8 @@ def computation(node: int, call: Callable[[Any], Any], below: Push, place: Place
     def compute(value: Any) -> None:
         try:
             output = call(value)
+            if in_child:
+                leave_if_child()
         except BaseException as error:  # noqa: BLE001
             place.fail(node, error, value)
             return
@@ -124,6 +129,8 @@ def multi_computation(node: int, call: Callable[[Any], Any], below: Push, place:
     def compute_multi(value: Any) -> None:
         try:
             outputs = _gathered(call(value))
+            if in_child:
+                leave_if_child()
         except BaseException as error:  # noqa: BLE001
             place.fail(node, error, value)
             return
@@ -147,6 +154,8 @@ def state_computation(node: int, call: Callable[[Any, Any], Any], table: StateTa
             return
         try:
             output, changed = call(value, state)
+            if in_child:
+                leave_if_child()
             if changed is True or not is_unchanged(changed):
                 table.dirty.setdefault(key, place.run.batch)
         except BaseException as error:  # noqa: BLE001

@@ -29,6 +29,10 @@ class StepContractError(Exception):
     """What a step did is against its contract, said in words that need no traceback."""
 
 
+class RestoreError(Exception):
+    """The snapshot of a state could not be unpickled; the cause is what that raised."""
+
+
 def failure(
     node: int, origin: int, key: Any, error: BaseException, value: Any, payload: tuple[int, bytes]
 ) -> FailureFields:
@@ -60,6 +64,8 @@ def exception_type(error: BaseException) -> str:
     """Return the exception's class with its module, as a traceback shows it."""
     if isinstance(error, StepContractError):
         return "TypeError"
+    if isinstance(error, RestoreError) and error.__cause__ is not None:
+        error = error.__cause__
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 

@@ -40,9 +40,9 @@ class StateToSink:
         self._computations = computations
         self._sink = sink
 
-    def run(self, groups: Sequence[list[Any]], run: BatchRun) -> None:
+    def run(self, groups: list[list[Any]], run: BatchRun) -> None:
         """Run all ``groups``, whose keys are those of ``run``."""
-        run.enter(self._node)
+        run.enter(self._node, groups, *groups)
         node, call, computations = self._node, self._call, self._computations
         sink, encode = self._sink.node, self._sink.encode
         table = self._table

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._forked import leave_if_child
 from wallaroo.worker._state import StateTable
 
 
@@ -64,6 +65,7 @@ class GeneratorRoot:
             except BaseException as error:  # noqa: BLE001
                 run.fail(self._node, index, error, state.last)
                 value = None
+            leave_if_child()
             state.started = True
             if value is None:
                 state.ended = True

@@ -11,6 +11,7 @@ import struct
 
 from wallaroo._protocol import WHOLE
 from wallaroo.worker._descriptors import move_out_of_reach
+from wallaroo.worker._forked import leave_if_child
 
 _RECORD = struct.Struct("<QIIII")
 _IDLE = 0
@@ -43,6 +44,7 @@ class Marker:
 
     def entering(self, batch: int, node: int, origin: int = WHOLE, value: int = WHOLE) -> None:
         """Leave the mark that ``node`` is about to run: on one message, or on the whole batch."""
+        leave_if_child()
         if self._fd is not None:
             os.pwrite(self._fd, _RECORD.pack(batch, node, _IN_STEP, origin, value), 0)
 

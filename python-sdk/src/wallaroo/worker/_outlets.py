@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from operator import length_hint
 from typing import Any, Callable, NamedTuple
 
-from wallaroo._keys import KEY_TYPES, key_problem
+from wallaroo._keys import KEY_TYPES, key_problem, key_size
 from wallaroo._protocol import GROUPS, MESSAGES
 from wallaroo._values import ValueCodec
 from wallaroo.worker._batch import BatchRun
@@ -18,6 +18,7 @@ from wallaroo.worker._columns import Column, Step
 from wallaroo.worker._contracts import key_explained, plain_message, too_large
 from wallaroo.worker._depth_first import Place, Push
 from wallaroo.worker._failures import StepContractError, shown
+from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._lineage import Lineage, Listed
 
 _LONGEST_KEY_LIST = 200
@@ -119,7 +120,7 @@ class GroupOutlet(Outlet):
             groups[None].extend(column.values)
             return
         key = self._key.call
-        run.enter(self.node)
+        run.enter(self.node, column.values)
         remaining = iter(column.values)
         while True:
             try:
@@ -129,7 +130,7 @@ class GroupOutlet(Outlet):
             except BaseException as error:  # noqa: BLE001
                 position = len(column.values) - length_hint(remaining) - 1
                 origin = column.lineage.origin(position)
-                run.fail(self.node, origin, key_explained(error), column.values[position])
+                run.fail(self.node, origin, key_explained(error), value)
 
     def data(self, run: BatchRun) -> list[Any]:
         """Return flat ``key, count, codec, values``."""
@@ -218,17 +219,7 @@ def halves(codec: ValueCodec, key: Any, values: list[Any], largest: int) -> Iter
 
 def group_size(key: Any, data: bytes) -> int:
     """Return no less than the bytes of a group on the wire."""
-    return len(data) + _key_size(key) + 16
-
-
-def _key_size(key: Any) -> int:
-    if isinstance(key, str):
-        return 5 + 4 * len(key)
-    if isinstance(key, bytes):
-        return 5 + len(key)
-    if isinstance(key, tuple):
-        return 5 + sum(map(_key_size, key))
-    return 9
+    return len(data) + key_size(key) + 16
 
 
 class Encoded(NamedTuple):
@@ -264,12 +255,11 @@ class SinkOutlet(Outlet):
 
     def run(self, column: Column, run: BatchRun) -> None:
         """Encode the values of a column."""
-        run.enter(self.node)
+        run.enter(self.node, column.values)
         encode = self.encode
-        values = column.values
         messages: list[Any] = []
         append = messages.append
-        remaining = iter(values)
+        remaining = iter(column.values)
         while True:
             try:
                 for value in remaining:
@@ -278,9 +268,9 @@ class SinkOutlet(Outlet):
                     append(message if kind is str or kind is bytes else plain_message(message))
                 break
             except BaseException as error:  # noqa: BLE001
-                run.fail(self.node, column.lineage.origin(len(messages)), error, values[len(messages)])
+                run.fail(self.node, column.lineage.origin(len(messages)), error, value)
                 append(None)
-        self.take(Encoded(messages, column.lineage, values))
+        self.take(Encoded(messages, column.lineage, column.values))
 
     def take(self, encoded: Encoded) -> None:
         """Take in messages that were encoded elsewhere."""
@@ -293,6 +283,8 @@ class SinkOutlet(Outlet):
         def encode_and_append(value: Any) -> None:
             try:
                 message = plain_message(encode(value))
+                if in_child:
+                    leave_if_child()
             except BaseException as error:  # noqa: BLE001
                 place.fail(self.node, error, value)
                 return

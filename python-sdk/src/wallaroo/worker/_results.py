@@ -7,7 +7,6 @@ from typing import Any, Callable
 
 from wallaroo._protocol import Result, SnapshotPart, encode
 from wallaroo.worker._batch import BatchRun
-from wallaroo.worker._contracts import too_large
 from wallaroo.worker._outlets import Outlet
 from wallaroo.worker._state import StateTables
 
@@ -122,12 +121,7 @@ def snapshot_bodies(tables: StateTables, request: int, max_keys: int, max_body: 
     failures: list[Any] = []
     clean: list[tuple[Any, Any]] = []
     size = 0
-    for table, key, pickled, problem in tables.snapshot(max_keys):
-        envelope = 4 * len(table.name) + len(repr(key)) * 4 + 16
-        if pickled is not None and envelope + len(pickled) > largest:
-            problem = str(too_large("a state", len(pickled), largest))
-            pickled = None
-        added = envelope + (4 * len(problem) if pickled is None else len(pickled))
+    for table, key, pickled, problem, added in tables.snapshot(max_keys, largest):
         if size + added > largest:
             yield encode(SnapshotPart(request, True, entries, failures, None))
             entries, failures, size = [], [], 0

@@ -11,17 +11,23 @@ from collections.abc import Iterator
 from heapq import merge
 from typing import Any, Callable, NamedTuple
 
+from wallaroo._keys import key_size
 from wallaroo._values import PICKLE_PROTOCOL
-from wallaroo.worker._failures import exception_message, exception_type
+from wallaroo.worker._contracts import too_large
+from wallaroo.worker._failures import RestoreError, exception_message, exception_type, shown
 
 
 class Snapshotted(NamedTuple):
-    """One state of a snapshot: pickled, or ``None`` and why it could not be; such a state stays dirty."""
+    """One state of a snapshot: pickled, or ``None`` and why it could not be; such a state stays dirty.
+
+    ``size`` is no less than what it takes in a reply, in bytes.
+    """
 
     table: StateTable
     key: Any
     pickled: bytes | None
     problem: str
+    size: int
 
 
 class StateTable:
@@ -45,13 +51,26 @@ class StateTable:
     def open(self, key: Any) -> Any:
         """Return the state of ``key``, which is not in ``live``: of its snapshot, or newly built.
 
+        A snapshot that cannot be unpickled is kept, and no state is built in its place: that would be taken for the
+        key's true state, and replace it in the next snapshot.
+
         Raises:
-            Exception: What the user's ``build`` or unpickling raised.
+            RestoreError: The user's unpickling raised.
+            Exception: What the user's ``build`` raised.
         """
         snapshot = self._restored.get(key)
-        state = self._build() if snapshot is None else pickle.loads(snapshot)
+        if snapshot is None:
+            state = self._build()
+        else:
+            try:
+                state = pickle.loads(snapshot)
+            except BaseException as error:
+                reason = f"{exception_type(error)}: {exception_message(error)}"
+                raise RestoreError(
+                    f"state of key {shown(key)} in table {self.name} could not be restored: {reason}"
+                ) from error
+            del self._restored[key]
         self.live[key] = state
-        self._restored.pop(key, None)
         return state
 
     def restore(self, key: Any, snapshot: bytes) -> None:
@@ -91,8 +110,10 @@ class StateTables:
             self._in_order = False
         self._latest_batch = batch
 
-    def snapshot(self, max_keys: int) -> Iterator[Snapshotted]:
+    def snapshot(self, max_keys: int, largest: int) -> Iterator[Snapshotted]:
         """Pickle the changed states of up to ``max_keys`` keys, those that have been dirty longest first.
+
+        A state that takes more than ``largest`` bytes is one that could not be pickled.
 
         All tables of a key are taken together. The caller marks a state clean, by removing its key from its table's
         ``dirty``, once the iteration is over.
@@ -106,7 +127,7 @@ class StateTables:
             if taken == max_keys:
                 return
             seen.add(key)
-            states = [_pickled(table, key) for table in tables if key in table.dirty]
+            states = [_pickled(table, key, largest) for table in tables if key in table.dirty]
             # One that cannot be pickled stays dirty longest, and must not take the place of those that can.
             taken += any(state.pickled is not None for state in states)
             yield from states
@@ -129,8 +150,14 @@ def _by_age(table: StateTable) -> Iterator[tuple[int, Any]]:
     return ((batch, key) for key, batch in table.dirty.items())
 
 
-def _pickled(table: StateTable, key: Any) -> Snapshotted:
+def _pickled(table: StateTable, key: Any, largest: int) -> Snapshotted:
+    envelope = 4 * len(table.name) + key_size(key) + 16
     try:
-        return Snapshotted(table, key, table.pickled(key), "")
+        pickled = table.pickled(key)
+        size = envelope + len(pickled)
+        if size <= largest:
+            return Snapshotted(table, key, pickled, "", size)
+        problem = str(too_large("a state", size, largest))
     except BaseException as error:  # noqa: BLE001 - the user's __reduce__ or __getstate__
-        return Snapshotted(table, key, None, f"{exception_type(error)}: {exception_message(error)}")
+        problem = f"{exception_type(error)}: {exception_message(error)}"
+    return Snapshotted(table, key, None, problem, envelope + 4 * len(problem))

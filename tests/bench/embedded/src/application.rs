@@ -55,7 +55,7 @@ impl<'py> Builder<'py> {
     fn source(&mut self, id: usize, node: &Bound<'py, PyAny>) -> PyResult<Source> {
         let source = node.getattr("source")?;
         let framing = framing(&source.getattr("framing")?)?;
-        let decode = Callable::new(&source.getattr("decode")?);
+        let decode = Callable::new(&source.getattr("decode")?)?;
         let steps = self.children(id, None)?;
         Ok(Source { place: place(&source)?, framing, pipeline: Pipeline { decode, steps } })
     }
@@ -68,7 +68,7 @@ impl<'py> Builder<'py> {
     /// `keys`: the only ones that may occur, when there is such a list.
     fn step(&mut self, id: usize, keys: Option<&Bound<'py, PyTuple>>) -> PyResult<Step> {
         let node = self.application.getattr("nodes")?.get_item(id)?;
-        let call = |name| node.getattr(name).map(|callable| Callable::new(&callable));
+        let call = |name| node.getattr(name).and_then(|callable| Callable::new(&callable));
         let known: Option<Bound<'py, PyTuple>>;
         let mut keys_below = keys;
         let work = match kind(&node)?.as_str() {
@@ -89,7 +89,7 @@ impl<'py> Builder<'py> {
             "sink" => {
                 let sink = node.getattr("sink")?;
                 self.sinks.push(place(&sink)?);
-                Work::Sink { call: Callable::new(&sink.getattr("encode")?), sink: self.sinks.len() - 1 }
+                Work::Sink { call: Callable::new(&sink.getattr("encode")?)?, sink: self.sinks.len() - 1 }
             }
             other => return Err(PyNotImplementedError::new_err(format!("a step of kind {other}"))),
         };

@@ -15,17 +15,14 @@ pub(crate) struct Callable {
 }
 
 impl Callable {
-    pub(crate) fn new(callable: &Bound<'_, PyAny>) -> Self {
-        let py = callable.py();
-        // SAFETY: the type is looked at before the fields, which a bound method always has; they are borrowed from it.
-        unsafe {
-            if ffi::PyMethod_Check(callable.as_ptr()) == 0 {
-                return Self { function: callable.clone().unbind(), receiver: None };
-            }
-            let function = Bound::from_borrowed_ptr(py, ffi::PyMethod_Function(callable.as_ptr())).unbind();
-            let receiver = Bound::from_borrowed_ptr(py, ffi::PyMethod_Self(callable.as_ptr())).unbind();
-            Self { function, receiver: Some(receiver) }
+    pub(crate) fn new(callable: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let methods = callable.py().import("types")?.getattr("MethodType")?;
+        if !callable.is_instance(&methods)? {
+            return Ok(Self { function: callable.clone().unbind(), receiver: None });
         }
+        let function = callable.getattr("__func__")?.unbind();
+        let receiver = callable.getattr("__self__")?.unbind();
+        Ok(Self { function, receiver: Some(receiver) })
     }
 
     #[inline]

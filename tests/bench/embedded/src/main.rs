@@ -38,7 +38,10 @@ fn main() -> ExitCode {
                 for place in &network.listening {
                     eprintln!("listening on {place}");
                 }
-                run(py, &application, network);
+                match settle_memory(py) {
+                    Ok(()) => run(py, &application, network),
+                    Err(error) => error.print(py),
+                }
                 ExitCode::SUCCESS
             }
             Err(error) => {
@@ -51,6 +54,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     })
+}
+
+/// As a worker does: what importing made, which stays, is taken out of the collector's sight.
+fn settle_memory(py: Python<'_>) -> PyResult<()> {
+    let collector = py.import("gc")?;
+    collector.call_method0("collect")?;
+    collector.call_method0("freeze")?;
+    Ok(())
 }
 
 /// Takes every frame through its pipeline until the network ends.
@@ -77,6 +88,8 @@ fn run(py: Python<'_>, application: &Application, network: Network) {
                 pipeline.run(py, &block.data[span.start as usize..span.end as usize], &mut outlets);
             }
             budgets[source.index()].release(block.weight());
+            // Objects that the network thread has let go of are freed when the interpreter is entered again.
+            py.detach(|| ());
         }
     }
 }

@@ -1,0 +1,13 @@
+"""Keeps a megabyte of every ``bad`` message for ever."""
+
+import numbered
+
+KEPT = []
+
+
+def leak():
+    KEPT.append(bytearray(b"x" * (1 << 20)))
+
+
+def application_setup(args):
+    return numbered.build(args, leak)

@@ -1,0 +1,45 @@
+"""The comparison's own programs and environments, made where they are not there or out of date."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from tests.harness.places import TARGET
+
+FOLDER = Path(__file__).parent
+_BUILT = TARGET / "bench-build"
+# The last release of Bytewax on PyPI.
+BYTEWAX = "bytewax==0.21.1"
+
+
+def build(python: Path) -> tuple[Path, Path]:
+    """Build the load generator and the embedded contender, linked with ``python``'s library; return their paths."""
+    command = ["cargo", "build", "--release", "--locked", "--quiet", "--target-dir", str(_BUILT)]
+    environment = {**os.environ, "PYO3_PYTHON": str(python)}
+    subprocess.run(command, cwd=FOLDER, env=environment, check=True)
+    return _BUILT / "release" / "bench-load", _BUILT / "release" / "bench-embedded"
+
+
+def bytewax_environment(sdk: Path) -> Path | None:
+    """Return the Python of an environment with Bytewax, or ``None`` where it cannot be installed.
+
+    Args:
+        sdk: A Python that has the SDK, whose packages are found too.
+    """
+    folder = TARGET / "bench-envs" / "bytewax"
+    python = folder / "bin" / "python"
+    stamp = folder / ".installed"
+    if not stamp.exists() or stamp.read_text() != BYTEWAX:
+        venv.create(folder, clear=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+        if subprocess.run([*pip, "--disable-pip-version-check", BYTEWAX], check=False).returncode != 0:
+            return None
+        stamp.write_text(BYTEWAX)
+    packages = [str(path) for path in sdk.parent.parent.glob("lib/python*/site-packages")]
+    for site in folder.glob("lib/python*/site-packages"):
+        (site / "sdk.pth").write_text("\n".join(packages) + "\n")
+    return python

@@ -1,0 +1,138 @@
+"""How long a slot is away when its worker is killed: ``python -m tests.recovery [--kills N] [CASE ...]``.
+
+``keys``: a million keys with a small state each. ``dictionaries``: word count, 27 states that hold a million words between
+them. Under steady load a seated worker is killed, the log says when its slot has answered again, and so on. The time runs from
+the kill to the first new answer, as seen from outside; the orchestrator's own figure starts when it notices the death.
+"""
+
+import argparse
+import os
+import random
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+
+from tests.harness.clients import frames
+from tests.harness.orchestrator import PATIENCE, Orchestrator
+from tests.harness.places import APPS, WORD_COUNT
+
+KEYS = 1_000_000
+LOAD_BLOCK = 20_000
+
+
+def numbers(rng):
+    """Frames that touch every key once, and a block of them for the load."""
+    every = b"".join(struct.pack(">IQ", 8, number) for number in range(KEYS))
+    return every, b"".join(struct.pack(">IQ", 8, rng.randrange(KEYS)) for _ in range(LOAD_BLOCK))
+
+
+def words(rng):
+    """Lines that have every word once, and a block of lines for the load."""
+    letters = "abcdefghijklmnopqrstuvwxyz!"
+    every = [f"{letters[number % 27]}{number:x}" for number in range(KEYS)]
+    lines = [" ".join(every[start : start + 10]) for start in range(0, KEYS, 10)]
+    return frames(lines), frames(" ".join(rng.choices(every, k=10)) for _ in range(LOAD_BLOCK // 10))
+
+
+CASES = {
+    "keys": (APPS / "many_keys.py", numbers),
+    "dictionaries": (WORD_COUNT, words),
+}
+
+
+class Sender(threading.Thread):
+    """Sends everything once, then the same block again and again, until the connection is closed from here."""
+
+    def __init__(self, address, every: bytes, block: bytes):
+        super().__init__(daemon=True)
+        self._address, self._every, self._block = address, every, block
+        self._enough = threading.Event()
+        self.loaded = threading.Event()
+        self.start()
+
+    def run(self):
+        with socket.create_connection(self._address, PATIENCE) as connection:
+            connection.settimeout(None)
+            connection.sendall(self._every)
+            self.loaded.set()
+            while not self._enough.is_set():
+                connection.sendall(self._block)
+
+    def finish(self):
+        self._enough.set()
+        self.join(PATIENCE)
+
+
+def measure(case: str, kills: int, seed: int) -> "tuple[list[float], list[float], int]":
+    """Milliseconds from each kill to the slot's next answer, the same as the orchestrator saw it, and its memory in bytes."""
+    application, make = CASES[case]
+    rng = random.Random(seed)
+    every, block = make(rng)
+    drain = ["--out", discard()] if case == "dictionaries" else []
+    outside, inside = [], []
+    with Orchestrator(application, "--in", "127.0.0.1:0", *drain, workers=2, options=["-v"]) as run:
+        sender = Sender(run.address(), every, block)
+        assert sender.loaded.wait(PATIENCE * 5), run.log()
+        for number in range(1, kills + 1):
+            # Any but the youngest, which is the standby.
+            victim = rng.choice(run.workers()[:2])
+            killed = time.monotonic()
+            os.kill(victim, signal.SIGKILL)
+            back = run.wait_for("slot is back", count=number)
+            outside.append((time.monotonic() - killed) * 1e3)
+            inside.append(back["milliseconds"])
+            # Two are seated and one stood by before the first kill.
+            run.wait_for("standby is ready", count=number + 3)
+        memory = high_water(run.pid)
+        sender.finish()
+        run.stop(PATIENCE * 5)
+    return outside, inside, memory
+
+
+def discard() -> str:
+    """A place whose listener reads and forgets."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def read():
+        connection, _ = listener.accept()
+        with connection:
+            while connection.recv(1 << 20):
+                pass
+
+    threading.Thread(target=read, daemon=True).start()
+    return "{}:{}".format(*listener.getsockname())
+
+
+def high_water(pid: int) -> int:
+    with open(f"/proc/{pid}/status") as status:
+        (line,) = (line for line in status if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def percentile(values: "list[float]", share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)} [default: all]")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    for case in options.cases or CASES:
+        outside, inside, memory = measure(case, options.kills, options.seed)
+        for who, times in (("from the kill", outside), ("from its notice", inside)):
+            p50, p99 = percentile(times, 0.5), percentile(times, 0.99)
+            print(
+                f"{case}: {len(times)} kills, {who} to the next answer: p50 {p50:.0f} ms, p99 {p99:.0f} ms", flush=True
+            )
+        print(f"{case}: the orchestrator's memory peaked at {memory / 2**20:.0f} MiB", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
