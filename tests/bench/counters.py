@@ -35,3 +35,8 @@ def usage(pid: int) -> Usage:
 def _cpu(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK
+
+
+def busiest_child(pid: int) -> int | None:
+    """Return the child of process ``pid`` that has used most processor time, or ``None`` when it has no children."""
+    return max(processes.children(pid), key=_cpu, default=None)

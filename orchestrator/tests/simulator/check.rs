@@ -24,7 +24,9 @@ pub(crate) fn everything(world: &World) {
     }
     for value in &expected {
         let nature = scenario.values[*value as usize].nature;
-        let passed = dead.contains_key(value) || shares_a_frame(world, *value) || generated && world.is_cut_short();
+        let anonymous = generated && kills_its_generator(world, *value);
+        let passed =
+            dead.contains_key(value) || anonymous || shares_a_frame(world, *value) || generated && world.is_cut_short();
         assert!(nature == Nature::Good || passed, "value {value} ({nature:?}) is no dead letter");
     }
     for (sink, seen) in world.seen.iter().enumerate() {
@@ -41,6 +43,10 @@ pub(crate) fn everything(world: &World) {
             let out = times.remove(value).unwrap_or(0);
             if generated && world.is_cut_short() {
                 assert!(out <= 1, "value {value} came out {out} times");
+                continue;
+            }
+            if generated && kills_its_generator(world, *value) {
+                assert_eq!(out, 0, "value {value} came out although it kills");
                 continue;
             }
             let lost = u32::from(dead.get(value).is_some_and(|nodes| above.contains(&nodes[0])));
@@ -64,7 +70,22 @@ pub(crate) fn everything(world: &World) {
             );
         }
     }
+    if generated && !world.is_cut_short() {
+        let killers = expected.iter().filter(|value| kills_its_generator(world, **value)).count();
+        assert_eq!(anonymous_letters(world), killers, "dead letters of generated values that kill");
+    }
     counts(world);
+}
+
+/// Whether a value kills the worker that generates it. Its dead letter cannot say which value it was.
+fn kills_its_generator(world: &World, value: u64) -> bool {
+    let value = world.scenario.values[value as usize];
+    !value.at_key && matches!(value.nature, Nature::Kills | Nature::Hangs)
+}
+
+fn anonymous_letters(world: &World) -> usize {
+    let generates = |node: NodeId| matches!(world.scenario.plan.topology.node(node).kind, NodeKind::Source { .. });
+    world.dead.iter().filter(|message| message.exception == "WorkerDeath" && generates(message.node)).count()
 }
 
 /// The counts a state table gave a key are 1, 2, …, n over all sinks it feeds, and rise at each.

@@ -100,8 +100,7 @@ impl Scenario {
                             }
                             _ => Nature::Good,
                         };
-                        // A generator that dies at a value can only be given up, so its values misbehave further down.
-                        let at_key = planned.framing.is_none() || random.one_in(2);
+                        let at_key = random.one_in(2);
                         values.push(Value { lane, nature, at_key });
                         values.len() as u64 - 1
                     };

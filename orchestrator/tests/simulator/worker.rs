@@ -158,15 +158,25 @@ impl Worker {
             Input::Generate(source, _) => {
                 let lane = scenario.lanes.iter().find(|lane| lane.source == source.0).expect("a generator has a lane");
                 let wanted = input::parse_generate(&batch.input).expect("a number");
-                for _ in 0..wanted {
+                for origin in 0..wanted {
                     let next = self.counts.get(&("generator:g".to_owned(), key::nil())).copied().unwrap_or(0);
                     let Some(frame) = lane.frames.get(next as usize) else {
                         ended = true;
                         break;
                     };
                     messages += 1;
-                    moving.push(Moving { value: frame[0], key: key::nil(), count: 0 });
+                    let value = frame[0];
                     self.change("generator:g", &key::nil(), batch.batch);
+                    let message = Skip { origin, value: 0 };
+                    if batch.skip.contains(&message) {
+                        continue;
+                    }
+                    let shows = !scenario.values[value as usize].at_key;
+                    match self.meet(value, shows, batch, stage.root, message, scenario) {
+                        Ok(true) => moving.push(Moving { value, key: key::nil(), count: 0 }),
+                        Ok(false) => failures.push(failure(stage.root, message, None, value)),
+                        Err(outcome) => return outcome,
+                    }
                 }
             }
             Input::Groups(_) => {

@@ -9,7 +9,6 @@ use wallaroo_orch::engine::{
     SlotId, SourceId, Span,
 };
 use wallaroo_orch::plan::Input;
-use wallaroo_protocol::topology::NodeKind;
 use wallaroo_protocol::{Batch, FromWorker, NodeId, OutputData, Skip, ToWorker, input};
 
 use crate::check;
@@ -252,9 +251,10 @@ impl World {
             ToWorker::Batch(batch) => Some(batch.clone()),
             _ => None,
         });
-        let cuts = |batch: &Batch| matches!(self.scenario.plan.stages[batch.stage.index()].input, Input::Cut(_));
-        if running.as_ref().is_some_and(|batch| batch.careful && cuts(batch)) {
-            // One death more and the connection would be closed, whose bytes then are nobody's.
+        let input = |batch: &Batch| self.scenario.plan.stages[batch.stage.index()].input;
+        let anonymous = |batch: &Batch| matches!(input(batch), Input::Cut(_) | Input::Generate(..));
+        if running.as_ref().is_some_and(|batch| batch.careful && anonymous(batch)) {
+            // One death more and bytes or values would be given up of which nobody could say which they were.
             return;
         }
         self.tally.crashes += 1;
@@ -496,11 +496,9 @@ impl World {
         lanes.flat_map(whole).collect()
     }
 
-    /// Whether a generator ended early, because of a drain or because it was given up, so that nobody knows how far it came.
+    /// Whether a generator ended early because of a drain, so that nobody knows how far it came.
     pub(crate) fn is_cut_short(&self) -> bool {
-        let generates = |node: NodeId| matches!(self.scenario.plan.topology.node(node).kind, NodeKind::Source { .. });
-        let given_up = |message: &DeadMessage| message.exception == "WorkerDeath" && generates(message.node);
-        self.stopped || self.dead.iter().any(given_up)
+        self.stopped
     }
 
     fn check_bounds(&self) {

@@ -66,6 +66,9 @@ pub(crate) fn run(to: SocketAddr, consumer: Consumer, args: &Args) -> io::Result
     let mut lateness = Vec::with_capacity(total as usize);
     for (index, frame) in (0..).zip(&frames) {
         sleep_until(due(index));
+        if args.reconnect && index == args.warm_up {
+            tell(&serde_json::json!({ "event": "measuring" }))?;
+        }
         lateness.push(now().saturating_sub(due(index)));
         while let Err(error) = stream.write_all(frame) {
             if !args.reconnect {
