@@ -2,8 +2,8 @@
 
     python -m tests.bench.bytewax_flow --threads N --processes N APP --in HOST:PORT --out HOST:PORT
 
-What helps Bytewax is done for it: whole lists pass between its steps, all steps up to the key are one, a key's values are
-taken together, and the sockets are read and written in large pieces. Nothing is snapshotted.
+What helps Bytewax is done for it: whole lists pass between its steps, all steps up to the key are one, a key's
+values are taken together, and the sockets are read and written in large pieces. Nothing is snapshotted.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from bytewax._bytewax import cluster_main
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
-
-from tests.bench.chain import Chain
 from wallaroo._addresses import tcp_parse_input_addrs, tcp_parse_output_addrs
 from wallaroo.worker._load import load
 
+from tests.bench.chain import Chain
+
 READ = 256 << 10
-# Without a cap, one read of short messages makes a batch of tens of thousands, and latency suffers for no more throughput.
+# Without a cap, a read of short messages makes a batch of tens of thousands: latency suffers for no more throughput.
 BATCH = 4096
 CLUSTER_PORT = 29_871
 

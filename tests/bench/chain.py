@@ -36,7 +36,7 @@ class Chain:
         return self._compile("def run(frames, write, states):", ["for value in frames:"], nodes)
 
     def until_key(self) -> Callable[[Iterable[bytes], Callable[[Any], None]], None]:
-        """Return ``run(frames, write)``: the steps up to the key, which writes pairs; all of them when there is no key."""
+        """Return ``run(frames, write)``: up to the key, of which it writes pairs; all steps when there is no key."""
         nodes = self._before + self._after[:1]
         return self._compile("def run(frames, write):", ["for value in frames:"], nodes)
 

@@ -1,4 +1,4 @@
-"""Latency against offered load, start-up, and what an accident costs: everything that is measured message by message."""
+"""What is measured message by message: latency against offered load, start-up, and what an accident costs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Latencies:
 def measure(
     contender: Contender, workload: Workload, corpus: Path, *, capacity: float, share: float, seconds: float, load: Path
 ) -> Latencies:
-    """Offer ``share`` of the contender's ``capacity`` (messages a second) for so many seconds, each message at its time."""
+    """Offer ``share`` of the ``capacity`` (messages a second) for so many seconds, each message at its time."""
     rate = capacity * share
     in_port, out_port = free_port(), free_port()
     words = _words(workload, corpus, rate, seconds, warm_up=max(1.0, seconds / 4))

@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench.chain import Chain
 from wallaroo.worker._load import load
+
+from tests.bench.chain import Chain
 
 
 def main() -> None:

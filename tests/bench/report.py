@@ -57,7 +57,9 @@ def _throughput(results: Results, workload: str) -> str:
 def _targets(results: Results) -> str:
     rows = []
     for name, value, wanted, reached in results.targets():
-        rows.append([name, "not measured" if value is None else value, wanted, "" if reached is None else _yes(reached)])
+        rows.append(
+            [name, "not measured" if value is None else value, wanted, "" if reached is None else _yes(reached)]
+        )
     return "## Figures aimed at\n\n" + table(["figure", "measured", "at least / at most", "reached"], rows)
 
 
@@ -68,11 +70,13 @@ def _latencies(results: Results) -> str:
         names = list(first.percentiles)
         for share, group in _grouped(samples, lambda sample: sample.share):
             cells = [_time(Spread.of([sample.percentiles[name] for sample in group]).median) for name in names]
-            rows.append([workload, contender, f"{share:.0%}", _count(Spread.of([s.rate for s in group]).median), *cells])
+            rows.append(
+                [workload, contender, f"{share:.0%}", _count(Spread.of([s.rate for s in group]).median), *cells]
+            )
     if not rows:
         return ""
     header = ["workload", "contender", "load", "messages/s", *names]
-    text = "Every message has its time, and its latency counts from then; the load is a share of the contender's own capacity."
+    text = "Every message has its time, and its latency counts from then. The load is a share of the own capacity."
     return f"## Latency against offered load\n\n{text}\n\n{table(header, rows)}"
 
 
@@ -91,7 +95,7 @@ def _crashes(results: Results) -> str:
         worst = Spread.of([sample.percentiles["max"] for sample in samples])
         lost = Spread.of([float(sample.lost) for sample in samples])
         rows.append([contender, _time(silence.median), _time(worst.median), _count(lost.median)])
-    text = "Half-way a worker is killed with SIGKILL, or the whole program where there is none, and that is started again at once."
+    text = "Half-way a worker is killed with SIGKILL; where there is none, the program, which is started again at once."
     header = ["contender", "longest silence", "worst latency", "messages lost"]
     return f"## A crash under load\n\n{text}\n\n{table(header, rows)}" if rows else ""
 

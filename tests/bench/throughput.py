@@ -34,7 +34,7 @@ class Sample:
 def measure(
     contender: Contender, workload: Workload, corpus: Path, *, repeat: int, outputs: int, load_program: Path
 ) -> Sample:
-    """Measure one round of ``repeat`` times the corpus, after one to warm up. Once, the corpus leaves as ``outputs``."""
+    """Measure a round of ``repeat`` times the corpus, which leaves as ``outputs`` each time, after one to warm up."""
     if not contender.sockets:
         return _measure_loop(contender, workload, corpus, repeat)
     in_port, out_port = free_port(), free_port()

@@ -73,8 +73,10 @@ class Orchestrator:
         if self.process.stdout is not None:
             self.process.stdout.close()
         self.process.stderr.close()
-        # The block's own failure says more.
-        if kind is None and left:
+        if kind is not None:
+            # The block's own failure says more than what is left; pytest shows the log beside it.
+            print(self.log(), file=sys.stderr)
+        elif left:
             raise AssertionError(f"processes were left behind: {described}\n{self.log()}")
 
     def _read(self):

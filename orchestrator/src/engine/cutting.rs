@@ -119,7 +119,7 @@ impl Engine {
         let _ = self.complete(slot, now);
         self.stages[stage.index()].service.observe(1, result.elapsed);
         self.take_cut(source, connection, result, actions);
-        self.after_batch(slot, actions);
+        self.after_batch(slot, now, actions);
     }
 
     fn take_cut(&mut self, source: SourceId, connection: ConnectionId, result: &CutResult, actions: &mut Vec<Action>) {

@@ -30,6 +30,7 @@ use self::batch::{InFlight, Origin, Work, outputs_weight};
 use self::cutting::Cutting;
 use self::ledger::{JournalEntry, Ledger, MemoryLedger};
 use self::parallel::{Finished, FrameQueue, Resequencer};
+use self::recovery::Weight;
 use self::routing::Router;
 use self::service_time::ServiceTime;
 use self::slot::Slot;
@@ -166,9 +167,9 @@ impl Engine {
             Event::SourceEnded { source } => self.sources[source.index()].ended = true,
             Event::WorkerSeated { slot, generation } => self.seat(slot, generation, actions),
             Event::WorkerLost { slot, generation, death } => self.lose(slot, generation, death, now, actions),
-            Event::Retire { slot, generation } => self.retire(slot, generation, actions),
+            Event::Retire { slot, generation } => self.retire(slot, generation, now, actions),
             Event::Overweight { slot, generation, resident, limit } => {
-                self.overweight(slot, generation, resident, limit, actions);
+                self.overweight(slot, generation, Weight { resident, limit }, now, actions);
             }
             Event::Result { slot, generation, result } => self.result(slot, generation, result, now, actions),
             Event::CutResult { slot, generation, result } => self.cut_result(slot, generation, &result, now, actions),
@@ -250,7 +251,7 @@ impl Engine {
         }
         if replay {
             self.slots[slot.index()].replayed += 1;
-            return self.after_batch(slot, actions);
+            return self.after_batch(slot, now, actions);
         }
         if let Some(lost_at) = self.slots[slot.index()].lost_at.take() {
             let replayed = std::mem::take(&mut self.slots[slot.index()].replayed);
@@ -273,7 +274,7 @@ impl Engine {
         } else {
             self.release(Finished { work, outputs, failures }, actions);
         }
-        self.after_batch(slot, actions);
+        self.after_batch(slot, now, actions);
     }
 
     /// Takes the answered batch off a slot; the next one begins now.

@@ -19,6 +19,8 @@ use super::{Action, Death, DeathCause, Engine, EngineError, Generation, KillReas
 const MOST_DEATHS_IN_A_ROW: u32 = 10;
 /// A slot whose snapshots weigh less is restored at once rather than key by key.
 const EAGER_RESTORE_BYTES: usize = 1 << 20;
+/// Replaying less than this is not worth a snapshot.
+const LEAST_REPLAY_BUDGET: Duration = Duration::from_millis(10);
 /// The journal of a slot whose state cannot be pickled may grow to this many times the queue bound.
 const JOURNAL_QUEUES: usize = 4;
 
@@ -103,6 +105,7 @@ impl Engine {
         state.snapshot = SnapshotState::Idle;
         state.replay.clear();
         state.lost_at.get_or_insert(now);
+        state.last_death = Some(now);
         state.deaths_in_a_row += u32::from(*cause != DeathCause::Killed(KillReason::Retired));
         let deaths = state.deaths_in_a_row;
         if let Some(reason) = state.unrecoverable.clone() {
@@ -140,11 +143,11 @@ impl Engine {
         actions.push(Action::Seat { slot });
     }
 
-    pub(super) fn retire(&mut self, slot: SlotId, generation: Generation, actions: &mut Vec<Action>) {
+    pub(super) fn retire(&mut self, slot: SlotId, generation: Generation, now: Duration, actions: &mut Vec<Action>) {
         let state = &mut self.slots[slot.index()];
         if state.seat == Seat::Seated(generation) && state.replay.is_empty() {
             state.seat = Seat::Retiring(generation);
-            self.after_batch(slot, actions);
+            self.after_batch(slot, now, actions);
         }
     }
 
@@ -153,20 +156,21 @@ impl Engine {
         &mut self,
         slot: SlotId,
         generation: Generation,
-        resident: u64,
-        limit: u64,
+        weight: Weight,
+        now: Duration,
         actions: &mut Vec<Action>,
     ) {
         if !self.slots[slot.index()].hears(generation) {
             return;
         }
+        let Weight { resident, limit } = weight;
         if resident > limit / 4 * 5 {
             self.kill(slot, KillReason::Memory { resident, limit }, actions);
         } else if self.slots[slot.index()].seat == Seat::Seated(generation) {
             actions.push(Action::Warn(format!(
                 "the worker in slot {slot} has {resident} bytes resident, above its limit of {limit}: it is replaced"
             )));
-            self.retire(slot, generation, actions);
+            self.retire(slot, generation, now, actions);
         }
     }
 
@@ -201,7 +205,7 @@ impl Engine {
     }
 
     /// What is due once a slot has answered a batch: retirement, or a snapshot when its journal has grown too long.
-    pub(super) fn after_batch(&mut self, slot: SlotId, actions: &mut Vec<Action>) {
+    pub(super) fn after_batch(&mut self, slot: SlotId, now: Duration, actions: &mut Vec<Action>) {
         if let Seat::Seated(generation) = self.slots[slot.index()].seat {
             let replayed = self.slots[slot.index()].replay.is_empty();
             if replayed && self.is_worn_out(slot, generation) {
@@ -224,10 +228,9 @@ impl Engine {
             return;
         }
         let kept = state.incompressible;
+        let budget = replay_budget(self.config.replay_budget, state.last_death.map(|death| now.saturating_sub(death)));
         // Asked for at half the budget: the journal goes on growing until the snapshots are here.
-        if size.replay > (self.config.replay_budget / 2).max(kept.replay * 2)
-            || size.bytes > self.config.queue_bytes.max(kept.bytes * 2)
-        {
+        if size.replay > (budget / 2).max(kept.replay * 2) || size.bytes > self.config.queue_bytes.max(kept.bytes * 2) {
             self.request_snapshot(slot, actions);
         }
     }
@@ -236,4 +239,17 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Duration> {
         self.slots.iter().filter_map(|slot| slot.deadline(self.config.step_timeout)).min()
     }
+}
+
+/// A worker's memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weight {
+    pub(super) resident: u64,
+    pub(super) limit: u64,
+}
+
+/// What a slot's journal may take to replay. Workers that die often leave little to replay, or nothing else would get done: an
+/// eighth of the time since the last death, and never more than `most`.
+fn replay_budget(most: Duration, since_last_death: Option<Duration>) -> Duration {
+    since_last_death.map_or(most, |since| (since / 8).max(LEAST_REPLAY_BUDGET).min(most))
 }

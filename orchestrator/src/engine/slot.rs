@@ -23,7 +23,9 @@ pub(super) struct Slot {
     pub(super) lanes: Vec<Lane>,
     /// When the last worker died, until its successor has answered something new.
     pub(super) lost_at: Option<Duration>,
-    /// Batches replayed since then.
+    /// When a worker of this slot last died.
+    pub(super) last_death: Option<Duration>,
+    /// Batches replayed since a worker was lost.
     pub(super) replayed: u32,
     /// Deaths since a worker of this slot last answered anything.
     pub(super) deaths_in_a_row: u32,
@@ -73,6 +75,7 @@ impl Slot {
             repeat: VecDeque::new(),
             lanes: (0..stages).map(|_| Lane::default()).collect(),
             lost_at: None,
+            last_death: None,
             replayed: 0,
             deaths_in_a_row: 0,
             restoring: false,

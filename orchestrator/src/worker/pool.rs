@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use wallaroo_protocol::{
     FromWorker, Load, OrchestratorHello, ProtocolError, Refused, StagePlan, ToWorker, Topology, WorkerHello, topology,
@@ -241,8 +242,12 @@ impl Pool {
                     Phase::Standby if self.closing => {}
                     Phase::Standby => tracing::warn!(worker = generation.0, pid, "standby died: {cause}"),
                     phase => {
-                        let greeted = phase != Phase::Greeting;
-                        self.failed_to_start(PoolError::Start { cause, last_lines, greeted }, now, &mut out);
+                        if self.ever_ready && is_from_outside(&cause) {
+                            tracing::warn!(worker = generation.0, pid, "worker killed while it started: {cause}");
+                        } else {
+                            let greeted = phase != Phase::Greeting;
+                            self.failed_to_start(PoolError::Start { cause, last_lines, greeted }, now, &mut out);
+                        }
                     }
                 }
             }
@@ -432,6 +437,12 @@ impl Pool {
         };
         self.members.iter().map(status).collect()
     }
+}
+
+/// Whether somebody killed a worker, rather than it failed. Such a worker says nothing about the application.
+fn is_from_outside(cause: &DeathCause) -> bool {
+    let signals = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    matches!(cause, DeathCause::Signalled(number) if signals.iter().any(|signal| *signal as i32 == *number))
 }
 
 /// Where two topologies differ, in words.

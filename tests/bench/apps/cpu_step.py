@@ -1,7 +1,7 @@
 """A step that computes for 100 µs, and nothing else.
 
-The time is that of the thread and not of the clock on the wall, so that a step that has to share its core still does all its
-work.
+The time is that of the thread and not of the clock on the wall, so that a step that has to share its core still
+does all its work.
 """
 
 import struct

@@ -1,7 +1,7 @@
 """Market spread: the last quotes of every symbol are kept, and every order is checked against them.
 
-A message is text. ``Q,SYMBOL,BID,OFFER`` is a quote and has no output; ``O,SYMBOL,ID,SIDE,QUANTITY,PRICE`` is an order and
-leaves with the verdict on it. Quotes and orders travel as objects, under a key of which there are thousands.
+A message is text. ``Q,SYMBOL,BID,OFFER`` is a quote and has no output; ``O,SYMBOL,ID,SIDE,QUANTITY,PRICE`` is an
+order and leaves with the verdict on it. Quotes and orders travel as objects, under a key of which there are thousands.
 """
 
 import struct
@@ -97,4 +97,5 @@ class Encoder:
     def encode(self, data):
         order = data.order
         verdict = "rejected" if data.rejected else "accepted"
-        return f"{order.order_id},{order.symbol},{order.side},{order.quantity},{order.price},{data.bid},{data.offer},{verdict}\n"
+        asked = f"{order.order_id},{order.symbol},{order.side},{order.quantity},{order.price}"
+        return f"{asked},{data.bid},{data.offer},{verdict}\n"

@@ -49,6 +49,7 @@ class StateToSink:
         live = table.live
         messages: list[Any] = []
         append = messages.append
+        text = str
         ends: list[int] = []
         for key, values in zip(run.keys, groups):
             if not values:
@@ -82,8 +83,10 @@ class StateToSink:
                                 continue
                         at = sink
                         message = encode(output)
-                        kind = message.__class__
-                        append(message if kind is str or kind is bytes else plain_message(message))
+                        if message.__class__ is text:
+                            append(message)
+                        else:
+                            append(message if message.__class__ is bytes else plain_message(message))
                     break
                 except BaseException as error:  # noqa: BLE001
                     if at == node:

@@ -15,7 +15,7 @@ use crate::sender::connect;
 use crate::{now, tell, wait_for_harness};
 
 /// After the last message, how long what has not come out is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

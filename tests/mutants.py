@@ -1,0 +1,163 @@
+"""Breaks each rule of the engine, one at a time, and shows that the simulator notices: ``python -m tests.mutants [NAME ...]``.
+
+Every mutant is one replacement in a copy of the sources. A mutant that survives is a rule without a test.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from tests.harness.places import ROOT, TARGET
+
+COPY = TARGET / "mutants"
+ENGINE = "orchestrator/src/engine"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One rule broken: ``old`` in ``file`` becomes ``new``."""
+
+    rule: str
+    file: str
+    old: str
+    new: str
+
+
+MUTANTS = {
+    "order": Mutant(
+        "results of parallel stages are released in source order",
+        "parallel.rs",
+        "let (bytes, finished) = self.held.remove(&self.released)?;",
+        "let (bytes, finished) = self.held.pop_first()?.1;",
+    ),
+    "window": Mutant("a worker has no more than its window of batches", "dispatch.rs", "0..self.config.window", "0..9"),
+    "stale": Mutant(
+        "replies of former workers are dropped",
+        "slot.rs",
+        "matches!(self.seat, Seat::Seated(seated) | Seat::Retiring(seated) if seated == generation)",
+        "{ let _ = generation; matches!(self.seat, Seat::Seated(_) | Seat::Retiring(_)) }",
+    ),
+    "room": Mutant(
+        "a stage stops while what it feeds is full",
+        "dispatch.rs",
+        "Target::Sink(sink) => self.sinks[sink.index()].pending_bytes < limit,",
+        "Target::Sink(_) => true,",
+    ),
+    "credit": Mutant(
+        "a source gets all of its credit back", "parallel.rs", "released += front.charge;", "released += front.charge / 2;"
+    ),
+    "retry": Mutant(
+        "stateless batches of a dead worker are run by another",
+        "recovery.rs",
+        "self.stages[abandoned.work.stage.index()].retry.push_front(abandoned.work)",
+        "drop(abandoned.work)",
+    ),
+    "repeat-order": Mutant(
+        "keyed batches of a dead worker are repeated in order",
+        "recovery.rs",
+        "Origin::Groups => repeat.push_front(abandoned.work)",
+        "Origin::Groups => repeat.push_back(abandoned.work)",
+    ),
+    "replay": Mutant(
+        "the journal is replayed", "recovery.rs", "state.replay = replay.into();", "drop(replay);"
+    ),
+    "replay-outputs": Mutant(
+        "outputs of a replay are discarded", "dispatch.rs", "message: work.message(replay)", "message: work.message(false)"
+    ),
+    "covered": Mutant(
+        "a replay leaves out what snapshots cover", "recovery.rs", "snapshot.after >= batch", "snapshot.after > batch"
+    ),
+    "journal": Mutant(
+        "completed stateful batches are journaled", "mod.rs", "if stage.stateful {", "if stage.stateful && work.batch.0 % 7 != 0 {"
+    ),
+    "truncate": Mutant(
+        "the journal keeps what is in no snapshot", "ledger.rs", "entry.work.batch < oldest", "entry.work.batch <= oldest"
+    ),
+    "restore": Mutant(
+        "snapshots reach the worker that needs them", "snapshots.rs", "snapshot.known_to = Some(generation);\n            for", "if snapshot.after.0 % 5 == 0 { continue; }\n            for"
+    ),
+    "blame": Mutant(
+        "only the message that kills is given up", "poison.rs", "(Some(message), _) => vec![message],", "(Some(_), _) => everything(work),"
+    ),
+    "skip": Mutant("a message given up is not run again", "poison.rs", "work.skip.push(*message);", ""),
+    "deaths": Mutant(
+        "an isolated message is not held against the rest of its batch", "poison.rs", "work.deaths = CAREFUL_AFTER;", ""
+    ),
+    "hang": Mutant(
+        "a batch past its deadline is ended", "recovery.rs", "deadline <= now", "deadline + timeout * 1000 <= now"
+    ),
+    "drain": Mutant(
+        "the run ends when everything has left", "mod.rs", "self.slots.iter().all(Slot::is_idle)", "true"
+    ),
+    "generate": Mutant(
+        "a generator's worker repeats nothing", "recovery.rs", "if matches!(work.origin, Origin::Generate) {\n            return", "if matches!(work.origin, Origin::Generate) {\n            return Some(work);\n            #[expect(unreachable_code)]\n            return"
+    ),
+    "cut-order": Mutant(
+        "one cut of a connection is outstanding at a time", "cutting.rs", "uncut.sent.is_none() && !uncut.listed", "!uncut.listed"
+    ),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MUTANTS)} [default: all]")
+    options = parser.parse_args()
+    copy_sources()
+    verdict = run()
+    if verdict is not None:
+        print(f"the simulator fails without a mutation: {verdict}")
+        return 1
+    survivors = []
+    for name in options.names or MUTANTS:
+        mutant = MUTANTS[name]
+        path = COPY / ENGINE / mutant.file
+        original = path.read_text()
+        if original.count(mutant.old) != 1:
+            print(f"{name}: {mutant.old!r} is in {mutant.file} {original.count(mutant.old)} times, not once")
+            return 1
+        path.write_text(original.replace(mutant.old, mutant.new))
+        verdict = run()
+        path.write_text(original)
+        print(f"{name}: {mutant.rule}: {verdict or 'SURVIVED'}", flush=True)
+        if verdict is None:
+            survivors.append(name)
+    print(f"{len(survivors)} survived" + (f": {', '.join(survivors)}" if survivors else ""))
+    return 1 if survivors else 0
+
+
+def copy_sources():
+    shutil.rmtree(COPY / "orchestrator", ignore_errors=True)
+    shutil.rmtree(COPY / "protocol", ignore_errors=True)
+    COPY.mkdir(parents=True, exist_ok=True)
+    for name in ("Cargo.toml", "Cargo.lock"):
+        shutil.copy2(ROOT / name, COPY / name)
+    for name in ("orchestrator", "protocol"):
+        shutil.copytree(ROOT / name, COPY / name, ignore=shutil.ignore_patterns("target"))
+    # Benchmarks and the like are not built here.
+    manifest = (COPY / "Cargo.toml").read_text()
+    (COPY / "Cargo.toml").write_text(re.sub(r"(?m)^exclude = .*$", "", manifest))
+
+
+def run() -> "str | None":
+    """Runs the simulator on the copy; says what it found, or ``None``."""
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(COPY / "target"), "WALLAROO_SEEDS": "20000"}
+    command = ["cargo", "test", "--quiet", "--package", "wallaroo-orch", "--test", "simulator", "--", "--nocapture"]
+    result = subprocess.run(command, cwd=COPY, env=environment, capture_output=True, text=True)
+    if result.returncode == 0:
+        return None
+    seed = re.search(r"^seed (\d+) fails", result.stderr + result.stdout, re.MULTILINE)
+    if seed is None:
+        raise SystemExit(f"the copy cannot be tested:\n{result.stderr[-3000:]}")
+    again = subprocess.run(
+        command, cwd=COPY, env={**environment, "WALLAROO_SEED": seed[1]}, capture_output=True, text=True
+    )
+    panic = re.search(r"panicked at [^\n]*\n([^\n]*)", again.stderr + again.stdout)
+    return f"caught by seed {seed[1]}: {panic[1] if panic else 'it does not end'}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
