@@ -56,8 +56,14 @@ outage-full: $(STAMPS)/installed ## a sink away for 10 s twice under a fast send
 chaos-full: $(STAMPS)/installed ## a worker killed every 200 ms for 10 minutes
 	$(BIN)/python -m tests.chaos --seconds 600
 
-bench: $(STAMPS)/installed ## words a second beside a plain Python loop
-	$(BIN)/python -m tests.bench.compare
+# Options after BENCH=, as in BENCH="--quick --workload word-count"; ROUNDS=5 unless said.
+ROUNDS ?= 5
+bench: $(STAMPS)/installed $(STAMPS)/bench ## the comparison with an embedded interpreter and others, into target/bench
+	$(BIN)/python -m tests.bench --rounds $(ROUNDS) $(BENCH)
+
+$(STAMPS)/bench: $(STAMPS)/venv tests/bench/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
+	@touch $@
 
 clean: ## remove everything that was built
 	rm -rf target

@@ -1,8 +1,9 @@
 """How long a slot is away when its worker is killed: ``python -m tests.recovery [--kills N] [CASE ...]``.
 
-``keys``: a million keys with a small state each. ``dictionaries``: word count, 27 states that hold a million words between
-them. Under steady load a seated worker is killed, the log says when its slot has answered again, and so on. The time runs from
-the kill to the first new answer, as seen from outside; the orchestrator's own figure starts when it notices the death.
+``keys``: a million keys with a small state each. ``dictionaries``: word count, 27 states that hold a million words
+between them. Under steady load a seated worker is killed, the log says when its slot has answered again, and so on. The
+time runs from the kill to the first new answer, as seen from outside; the orchestrator's own figure starts when it
+notices the death.
 """
 
 import argparse
@@ -67,7 +68,7 @@ class Sender(threading.Thread):
 
 
 def measure(case: str, kills: int, seed: int) -> "tuple[list[float], list[float], int]":
-    """Milliseconds from each kill to the slot's next answer, the same as the orchestrator saw it, and its memory in bytes."""
+    """Milliseconds from each kill to the slot's next answer, as the orchestrator saw it, its memory in bytes."""
     application, make = CASES[case]
     rng = random.Random(seed)
     every, block = make(rng)

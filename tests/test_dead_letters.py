@@ -3,13 +3,14 @@
 import base64
 import datetime
 import socket
+import subprocess
 
 import pytest
 
 from tests.harness.clients import frames, send
 from tests.harness.numbered import by_key, expected, messages
 from tests.harness.orchestrator import PATIENCE, Orchestrator, message_of, read_dead_letters
-from tests.harness.places import APPS, WORD_COUNT
+from tests.harness.places import APPS, WORD_COUNT, orchestrator_command
 
 
 def raises(consumer, *args, options=()):
@@ -115,3 +116,64 @@ def test_a_key_that_is_not_in_the_list(consumer, tmp_path):
     (letter,) = read_dead_letters(path)
     assert "k3" in letter["message"]
     assert "k1" in letter["message"]
+
+
+def dead_letters(*words) -> subprocess.Popen:
+    command = [orchestrator_command(), "dead-letters", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def outcome(command: subprocess.Popen) -> "tuple[int, str, str]":
+    """Exit code, standard output, standard error."""
+    printed, logged = command.communicate(timeout=PATIENCE)
+    return command.returncode, printed, logged
+
+
+def test_messages_are_sent_again_while_the_run_goes_on(consumer, tmp_path):
+    path = tmp_path / "dead.jsonl"
+    with raises(consumer, "--where", "stateless", options=["--dead-letters", path]) as run:
+        send(run.address(), frames(["k 1 bad", "k 2 bad", "k 3"]))
+        consumer.wait_count(1)
+        code, listed, _ = outcome(dead_letters("list", path))
+        assert code == 0
+        assert [line.split()[0] for line in listed.splitlines()] == ["N", "1", "2"]
+        assert "watch" in listed
+        assert "ValueError: a bad message" in listed
+        # The system chose the port, so the letters cannot know it.
+        code, _, said = outcome(dead_letters("retry", path))
+        assert code == 2
+        assert "hint: --to HOST:PORT" in said
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(PATIENCE)
+            retry = dead_letters("retry", path, "--to", "{}:{}".format(*listener.getsockname()))
+            with listener.accept()[0] as connection, connection.makefile("rb") as stream:
+                assert stream.read() == frames(["k 1 bad", "k 2 bad"])
+        assert outcome(retry)[0] == 0
+        assert read_dead_letters(path) == []
+        # To where it came from, where it fails again: the run goes on in the file that took the first one's place.
+        send(run.address(), frames(["k 4 bad", "k 5"]))
+        consumer.wait_count(2)
+        assert outcome(dead_letters("retry", path, "1", "--to", "{}:{}".format(*run.address())))[0] == 0
+        send(run.address(), frames(["k 6"]))
+        consumer.wait_count(3)
+        run.stop()
+    assert [message_of(letter) for letter in read_dead_letters(path)] == ["k 4 bad"]
+    assert run.summary()["dead_letters"] == 4
+
+
+def test_values_between_steps_are_not_sent_again(consumer, tmp_path):
+    path = tmp_path / "dead.jsonl"
+    with raises(consumer, options=["--dead-letters", path]) as run:
+        send(run.address(), frames(["k 1 bad", "k 2"]))
+        consumer.wait_count(1)
+        run.stop()
+    code, _, said = outcome(dead_letters("retry", path, "--to", consumer.place))
+    assert code == 1
+    assert 'on its way to step "number"' in said
+    assert [message_of(letter) for letter in read_dead_letters(path)] == ["k 1 bad"]
+    code, shown, _ = outcome(dead_letters("show", path, 1))
+    assert code == 0
+    assert "Traceback (most recent call last):" in shown
+    assert outcome(dead_letters("drop", path, "--all"))[0] == 0
+    assert read_dead_letters(path) == []
+    assert consumer.count == 1

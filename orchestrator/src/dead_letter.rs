@@ -1,10 +1,12 @@
 //! Messages that could not be processed: written to a JSON Lines file for later, and to the log for now.
 
+mod append;
+pub(crate) mod file;
 mod limit;
+mod lock;
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,8 +15,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use wallaroo_protocol::topology::{ByteOrder, Framing, NodeKind, SourceConfig};
 use wallaroo_protocol::{NodeId, Topology, key};
 
+use self::append::AppendedFile;
 use self::limit::LogLimit;
 use crate::engine::event::DeadMessage;
 use crate::plan::Plan;
@@ -50,6 +54,32 @@ pub struct DeadLetter {
     pub source: Option<String>,
     /// Address of the client, or name of the file, the message came from, where it is known.
     pub connection: Option<String>,
+    /// Where that source listens, unless it is not known before the run.
+    pub source_address: Option<String>,
+    /// How that source's messages are marked off.
+    pub source_framing: Option<SourceFraming>,
+}
+
+/// How the messages of a source are marked off, in the words of `send --framing`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceFraming {
+    /// Four bytes, big-endian, with the payload's length before it.
+    U32,
+    /// A newline after it.
+    Newline,
+    /// Another way.
+    Other,
+}
+
+impl From<&Framing> for SourceFraming {
+    fn from(framing: &Framing) -> Self {
+        match framing {
+            Framing::Length { header: 4, width: 4, order: ByteOrder::Big, adjust: 0, .. } => Self::U32,
+            Framing::Delimiter { delimiter } if delimiter.as_ref() == b"\n" => Self::Newline,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// How a dead letter's payload is encoded. All but `Frame` hold a list of values, as `spec/protocol.md` has it.
@@ -93,7 +123,7 @@ pub struct DeadLetters {
     topology: Arc<Topology>,
     /// By source.
     sources: Vec<NodeId>,
-    file: Option<(File, PathBuf)>,
+    file: Option<AppendedFile>,
     line: Vec<u8>,
     count: u64,
     limits: HashMap<NodeId, LogLimit>,
@@ -105,8 +135,8 @@ impl DeadLetters {
     pub fn open(path: Option<&Path>, plan: &Plan) -> Result<Self, DeadLetterError> {
         let file = match path {
             None => None,
-            Some(path) => match append(path) {
-                Ok(file) => Some((file, path.to_owned())),
+            Some(path) => match AppendedFile::open(path) {
+                Ok(file) => Some(file),
                 Err(source) => return Err(DeadLetterError::Open { path: path.to_owned(), source }),
             },
         };
@@ -126,12 +156,12 @@ impl DeadLetters {
         self.count += 1;
         let letter = self.letter(message, connection, Timestamp::now());
         self.log(message.node, &letter);
-        let Some((file, path)) = &mut self.file else { return Ok(()) };
+        let Some(file) = &mut self.file else { return Ok(()) };
         self.line.clear();
         let encoded = serde_json::to_writer(&mut self.line, &letter).map_err(io::Error::from);
         self.line.push(b'\n');
-        let written = encoded.and_then(|()| file.write_all(&self.line));
-        written.map_err(|source| DeadLetterError::Write { path: path.clone(), source })
+        let written = encoded.and_then(|()| file.append(&self.line));
+        written.map_err(|source| DeadLetterError::Write { path: file.path().to_owned(), source })
     }
 
     /// Dead letters so far.
@@ -160,6 +190,25 @@ impl DeadLetters {
             },
             source: source.map(|node| self.name(*node)),
             connection: connection.map(str::to_owned),
+            source_address: source.and_then(|node| self.address(*node)),
+            source_framing: source.and_then(|node| self.framing(*node)),
+        }
+    }
+
+    fn address(&self, source: NodeId) -> Option<String> {
+        match &self.topology.nodes.get(source.index())?.kind {
+            // The port that stands in for 0 is another one in every run.
+            NodeKind::Source { source: SourceConfig::Tcp { host, port }, .. } if *port != 0 => {
+                Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+            }
+            _ => None,
+        }
+    }
+
+    fn framing(&self, source: NodeId) -> Option<SourceFraming> {
+        match &self.topology.nodes.get(source.index())?.kind {
+            NodeKind::Source { framing: Some(framing), .. } => Some(framing.into()),
+            _ => None,
         }
     }
 
@@ -198,20 +247,6 @@ impl Drop for DeadLetters {
     }
 }
 
-/// Opens for appending. A line that an earlier run did not finish is ended first, so that it spoils no other.
-fn append(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
-    if file.metadata()?.is_file() && file.seek(SeekFrom::End(0))? > 0 {
-        let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-        if last != *b"\n" {
-            file.write_all(b"\n")?;
-        }
-    }
-    Ok(file)
-}
-
 fn write_time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.3}"))
 }
@@ -229,4 +264,4 @@ fn read_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D:
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

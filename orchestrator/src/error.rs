@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::{ReceiveError, SendError};
+use crate::cli::{DeadLettersError, ReceiveError, SendError};
 use crate::interpreter::{Diagnosis, InterpreterError};
 use crate::runtime::RunError;
 use crate::sink::SinkError;
@@ -45,6 +45,9 @@ pub enum CliError {
     /// `receive` failed.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
+    /// `dead-letters` failed.
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLettersError),
     /// The machine does not even let the command begin.
     #[error("cannot start")]
     Start(#[from] std::io::Error),
@@ -91,7 +94,9 @@ impl CliError {
                 }
             },
             Self::Receive(error) if error.is_busy() => Exit::Busy,
-            Self::Send(_) | Self::Receive(_) | Self::Start(_) => Exit::Failed,
+            Self::DeadLetters(DeadLettersError::File(_)) => Exit::Busy,
+            Self::DeadLetters(error) if error.is_usage() => Exit::Usage,
+            Self::Send(_) | Self::Receive(_) | Self::DeadLetters(_) | Self::Start(_) => Exit::Failed,
         }
     }
 
@@ -119,6 +124,7 @@ impl CliError {
             Self::Run(RunError::Interrupted { .. }) => {
                 Some("one signal alone finishes what was accepted first".to_owned())
             }
+            Self::DeadLetters(error) => error.hint().map(str::to_owned),
             _ => None,
         }
     }

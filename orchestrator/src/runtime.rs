@@ -166,6 +166,7 @@ async fn load(pool: &mut Pool, events: &mut mpsc::UnboundedReceiver<WorkerEvent>
                 PoolNews::Engine(event) => debug_assert!(false, "{event:?} before the plan"),
             }
         }
+        pool.fill(Instant::now())?;
     }
     Err(RunError::InterruptedEarly)
 }
@@ -406,7 +407,7 @@ impl Runtime {
                 }
             }
         }
-        Ok(())
+        Ok(pool.fill(Instant::now())?)
     }
 
     fn sources(&mut self, pool: &mut Pool, events: impl Iterator<Item = SourceEvent>) -> Result<(), RunError> {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.harness.interpreters import Interpreter
-from tests.harness.places import ROOT, orchestrator_command
+from tests.harness.places import orchestrator_command
 
 
 @dataclass(frozen=True)
@@ -73,13 +72,3 @@ def display(interpreter: Interpreter) -> str:
     version = interpreter.name.lstrip("abcdefghijklmnopqrstuvwxyz")
     kind = interpreter.name[: -len(version)]
     return f"{ {'cpython': 'CPython', 'pypy': 'PyPy'}.get(kind, kind) } {version}"
-
-
-def root() -> Path:
-    """Where contenders are started: the modules of this folder are found from there."""
-    return ROOT
-
-
-def this_python() -> Path:
-    """The Python this runs under."""
-    return Path(sys.executable)

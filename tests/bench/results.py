@@ -62,7 +62,8 @@ class Results:
         ]
         targets = [self._ratio(*ratio) for ratio in ratios]
         cpu = self.spread("word count", "2 workers", "program_cpu")
-        targets.append(_at_most("orchestrator CPU per routed word", cpu and cpu.median * 1e-6, 80e-9, _nanoseconds))
+        cpu_per_word = None if cpu is None else cpu.median * 1e-6
+        targets.append(_at_most("orchestrator CPU per routed word", cpu_per_word, 80e-9, _nanoseconds))
         samples = self.latencies.get("word count", {}).get("2 workers", [])
         least = min((sample.share for sample in samples), default=None)
         for name, most in (("p50", 150e-6), ("p99", 1e-3), ("p99.9", 3e-3)):
@@ -76,14 +77,13 @@ class Results:
     def _ratio(self, ours: str, theirs: str, workload: str, wanted: float) -> Target:
         rates = {name: self.spread(workload, name, "rate") for name in self.throughput.get(workload, {})}
         # "Bytewax" stands for the best of its configurations, and a prefix for the one interpreter of its kind.
-        best = {
-            side: max((rate.median for name, rate in rates.items() if rate and _is(name, side)), default=None)
-            for side in (ours, theirs)
-        }
+        above, below = (
+            [rate.median for name, rate in rates.items() if rate and _is(name, side)] for side in (ours, theirs)
+        )
         name = f"{ours} ÷ {theirs}, {workload}"
-        if best[ours] is None or best[theirs] is None:
+        if not above or not below:
             return name, None, f"{wanted}", None
-        ratio = best[ours] / best[theirs]
+        ratio = max(above) / max(below)
         return name, f"{ratio:.2f}", f"{wanted}", ratio >= wanted
 
     def as_dict(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,13 +19,11 @@ Measured = TypeVar("Measured")
 PARTS = ("throughput", "latency", "start-up", "crash")
 # Message by message: the contenders and workloads that say something there.
 FOCUS = ("embedded", "1 worker", "2 workers", "2 workers, PyPy 3.9", "Bytewax, 1 thread")
-LATENCY_WORKLOADS = ("word count", "1 KB payload")
+LATENCY_WORKLOADS = ("word count",)
 # Shares of a contender's own capacity.
 LOADS = (0.1, 0.5, 0.8)
 CRASH_LOAD = 0.3
 SECONDS = 10.0
-# More messages a second than the load generator can send punctually one at a time.
-GREATEST_RATE = 60_000.0
 
 
 class Comparison:
@@ -76,7 +75,7 @@ class Comparison:
             for contender in self._contenders:
                 if contender.takes(workload.name):
                     samples = taken.setdefault(contender.name, [])
-                    _add(samples, contender, workload, lambda c, w: self._sample(c, w))
+                    _add(samples, contender, workload, self._sample)
 
     def _sample(self, contender: Contender, workload: Workload) -> throughput.Sample:
         repeat = max(1, round(workload.repeat * self._scale))
@@ -95,13 +94,11 @@ class Comparison:
                 continue
             taken = self._results.latencies.setdefault(workload.name, {})
             for contender in self._focused(workload):
-                capacity = self._capacity(contender, workload)
                 samples = taken.setdefault(contender.name, [])
                 for share in LOADS:
-                    if capacity * share <= GREATEST_RATE:
-                        _add(samples, contender, workload, lambda c, w, s=share: self._latencies(c, w, s))
+                    _add(samples, contender, workload, partial(self._latencies, share=share))
 
-    def _latencies(self, contender: Contender, workload: Workload, share: float) -> latency.Latencies:
+    def _latencies(self, contender: Contender, workload: Workload, *, share: float) -> latency.Latencies:
         return latency.measure(
             contender,
             workload,
@@ -116,8 +113,10 @@ class Comparison:
         workload = self._workloads[0]
         for contender in self._focused(workload):
             samples = self._results.start_ups.setdefault(contender.name, [])
-            corpus = self._corpora[workload.name]
-            _add(samples, contender, workload, lambda c, w, corpus=corpus: latency.start_up(c, w, corpus, self._load))
+            _add(samples, contender, workload, self._started)
+
+    def _started(self, contender: Contender, workload: Workload) -> float:
+        return latency.start_up(contender, workload, self._corpora[workload.name], self._load)
 
     def _crash(self) -> None:
         workload = self._workloads[0]

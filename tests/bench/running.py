@@ -33,7 +33,7 @@ def free_port() -> int:
 @contextmanager
 def running(contender: Contender, workload: Workload, in_port: int, out_port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run a workload's application in a contender; kill it at the end."""
-    command = [*contender.command, workload.app, "--in", f"127.0.0.1:{in_port}", "--out", f"127.0.0.1:{out_port}"]
+    command = [*contender.command, str(workload.app), "--in", f"127.0.0.1:{in_port}", "--out", f"127.0.0.1:{out_port}"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command, cwd=ROOT, env=contender.full_environment(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
@@ -64,7 +64,7 @@ class Load:
     """
 
     def __init__(self, program: Path, to: int, listen: int, *words: object) -> None:
-        command = [program, "--to", f"127.0.0.1:{to}", "--listen", f"127.0.0.1:{listen}", *map(str, words)]
+        command = [str(program), "--to", f"127.0.0.1:{to}", "--listen", f"127.0.0.1:{listen}", *map(str, words)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -82,7 +82,7 @@ WORKLOADS = [
 
 def count_outputs(workload: Workload, corpus: Path, python: Path, environment: dict[str, str]) -> int:
     """Return how many messages leave for the corpus sent once, as told by a plain loop."""
-    command = [python, "-m", "tests.bench.plain_loop", workload.app, corpus, "--repeat", "1", "--rounds", "1"]
-    command += ["--keep-newline"] if workload.keep_newline else []
+    command = [str(python), "-m", "tests.bench.plain_loop", str(workload.app), str(corpus), "--repeat", "1"]
+    command += ["--rounds", "1", *(["--keep-newline"] if workload.keep_newline else [])]
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
     return int(json.loads(done.stdout)["outputs"])

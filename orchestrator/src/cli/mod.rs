@@ -1,6 +1,7 @@
 //! The command line, one file a subcommand.
 
 mod check;
+mod dead_letters;
 mod graph;
 mod receive;
 mod run;
@@ -14,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::error::CliError;
 use crate::worker::guard;
 
+pub use self::dead_letters::DeadLettersError;
 pub use self::receive::ReceiveError;
 pub use self::send::SendError;
 
@@ -37,6 +39,8 @@ enum Command {
     Send(send::SendArgs),
     /// Print what an application sends
     Receive(receive::ReceiveArgs),
+    /// Look at messages that could not be processed, send them again, or drop them
+    DeadLetters(dead_letters::DeadLettersArgs),
     /// Kill what is left when the orchestrator is gone; started by it
     #[command(name = guard::SUBCOMMAND, hide = true)]
     Guard,
@@ -92,6 +96,7 @@ impl Cli {
             Command::Graph(args) => graph::run(args).await,
             Command::Send(args) => Ok(send::run(args).await?),
             Command::Receive(args) => Ok(receive::run(args).await?),
+            Command::DeadLetters(args) => Ok(dead_letters::run(args).await?),
             Command::Guard => Ok(guard::run()?),
         }
     }

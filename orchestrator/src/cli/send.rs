@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use self::connection::Connection;
+pub(super) use self::connection::Connection;
 use self::lines::Lines;
 use self::pace::Pace;
 
@@ -45,7 +45,7 @@ pub(super) struct SendArgs {
 }
 
 /// How a message is marked off on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(super) enum Marking {
     /// Its length as four bytes, big-endian, before it
     U32,
@@ -54,7 +54,7 @@ pub(super) enum Marking {
 }
 
 /// `HOST:PORT`, with an IPv6 address in brackets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Address {
     pub(super) host: String,
     pub(super) port: u16,
@@ -80,7 +80,7 @@ impl fmt::Display for Address {
     }
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
         _ => Err("a number of seconds, at most a day".to_owned()),

@@ -5,12 +5,16 @@ use super::*;
 use crate::engine::event::{ConnectionId, SourceId};
 
 fn plan() -> Plan {
+    plan_with(SourceConfig::Generator {}, None)
+}
+
+fn plan_with(source: SourceConfig, framing: Option<Framing>) -> Plan {
     let node = |name: &str, inputs: Vec<NodeId>, kind| Node { name: name.to_owned(), inputs, kind };
     let source = NodeKind::Source {
         pipeline: "words".to_owned(),
-        source: SourceConfig::Generator {},
-        decoder: None,
-        framing: None,
+        source,
+        decoder: framing.as_ref().map(|_| "Decoder".to_owned()),
+        framing,
     };
     let sink = NodeKind::Sink { sink: SinkConfig::Stdout {}, encoder: "Encode".to_owned() };
     let nodes = vec![
@@ -34,6 +38,27 @@ fn message() -> DeadMessage {
         codec: 0,
         source: Some(SourceId(0)),
         connection: Some(ConnectionId(7)),
+    }
+}
+
+/// What a letter may look like.
+pub(crate) fn letter(message: &str) -> DeadLetter {
+    DeadLetter {
+        time: "2025-01-02T03:04:05.678Z".parse().expect("a time"),
+        application: "word count".to_owned(),
+        step: "Split".to_owned(),
+        key: None,
+        exception: "ValueError".to_owned(),
+        message: message.to_owned(),
+        traceback: String::new(),
+        value: "b''".to_owned(),
+        payload: Vec::new(),
+        payload_index: None,
+        payload_codec: PayloadCodec::Frame,
+        source: Some("words".to_owned()),
+        connection: Some("127.0.0.1:999".to_owned()),
+        source_address: None,
+        source_framing: None,
     }
 }
 
@@ -73,6 +98,28 @@ fn letters_are_whole_lines_and_read_back() {
     let letter: DeadLetter = serde_json::from_str(lines[1]).expect("a letter");
     assert_eq!((letter.key, letter.source, letter.connection), (None, None, None));
     assert_eq!(letter.payload_codec, PayloadCodec::Pickle);
+}
+
+#[test]
+fn letters_say_where_their_source_listens_and_how_it_is_written_to() {
+    let tcp = |host: &str, port| SourceConfig::Tcp { host: host.to_owned(), port };
+    let prefix = |width| {
+        let (offset, order, signed, adjust) = (0, ByteOrder::Big, false, 0);
+        Some(Framing::Length { header: width, width, offset, order, signed, adjust })
+    };
+    let delimiter = |delimiter| Some(Framing::Delimiter { delimiter: Bytes::from_static(delimiter) });
+    let cases = [
+        (tcp("localhost", 7010), prefix(4), Some("localhost:7010"), Some(SourceFraming::U32)),
+        (tcp("::1", 7010), delimiter(b"\n"), Some("[::1]:7010"), Some(SourceFraming::Newline)),
+        (tcp("localhost", 0), prefix(2), None, Some(SourceFraming::Other)),
+        (SourceConfig::Stdin {}, delimiter(b"\r\n"), None, Some(SourceFraming::Other)),
+        (SourceConfig::Generator {}, None, None, None),
+    ];
+    for (source, source_framing, address, framing) in cases {
+        let letters = DeadLetters::open(None, &plan_with(source, source_framing)).expect("no file");
+        let letter = letters.letter(&message(), None, Timestamp::UNIX_EPOCH);
+        assert_eq!((letter.source_address.as_deref(), letter.source_framing), (address, framing));
+    }
 }
 
 #[test]

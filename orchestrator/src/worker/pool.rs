@@ -217,7 +217,8 @@ impl Pool {
         self.plan = Some(plan);
     }
 
-    /// Takes in what a worker did.
+    /// Takes in what a worker did. [`Pool::fill`] is due afterwards: starting a process takes longer than seating one that stands
+    /// by, so whoever hears of a death first passes the news on.
     pub fn handle(&mut self, event: WorkerEvent, now: Instant) -> Vec<PoolNews> {
         let WorkerEvent { generation, news } = event;
         let mut out = Vec::new();
@@ -225,38 +226,43 @@ impl Pool {
             WorkerNews::Said(message) => self.said(generation, message, &mut out),
             WorkerNews::Ended { cause, marker, trace, last_lines } => {
                 let Some(member) = self.members.remove(&generation) else { return out };
-                let pid = member.handle.pid;
                 if let Some(guard) = &mut self.guard {
-                    guard.forget(pid);
+                    guard.forget(member.handle.pid);
                 }
-                match member.phase {
-                    Phase::Seated(slot) => {
-                        if !self.closing {
-                            tracing::warn!(worker = generation.0, slot = slot.0, pid, "worker died: {cause}");
-                        }
-                        let death = Death { cause, marker, trace };
-                        let event = Event::WorkerLost { slot, generation, death };
-                        out.push(PoolNews::Engine(event));
-                    }
-                    Phase::Dismissed => {}
-                    Phase::Standby if self.closing => {}
-                    Phase::Standby => tracing::warn!(worker = generation.0, pid, "standby died: {cause}"),
-                    phase => {
-                        if self.ever_ready && is_from_outside(&cause) {
-                            tracing::warn!(worker = generation.0, pid, "worker killed while it started: {cause}");
-                        } else {
-                            let greeted = phase != Phase::Greeting;
-                            self.failed_to_start(PoolError::Start { cause, last_lines, greeted }, now, &mut out);
-                        }
-                    }
-                }
+                self.ended(generation, &member, Death { cause, marker, trace }, last_lines, now, &mut out);
             }
-        }
-        if let Err(error) = self.fill(now) {
-            out.push(PoolNews::Failed(error));
         }
         self.seat(&mut out);
         out
+    }
+
+    fn ended(
+        &mut self,
+        generation: Generation,
+        member: &Member,
+        death: Death,
+        last_lines: String,
+        now: Instant,
+        out: &mut Vec<PoolNews>,
+    ) {
+        let (worker, pid, cause) = (generation.0, member.handle.pid, &death.cause);
+        match member.phase {
+            Phase::Seated(slot) => {
+                if !self.closing {
+                    tracing::warn!(worker, slot = slot.0, pid, "worker died: {cause}");
+                }
+                out.push(PoolNews::Engine(Event::WorkerLost { slot, generation, death }));
+            }
+            Phase::Standby if !self.closing => tracing::warn!(worker, pid, "standby died: {cause}"),
+            Phase::Standby | Phase::Dismissed => {}
+            _ if self.ever_ready && is_from_outside(cause) => {
+                tracing::warn!(worker, pid, "worker killed while it started: {cause}");
+            }
+            phase => {
+                let greeted = phase != Phase::Greeting;
+                self.failed_to_start(PoolError::Start { cause: death.cause, last_lines, greeted }, now, out);
+            }
+        }
     }
 
     fn said(&mut self, generation: Generation, message: FromWorker, out: &mut Vec<PoolNews>) {

@@ -56,7 +56,7 @@ class ValueCodec:
         """
         if frozenset(map(type, values)) <= SCALAR_TYPES:
             return self._encode_scalars(values)
-        return self._encode_objects(values)
+        return self.encode_objects(values)
 
     def encoder_for(self, types: frozenset[type]) -> Encode:
         """Return the fastest equal of :meth:`encode` for lists whose values all have one of ``types``.
@@ -66,8 +66,13 @@ class ValueCodec:
         if types <= SCALAR_TYPES:
             return self._encode_scalars
         if types.isdisjoint(SCALAR_TYPES):
-            return self._encode_objects
+            return self.encode_objects
         return self.encode
+
+    @property
+    def fixed_types(self) -> frozenset[type]:
+        """The types whose values are all :meth:`is_fixed`, to be asked first."""
+        return SCALAR_TYPES if self._serialize is None else frozenset()
 
     def is_fixed(self, value: Any) -> bool:
         """Whether nothing can change ``value``, and encoding it cannot fail: it may as well be encoded later."""
@@ -88,9 +93,10 @@ class ValueCodec:
             return SCALARS, self._pack(values)
         except (OverflowError, UnicodeEncodeError):
             # An int beyond 64 bits, or a str with a lone surrogate.
-            return self._encode_objects(values)
+            return self.encode_objects(values)
 
-    def _encode_objects(self, values: list[Any]) -> tuple[int, bytes]:
+    def encode_objects(self, values: list[Any]) -> tuple[int, bytes]:
+        """Encode ``values`` as :meth:`encode` does those that are no plain scalars."""
         if self._serialize is not None:
             return APPLICATION, self._pack([self._serialized(value) for value in values])
         return PICKLE, pickle.dumps(values, PICKLE_PROTOCOL)

@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(in crate::cli) struct Connection {
     stream: TcpStream,
     to: String,
     /// Bytes written.
@@ -25,7 +25,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects, trying again until `within` is over: the receiver may be about to start.
-    pub(super) fn open(to: &Address, within: Duration) -> Result<Self, SendError> {
+    pub(in crate::cli) fn open(to: &Address, within: Duration) -> Result<Self, SendError> {
         let began = Instant::now();
         loop {
             let attempt = TcpStream::connect((to.host.as_str(), to.port)).and_then(|stream| {
@@ -43,7 +43,7 @@ impl Connection {
     }
 
     /// Writes all of `bytes`, after `messages` messages.
-    pub(super) fn write(&mut self, bytes: &[u8], messages: u64) -> Result<(), SendError> {
+    pub(in crate::cli) fn write(&mut self, bytes: &[u8], messages: u64) -> Result<(), SendError> {
         self.stream.write_all(bytes).map_err(|source| self.closed(messages, source))?;
         self.written += bytes.len() as u64;
         Ok(())
@@ -51,7 +51,7 @@ impl Connection {
 
     /// Ends the stream and waits until the receiver has closed too, or at least its kernel has everything: without that, a
     /// receiver that closes early would go unnoticed.
-    pub(super) fn finish(mut self, messages: u64) -> Result<(), SendError> {
+    pub(in crate::cli) fn finish(mut self, messages: u64) -> Result<(), SendError> {
         self.settle().map_err(|source| self.closed(messages, source))
     }
 

@@ -58,6 +58,17 @@ impl Lines {
 }
 
 impl Marking {
+    /// Appends one message, marked off, to `encoded`.
+    pub(in crate::cli) fn mark(self, message: &[u8], encoded: &mut Vec<u8>) {
+        if self == Self::U32 {
+            encoded.extend_from_slice(&(message.len() as u32).to_be_bytes());
+        }
+        encoded.extend_from_slice(message);
+        if self == Self::Newline {
+            encoded.push(b'\n');
+        }
+    }
+
     /// Appends the whole lines of `text`, at most `limit`, to `encoded`. Says how many there are, and how many bytes of
     /// `text` they take.
     fn encode(self, text: &[u8], limit: u64, encoded: &mut Vec<u8>) -> (u64, usize) {
@@ -65,9 +76,7 @@ impl Marking {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         for newline in memchr::memchr_iter(b'\n', text).take(limit) {
             if self == Self::U32 {
-                let line = &text[start..newline];
-                encoded.extend_from_slice(&(line.len() as u32).to_be_bytes());
-                encoded.extend_from_slice(line);
+                self.mark(&text[start..newline], encoded);
             }
             count += 1;
             start = newline + 1;

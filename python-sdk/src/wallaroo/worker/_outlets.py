@@ -282,9 +282,12 @@ class SinkOutlet(Outlet):
 
         def encode_and_append(value: Any) -> None:
             try:
-                message = plain_message(encode(value))
+                message = encode(value)
                 if in_child:
                     leave_if_child()
+                kind = message.__class__
+                if kind is not str and kind is not bytes:
+                    message = plain_message(message)
             except BaseException as error:  # noqa: BLE001
                 place.fail(self.node, error, value)
                 return

@@ -110,7 +110,8 @@ async fn serve(
     for SourceTask { host, port, context, _handle: handle } in sources {
         match source::tcp::bind(&host, port).await {
             Ok(listener) => {
-                listening.push(listener.local_addr().map_or_else(|_| format!("{host}:{port}"), |place| place.to_string()));
+                listening
+                    .push(listener.local_addr().map_or_else(|_| format!("{host}:{port}"), |place| place.to_string()));
                 tokio::spawn(source::tcp::run(listener, context, CancellationToken::new()));
                 handles.push(handle);
             }

@@ -26,10 +26,7 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    pub(crate) fn new(
-        chunks: mpsc::UnboundedSender<SinkChunk>,
-        events: mpsc::UnboundedReceiver<SinkEvent>,
-    ) -> Self {
+    pub(crate) fn new(chunks: mpsc::UnboundedSender<SinkChunk>, events: mpsc::UnboundedReceiver<SinkEvent>) -> Self {
         Self { bytes: Vec::with_capacity(GATHER), lengths: Vec::new(), chunks, events, unwritten: 0 }
     }
 

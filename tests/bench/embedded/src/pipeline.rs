@@ -52,12 +52,7 @@ impl Pipeline {
     }
 }
 
-fn deliver<'py>(
-    steps: &[Step],
-    value: &Bound<'py, PyAny>,
-    key: Option<&Bound<'py, PyAny>>,
-    outlets: &mut [Outlet],
-) {
+fn deliver<'py>(steps: &[Step], value: &Bound<'py, PyAny>, key: Option<&Bound<'py, PyAny>>, outlets: &mut [Outlet]) {
     if value.is_none() {
         return;
     }

@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Messages a second
     #[arg(long)]
     rate: f64,
+    /// Messages that are due at the same time and sent together
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    burst: u64,
     /// Messages to measure
     #[arg(long)]
     count: u64,
@@ -62,15 +65,18 @@ pub(crate) fn run(to: SocketAddr, consumer: Consumer, args: &Args) -> io::Result
     wait_for_harness()?;
     let interval = 1e9 / args.rate;
     let began = now() + 1_000_000;
-    let due = |index: u64| began + (index as f64 * interval) as u64;
-    let mut lateness = Vec::with_capacity(total as usize);
-    for (index, frame) in (0..).zip(&frames) {
+    let due = |index: u64| began + ((index - index % args.burst) as f64 * interval) as u64;
+    let mut lateness = Vec::with_capacity((total / args.burst) as usize + 1);
+    let mut told = !args.reconnect;
+    for (index, frames) in (0..).step_by(args.burst as usize).zip(frames.chunks(args.burst as usize)) {
+        let frames = frames.concat();
         sleep_until(due(index));
-        if args.reconnect && index == args.warm_up {
+        lateness.push(now().saturating_sub(due(index)));
+        if !told && index >= args.warm_up {
+            told = true;
             tell(&serde_json::json!({ "event": "measuring" }))?;
         }
-        lateness.push(now().saturating_sub(due(index)));
-        while let Err(error) = stream.write_all(frame) {
+        while let Err(error) = stream.write_all(&frames) {
             if !args.reconnect {
                 return Err(error);
             }
@@ -159,7 +165,8 @@ fn precise_sleep() {
 }
 
 fn sleep_until(due: u64) {
-    let time = libc::timespec { tv_sec: (due / 1_000_000_000).cast_signed(), tv_nsec: (due % 1_000_000_000).cast_signed() };
+    let time =
+        libc::timespec { tv_sec: (due / 1_000_000_000).cast_signed(), tv_nsec: (due % 1_000_000_000).cast_signed() };
     #[expect(unsafe_code, reason = "the standard library sleeps for a time, not until one")]
     // SAFETY: `time` outlives the call. A sleep that a signal cuts short sends a message early by less than it takes.
     unsafe {

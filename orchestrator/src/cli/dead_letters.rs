@@ -1,0 +1,280 @@
+//! `wallaroo-orch dead-letters`: looks at the letters of a file, sends them again, removes them.
+//!
+//! A letter's number is its line in the file. A run may append to the file all the while; [`crate::dead_letter::file`] says how
+//! letters are removed from it nevertheless.
+
+mod print;
+mod retry;
+mod selection;
+
+use std::collections::BTreeSet;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use self::print::Table;
+use self::retry::RetryArgs;
+use self::selection::{Numbers, Selection};
+use super::send::SendError;
+use crate::dead_letter::file::{Damage, LetterFile, LetterFileError, Line};
+
+/// Arguments of `wallaroo-orch dead-letters`.
+#[derive(Debug, Args)]
+pub(super) struct DeadLettersArgs {
+    #[command(subcommand)]
+    command: DeadLettersCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeadLettersCommand {
+    /// List the letters of a file, one a line
+    List(ListArgs),
+    /// Show one letter whole: traceback, value and payload
+    Show(ShowArgs),
+    /// Send messages to their source again, and remove their letters
+    Retry(RetryArgs),
+    /// Remove letters
+    Drop(DropArgs),
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// What `run --dead-letters` was given
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Print each letter as a JSON object with its number
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ShowArgs {
+    /// What `run --dead-letters` was given
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The letter's number in `list`
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    number: u64,
+}
+
+#[derive(Debug, Args)]
+struct DropArgs {
+    /// What `run --dead-letters` was given
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Numbers in `list`, or ranges of them; a line that is not a letter is removed too if it is named
+    #[arg(value_name = "N|N-M", required_unless_present = "all")]
+    numbers: Vec<Numbers>,
+    /// Remove every letter
+    #[arg(long, conflicts_with = "numbers")]
+    all: bool,
+}
+
+/// Why a command about dead letters failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeadLettersError {
+    /// The file cannot be read or changed.
+    #[error(transparent)]
+    File(#[from] LetterFileError),
+    /// A number that no letter has.
+    #[error("{} has no letter {number}, only {lines} lines", path.display())]
+    NoSuchLetter {
+        /// The file.
+        path: PathBuf,
+        /// The number asked for.
+        number: u64,
+        /// How many lines there are.
+        lines: u64,
+    },
+    /// Some lines are not letters; the others have been dealt with.
+    #[error("line {number} of {} is not a dead letter{}", path.display(), also(*others))]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The first such line.
+        number: u64,
+        /// How many more there are.
+        others: u64,
+        /// What is wrong with the first one.
+        source: Damage,
+    },
+    /// Nobody has said where to send.
+    #[error("letter {number} does not say where its source{} listens", of(source_name.as_deref()))]
+    NoAddress {
+        /// The letter.
+        number: u64,
+        /// The source's name.
+        source_name: Option<String>,
+    },
+    /// An address in a letter that is none.
+    #[error("letter {number} names the address {address:?}: {reason}")]
+    BadAddress {
+        /// The letter.
+        number: u64,
+        /// What it says.
+        address: String,
+        /// What an address looks like.
+        reason: String,
+    },
+    /// Sending failed.
+    #[error("the letters that could not be delivered are kept")]
+    Send(#[source] SendError),
+    /// Messages went out, but their letters are still there.
+    #[error("{sent} messages were sent, but their letters could not be removed")]
+    NotRemoved {
+        /// How many.
+        sent: usize,
+        /// Why.
+        source: LetterFileError,
+    },
+    /// Some letters cannot be sent; said one by one before.
+    #[error("{kept} of {asked} letters were not sent and are kept")]
+    Kept {
+        /// How many were not sent.
+        kept: usize,
+        /// How many were asked for.
+        asked: usize,
+    },
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output")]
+    Print(#[source] io::Error),
+    /// The thread that works could not run.
+    #[error("the command was cut short")]
+    Aborted(#[source] tokio::task::JoinError),
+}
+
+impl DeadLettersError {
+    /// Whether the command line is what is wrong.
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(self, Self::NoSuchLetter { .. } | Self::NoAddress { .. })
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoSuchLetter { .. } => {
+                Some("`wallaroo-orch dead-letters list` shows the numbers; they change when letters are removed")
+            }
+            Self::NoAddress { .. } | Self::BadAddress { .. } => Some("--to HOST:PORT says where to send"),
+            Self::Damaged { .. } => {
+                Some("`wallaroo-orch dead-letters drop FILE N` removes such a line; nothing else does")
+            }
+            Self::NotRemoved { .. } => {
+                Some("remove them with `wallaroo-orch dead-letters drop`: another retry would send them twice")
+            }
+            Self::File(LetterFileError::Busy { .. }) => Some("wait until it is done"),
+            Self::File(LetterFileError::Changed { .. }) => Some("nothing was removed; look at the file and try again"),
+            _ => None,
+        }
+    }
+}
+
+fn also(others: u64) -> String {
+    if others == 0 { String::new() } else { format!(", and {others} more") }
+}
+
+fn of(source: Option<&str>) -> String {
+    source.map(|name| format!(" {name:?}")).unwrap_or_default()
+}
+
+/// Does what was asked for.
+pub(super) async fn run(args: DeadLettersArgs) -> Result<(), DeadLettersError> {
+    // Plain blocking calls: nothing else goes on meanwhile.
+    let work = move || match args.command {
+        DeadLettersCommand::List(args) => list(&args, BufWriter::new(io::stdout().lock())),
+        DeadLettersCommand::Show(args) => show(&args, BufWriter::new(io::stdout().lock())),
+        DeadLettersCommand::Retry(args) => retry::retry(&args),
+        DeadLettersCommand::Drop(args) => remove(&args),
+    };
+    match tokio::task::spawn_blocking(work).await.map_err(DeadLettersError::Aborted)? {
+        // A pager that has seen enough.
+        Err(DeadLettersError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        ended => ended,
+    }
+}
+
+fn list(args: &ListArgs, mut output: impl Write) -> Result<(), DeadLettersError> {
+    let file = LetterFile::open(&args.file)?;
+    let mut damaged = DamagedLines::default();
+    let mut table = Table::new();
+    for line in file.lines()? {
+        let Line { number, content } = line?;
+        match content {
+            Ok(letter) if args.json => print::json(number, &letter, &mut output),
+            Ok(letter) => table.add(number, &letter, &mut output),
+            Err(damage) => {
+                damaged.add(number, damage);
+                Ok(())
+            }
+        }
+        .map_err(DeadLettersError::Print)?;
+    }
+    table.finish(&mut output).and_then(|()| output.flush()).map_err(DeadLettersError::Print)?;
+    damaged.check(&file)
+}
+
+fn show(args: &ShowArgs, mut output: impl Write) -> Result<(), DeadLettersError> {
+    let file = LetterFile::open(&args.file)?;
+    let mut lines = 0;
+    for line in file.lines()? {
+        let Line { number, content } = line?;
+        lines = number;
+        if number == args.number {
+            let letter = content.map_err(|source| {
+                let path = file.path().to_owned();
+                DeadLettersError::Damaged { path, number, others: 0, source }
+            })?;
+            return print::whole(number, &letter, &mut output)
+                .and_then(|()| output.flush())
+                .map_err(DeadLettersError::Print);
+        }
+    }
+    Err(DeadLettersError::NoSuchLetter { path: file.path().to_owned(), number: args.number, lines })
+}
+
+fn remove(args: &DropArgs) -> Result<(), DeadLettersError> {
+    let file = LetterFile::edit(&args.file)?;
+    let mut selection = Selection::new(&args.numbers);
+    let mut damaged = DamagedLines::default();
+    let mut removed = BTreeSet::new();
+    for line in file.lines()? {
+        let Line { number, content } = line?;
+        if !selection.takes(number) {
+            continue;
+        }
+        match content {
+            Err(damage) if args.all => damaged.add(number, damage),
+            _ => drop(removed.insert(number)),
+        }
+    }
+    selection.check(&file)?;
+    let unknown = damaged.check(&file);
+    file.remove(&removed)?;
+    eprintln!("dropped {} letters", removed.len());
+    unknown
+}
+
+/// Lines that are not letters, which stop nothing and are reported at the end.
+#[derive(Debug, Default)]
+struct DamagedLines {
+    first: Option<(u64, Damage)>,
+    others: u64,
+}
+
+impl DamagedLines {
+    fn add(&mut self, number: u64, damage: Damage) {
+        match self.first {
+            None => self.first = Some((number, damage)),
+            Some(_) => self.others += 1,
+        }
+    }
+
+    fn check(self, file: &LetterFile) -> Result<(), DeadLettersError> {
+        let Some((number, source)) = self.first else { return Ok(()) };
+        Err(DeadLettersError::Damaged { path: file.path().to_owned(), number, others: self.others, source })
+    }
+}
+
+#[cfg(test)]
+mod tests;

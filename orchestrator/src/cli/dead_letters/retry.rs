@@ -1,0 +1,174 @@
+//! `wallaroo-orch dead-letters retry`.
+//!
+//! A message is sent as its client sent it, and goes through every step again. Its letter is removed once the receiver's kernel
+//! has it: a command that dies before that leaves the letter, and the next one sends it twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::selection::{Numbers, Selection};
+use super::{DeadLettersError, LetterFile, Line};
+use crate::cli::send::{Address, Connection, Marking, SendError, seconds};
+use crate::dead_letter::file::Damage;
+use crate::dead_letter::{DeadLetter, PayloadCodec, SourceFraming};
+
+/// Bytes gathered for one write.
+const BUFFER: usize = 1 << 16;
+
+/// Arguments of `wallaroo-orch dead-letters retry`.
+#[derive(Debug, Args)]
+pub(super) struct RetryArgs {
+    /// What `run --dead-letters` was given
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Numbers in `list`, or ranges of them [default: all]
+    #[arg(value_name = "N|N-M")]
+    numbers: Vec<Numbers>,
+    /// Where to send [default: where each letter's source listened]
+    #[arg(long, value_name = "HOST:PORT")]
+    to: Option<Address>,
+    /// How a message is marked off on the wire [default: as each letter's source wants it, else u32]
+    #[arg(long, value_enum)]
+    framing: Option<Marking>,
+    /// Seconds to keep trying to connect
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
+    connect_timeout: f64,
+}
+
+/// Why a letter is not sent.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{0}")]
+    Damaged(Damage),
+    #[error(
+        "its payload is a value on its way to step {step:?}, not a message as it was read, and no source takes that"
+    )]
+    Value { step: String },
+    #[error("it has no payload: its source makes its messages itself")]
+    Nothing,
+    #[error("its source marks messages off in a way of its own: --framing says which way to use")]
+    Framing,
+    #[error("a newline in its payload would end the message early")]
+    Newline,
+}
+
+/// Where a letter goes, and how.
+type Target = (Address, Marking);
+
+pub(super) fn retry(args: &RetryArgs) -> Result<(), DeadLettersError> {
+    let file = LetterFile::edit(&args.file)?;
+    // What cannot be sent is known before anything is.
+    let plan = plan(args, &file)?;
+    let mut sent = BTreeSet::new();
+    let within = Duration::from_secs_f64(args.connect_timeout);
+    let outcome: Result<(), DeadLettersError> = plan.targets.iter().try_for_each(|(target, numbers)| {
+        send(&file, target, within, numbers)?;
+        sent.extend(numbers);
+        Ok(())
+    });
+    // Also after a failure: what arrived before it is not to be sent again.
+    file.remove(&sent).map_err(|source| DeadLettersError::NotRemoved { sent: sent.len(), source })?;
+    outcome?;
+    match plan.refused {
+        0 => Ok(()),
+        kept => Err(DeadLettersError::Kept { kept, asked: kept + sent.len() }),
+    }
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    targets: BTreeMap<Target, BTreeSet<u64>>,
+    refused: usize,
+}
+
+/// Decides about every letter, and says which are refused.
+fn plan(args: &RetryArgs, file: &LetterFile) -> Result<Plan, DeadLettersError> {
+    let mut plan = Plan::default();
+    let mut refused = Vec::new();
+    let mut selection = Selection::new(&args.numbers);
+    for line in file.lines()? {
+        let Line { number, content } = line?;
+        if !selection.takes(number) {
+            continue;
+        }
+        let marking =
+            content.map_err(Refusal::Damaged).and_then(|letter| Ok((marking(&letter, args.framing)?, letter)));
+        match marking {
+            Ok((marking, letter)) => {
+                let address = address(number, *letter, args.to.as_ref())?;
+                plan.targets.entry((address, marking)).or_default().insert(number);
+            }
+            Err(refusal) => refused.push((number, refusal)),
+        }
+    }
+    selection.check(file)?;
+    plan.refused = refused.len();
+    for (number, refusal) in refused {
+        eprintln!("letter {number} is kept: {refusal}");
+    }
+    Ok(plan)
+}
+
+fn marking(letter: &DeadLetter, asked: Option<Marking>) -> Result<Marking, Refusal> {
+    if letter.payload_codec != PayloadCodec::Frame {
+        return Err(Refusal::Value { step: letter.step.clone() });
+    }
+    // An empty frame came over a connection.
+    if letter.payload.is_empty() && letter.connection.is_none() {
+        return Err(Refusal::Nothing);
+    }
+    let marking = match (asked, letter.source_framing) {
+        (Some(asked), _) => asked,
+        (None, Some(SourceFraming::U32) | None) => Marking::U32,
+        (None, Some(SourceFraming::Newline)) => Marking::Newline,
+        (None, Some(SourceFraming::Other)) => return Err(Refusal::Framing),
+    };
+    match marking {
+        Marking::Newline if letter.payload.contains(&b'\n') => Err(Refusal::Newline),
+        marking => Ok(marking),
+    }
+}
+
+fn address(number: u64, letter: DeadLetter, asked: Option<&Address>) -> Result<Address, DeadLettersError> {
+    match (asked, letter.source_address) {
+        (Some(asked), _) => Ok(asked.clone()),
+        (None, Some(address)) => {
+            address.parse().map_err(|reason| DeadLettersError::BadAddress { number, address, reason })
+        }
+        (None, None) => Err(DeadLettersError::NoAddress { number, source_name: letter.source }),
+    }
+}
+
+/// Sends letters in the file's order on one connection.
+fn send(
+    file: &LetterFile,
+    (to, marking): &Target,
+    within: Duration,
+    numbers: &BTreeSet<u64>,
+) -> Result<(), DeadLettersError> {
+    let undelivered = |error: SendError| DeadLettersError::Send(error);
+    let mut connection = Connection::open(to, within).map_err(undelivered)?;
+    let mut encoded = Vec::with_capacity(BUFFER);
+    let (mut gathered, mut written) = (0, 0);
+    for line in file.lines()? {
+        // Its letters are still what they were: a file is only appended to.
+        let Line { number, content: Ok(letter) } = line? else { continue };
+        if !numbers.contains(&number) {
+            continue;
+        }
+        marking.mark(&letter.payload, &mut encoded);
+        gathered += 1;
+        if encoded.len() >= BUFFER {
+            connection.write(&encoded, written).map_err(undelivered)?;
+            encoded.clear();
+            written += std::mem::take(&mut gathered);
+        }
+    }
+    connection.write(&encoded, written).map_err(undelivered)?;
+    connection.finish(written + gathered).map_err(undelivered)?;
+    eprintln!("sent {} messages to {to}", written + gathered);
+    Ok(())
+}

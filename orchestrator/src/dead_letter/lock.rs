@@ -1,0 +1,64 @@
+//! Who may do what with a dead letter file at one moment.
+//!
+//! Open file description locks on two bytes (a lock needs no byte to be there): runs and commands meet on them from different
+//! processes, and a process that dies lets go of them.
+
+use std::fs::File;
+use std::io;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+/// Held, for moments only, while a line is appended, while the end of the last line is looked for, and while the file is
+/// replaced by one without some of its lines.
+const LINES: i64 = 0;
+/// Held by a command that removes letters from before it reads them until it is done. Does not keep anybody from appending.
+const EDITING: i64 = 1;
+
+/// The lines stand still while this lives.
+#[derive(Debug)]
+pub(super) struct LinesLock<'a>(&'a File);
+
+impl<'a> LinesLock<'a> {
+    /// Waits for the file, which must be open for writing, and keeps everybody else from its lines.
+    pub(super) fn exclusive(file: &'a File) -> io::Result<Self> {
+        Self::wait(file, libc::F_WRLCK)
+    }
+
+    /// Waits for the file, which must be open for reading, and keeps it from being changed.
+    pub(super) fn shared(file: &'a File) -> io::Result<Self> {
+        Self::wait(file, libc::F_RDLCK)
+    }
+
+    fn wait(file: &'a File, kind: libc::c_int) -> io::Result<Self> {
+        loop {
+            match fcntl(file, FcntlArg::F_OFD_SETLKW(&byte(kind, LINES))) {
+                Ok(_) => return Ok(Self(file)),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Drop for LinesLock<'_> {
+    fn drop(&mut self) {
+        // Cannot fail for a lock that is held.
+        let _ = fcntl(self.0, FcntlArg::F_OFD_SETLK(&byte(libc::F_UNLCK, LINES)));
+    }
+}
+
+/// Takes the right to remove letters for as long as `file` is open. False: another command has it.
+pub(super) fn lock_editing(file: &File) -> io::Result<bool> {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&byte(libc::F_WRLCK, EDITING))) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn byte(kind: libc::c_int, start: i64) -> libc::flock {
+    let (l_type, l_whence) = (kind as libc::c_short, libc::SEEK_SET as libc::c_short);
+    libc::flock { l_type, l_whence, l_start: start, l_len: 1, l_pid: 0 }
+}
