@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 
 import pytest
 
@@ -151,6 +152,20 @@ def test_a_state_that_cannot_be_pickled_stays_dirty():
     assert states(entries) == {"a": ["a"]}
     assert failures == ["log", "l", "TypeError: cannot pickle a lock"]
     assert oldest == 1
+
+
+def test_a_key_is_snapshotted_in_all_its_tables_or_in_none():
+    run = runner()
+    feed(run, ("k", ["fine"]), batch=1)
+    whole, broken = run.tables.find("log"), run.tables.table("other", dict)
+    broken.live["k"] = threading.Lock()
+    broken.dirty["k"] = 1
+    entries, failures, oldest, _ = run.snapshot(1)
+    assert (states(entries), failures[:2], oldest) == ({}, ["other", "k"], 1)
+    broken.live["k"] = {}
+    entries, failures, oldest, _ = run.snapshot(1)
+    assert (entries[0::3], failures, oldest) == (["log", "other"], [], None)
+    assert not whole.dirty
 
 
 def test_a_state_beyond_the_cap_stays_dirty_until_it_fits():

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import pickle
-import re
 import signal
 import subprocess
 import sys
@@ -179,8 +178,7 @@ def message_of(letter: dict) -> str:
         return payload.decode()
     values = {"msgpack": msgpack.unpackb, "pickle": pickle.loads}[letter["payload_codec"]](payload)
     # Nobody but the worker can take a batch's values apart: the guilty one may come with its neighbours.
-    place = re.match(r"value (\d+) of the \d+ in the payload", letter["value"])
-    return values[int(place[1])] if place else values[0]
+    return values[letter["payload_index"]]
 
 
 def read_dead_letters(path: Path) -> "list[dict]":

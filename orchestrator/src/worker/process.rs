@@ -19,6 +19,10 @@ use wallaroo_protocol::{BatchId, NodeId, Skip};
 
 use crate::engine::{DeathCause, Marker};
 
+/// PyPy's young generation. The lists of a batch outgrow the default of 4 MiB, are promoted and soon die: a word of word count
+/// took 25 to 30 % less with this. CPython ignores it.
+const PYPY_NURSERY: (&str, &str) = ("PYPY_GC_NURSERY", "32M");
+
 /// How workers are started.
 #[derive(Debug, Clone)]
 pub struct Interpreter {
@@ -84,6 +88,9 @@ impl Process {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
+        if std::env::var_os(PYPY_NURSERY.0).is_none() {
+            command.env(PYPY_NURSERY.0, PYPY_NURSERY.1);
+        }
         inherit(&mut command, [theirs.as_raw_fd(), marker.as_raw_fd()], interpreter.descriptors);
         let mut child = command.spawn()?;
         drop(theirs);

@@ -34,6 +34,15 @@ fn left(path: &Path) -> Vec<String> {
     messages(&LetterFile::open(path).expect("readable")).into_iter().map(|(_, message)| message).collect()
 }
 
+/// Ends the writer also when the test fails.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn nothing_is_lost_or_doubled_while_a_run_goes_on_writing() {
     const ROUNDS: usize = 30;
@@ -49,6 +58,7 @@ fn nothing_is_lost_or_doubled_while_a_run_goes_on_writing() {
             }
             count
         });
+        let stop = StopAtEnd(&enough);
         let mut taken = Vec::new();
         let mut rounds = 0;
         while rounds < ROUNDS {
@@ -62,7 +72,7 @@ fn nothing_is_lost_or_doubled_while_a_run_goes_on_writing() {
             file.remove(&found.iter().map(|(number, _)| *number).collect()).expect("removed");
             taken.extend(found.into_iter().map(|(_, message)| message));
         }
-        enough.store(true, Ordering::Relaxed);
+        drop(stop);
         (taken, writer.join().expect("no panic"))
     });
     taken.extend(left(&path));

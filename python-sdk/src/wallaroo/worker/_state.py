@@ -128,9 +128,11 @@ class StateTables:
                 return
             seen.add(key)
             states = [_pickled(table, key, largest) for table in tables if key in table.dirty]
-            # One that cannot be pickled stays dirty longest, and must not take the place of those that can.
-            taken += any(state.pickled is not None for state in states)
-            yield from states
+            # A snapshot is of a whole key or of none of it: a replay leaves a key out or runs it, in all its tables.
+            failed = [state for state in states if state.pickled is None]
+            # A key that cannot be pickled stays dirty longest, and must not take the place of those that can.
+            taken += not failed
+            yield from failed or states
 
     @property
     def oldest_dirty(self) -> int | None:
