@@ -1,6 +1,8 @@
 """Closes the descriptors that a process usually has, or with ``--dup`` puts /dev/null in their place."""
 
+import io
 import os
+import sys
 
 import numbered
 
@@ -9,6 +11,8 @@ LAST = 20
 
 def close():
     os.closerange(0, LAST + 1)
+    # What closes its standard output must not print: that would be an error of its own.
+    sys.stdout = io.StringIO()
 
 
 def replace():

@@ -19,6 +19,24 @@ pub(super) struct Work {
     pub(super) skip: Vec<Skip>,
     /// Workers that died with this batch at hand.
     pub(super) deaths: u32,
+    /// What those noted that ran it carefully.
+    pub(super) suspicion: Suspicion,
+}
+
+/// Whom the deaths under a careful batch point at.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Suspicion {
+    message: Option<Skip>,
+    times: u32,
+}
+
+impl Suspicion {
+    /// Takes in what one more worker noted before it died. Returns how often in a row that has now been noted.
+    pub(super) fn confirm(&mut self, message: Option<Skip>) -> u32 {
+        self.times = if self.message == message { self.times + 1 } else { 1 };
+        self.message = message;
+        self.times
+    }
 }
 
 /// What a batch was made of.

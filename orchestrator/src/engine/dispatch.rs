@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wallaroo_protocol::{StageId, input};
 
-use super::batch::{InFlight, Origin, Work};
+use super::batch::{InFlight, Origin, Suspicion, Work};
 use super::{Action, Engine, SlotId};
 use crate::plan::{Input, Target};
 
@@ -104,7 +104,16 @@ impl Engine {
     }
 
     fn work(&mut self, stage: StageId, input: Bytes, messages: u32, origin: Origin) -> Work {
-        Work { batch: self.next_batch(), stage, input, messages, origin, skip: Vec::new(), deaths: 0 }
+        Work {
+            batch: self.next_batch(),
+            stage,
+            input,
+            messages,
+            origin,
+            skip: Vec::new(),
+            deaths: 0,
+            suspicion: Suspicion::default(),
+        }
     }
 
     /// Whether a stage may produce more: what it produces has somewhere to wait.

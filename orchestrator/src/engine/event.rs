@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use nix::sys::signal::Signal;
 use wallaroo_protocol::{BatchId, BatchResult, CutResult, NodeId, Skip, SnapshotPart, ToWorker};
 
 /// Defines a copyable number newtype with `index()` for use as a vector index.
@@ -294,14 +295,21 @@ pub enum DeathCause {
     Disconnected(String),
 }
 
+impl DeathCause {
+    /// Whether somebody else may have killed the worker, which says nothing about what it was doing: a person, an
+    /// administrator's script, the kernel when memory runs out.
+    pub fn may_be_from_outside(&self) -> bool {
+        let signals = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+        matches!(self, Self::Signalled(number) if signals.iter().any(|signal| *signal as i32 == *number))
+    }
+}
+
 impl std::fmt::Display for DeathCause {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Exited(code) => write!(formatter, "exit code {code}"),
-            Self::Signalled(signal) => match nix::sys::signal::Signal::try_from(*signal) {
-                Ok(nix::sys::signal::Signal::SIGKILL) => {
-                    formatter.write_str("killed by SIGKILL (out of memory, or by hand)")
-                }
+            Self::Signalled(signal) => match Signal::try_from(*signal) {
+                Ok(Signal::SIGKILL) => formatter.write_str("killed by SIGKILL (out of memory, or by hand)"),
                 Ok(signal) => write!(formatter, "killed by {signal}"),
                 Err(_) => write!(formatter, "killed by signal {signal}"),
             },

@@ -9,8 +9,22 @@ use super::batch::{CAREFUL_AFTER, Origin, Work};
 use super::{Action, ConnectionId, DeadMessage, Death, DeathCause, Engine};
 use crate::plan::Input;
 
-/// Deaths after which a batch is given up whole, if no marker ever named a message of it.
-const MOST_DEATHS_OF_A_BATCH: u32 = 5;
+/// Deaths under a careful batch that convict what the worker noted: a message, or, where nothing is noted, all of them.
+///
+/// A crash convicts at once. A kill that may have come from outside convicts only what it keeps striking: a worker that somebody
+/// kills now and then is hardly ever at the same message.
+fn verdict_after(noted: bool, cause: &DeathCause) -> u32 {
+    match (noted, cause.may_be_from_outside()) {
+        (true, false) => 1,
+        (true, true) | (false, false) => 3,
+        (false, true) => 6,
+    }
+}
+
+/// Deaths after which bytes that cannot be cut are given up.
+fn most_deaths_of_a_cut(cause: &DeathCause) -> u32 {
+    if cause.may_be_from_outside() { 10 } else { CAREFUL_AFTER }
+}
 
 impl Engine {
     pub(super) fn recut(
@@ -21,7 +35,7 @@ impl Engine {
         actions: &mut Vec<Action>,
     ) {
         let Input::Cut(source) = self.plan.stages[work.stage.index()].input else { return };
-        if work.deaths <= CAREFUL_AFTER {
+        if work.deaths <= most_deaths_of_a_cut(cause) {
             return self.stages[work.stage.index()].retry.push_front(work);
         }
         self.sources[source.index()].cutting.remove(connection, source, actions);
@@ -31,7 +45,7 @@ impl Engine {
 
     pub(super) fn regenerate(&mut self, work: Work, repeat: &mut VecDeque<Work>) {
         let Input::Generate(source, _) = self.plan.stages[work.stage.index()].input else { return };
-        if work.deaths >= MOST_DEATHS_OF_A_BATCH {
+        if work.skip.contains(&GENERATOR) {
             // No value of it was at fault: the generator itself kills whoever asks it for the next one.
             self.sources[source.index()].ended = true;
         } else {
@@ -43,11 +57,11 @@ impl Engine {
     pub(super) fn isolate(&mut self, work: &mut Work, death: &Death, actions: &mut Vec<Action>) -> bool {
         let root = self.plan.stages[work.stage.index()].root;
         let node = death.marker.map_or(root, |marker| marker.node);
-        let guilty = match (death.marker.and_then(|marker| marker.message), &work.origin) {
-            (Some(message), _) => vec![message],
-            (None, _) if work.deaths >= MOST_DEATHS_OF_A_BATCH => everything(work),
-            (None, _) => Vec::new(),
-        };
+        let noted = death.marker.and_then(|marker| marker.message);
+        if work.suspicion.confirm(noted) < verdict_after(noted.is_some(), &death.cause) {
+            return false;
+        }
+        let guilty = noted.map_or_else(|| everything(work), |message| vec![message]);
         let guilty: Vec<Skip> = guilty.into_iter().filter(|message| !work.skip.contains(message)).collect();
         for message in &guilty {
             let letter = self.poison(work, *message, node, death);
@@ -91,13 +105,16 @@ impl Engine {
     }
 }
 
+/// In the skip list of a batch of generated values: the generator itself.
+const GENERATOR: Skip = Skip { origin: 0, value: Skip::WHOLE };
+
 /// Every message of a batch.
 fn everything(work: &Work) -> Vec<Skip> {
     let values = |(origin, group): (u32, Group)| (0..group.count).map(move |value| Skip { origin, value });
     match work.origin {
         Origin::Frames { .. } => (0..work.messages).map(|origin| Skip { origin, value: 0 }).collect(),
         Origin::Groups => (0..).zip(input::parse_groups(&work.input).unwrap_or_default()).flat_map(values).collect(),
-        Origin::Generate => vec![Skip { origin: 0, value: Skip::WHOLE }],
+        Origin::Generate => vec![GENERATOR],
         Origin::Cut { .. } => Vec::new(),
     }
 }

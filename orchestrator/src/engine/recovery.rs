@@ -17,6 +17,8 @@ use super::{Action, Death, DeathCause, Engine, EngineError, Generation, KillReas
 
 /// Deaths in a row, with nothing achieved in between, after which a slot is given up.
 const MOST_DEATHS_IN_A_ROW: u32 = 10;
+/// The same, where somebody else may do the killing.
+const MOST_KILLS_IN_A_ROW: u32 = 100;
 /// A slot whose snapshots weigh less is restored at once rather than key by key.
 const EAGER_RESTORE_BYTES: usize = 1 << 20;
 /// Replaying less than this is not worth a snapshot.
@@ -111,7 +113,8 @@ impl Engine {
         if let Some(reason) = state.unrecoverable.clone() {
             return actions.push(Action::Fail(EngineError::StateLost { slot, cause: cause.to_string(), reason }));
         }
-        if deaths > MOST_DEATHS_IN_A_ROW {
+        let most = if cause.may_be_from_outside() { MOST_KILLS_IN_A_ROW } else { MOST_DEATHS_IN_A_ROW };
+        if deaths > most {
             return actions.push(Action::Fail(EngineError::RecoveryFails { slot, deaths, cause: cause.to_string() }));
         }
         let hung = matches!(cause, DeathCause::Killed(KillReason::Timeout(_)));

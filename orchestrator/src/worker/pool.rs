@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use wallaroo_protocol::{
     FromWorker, Load, OrchestratorHello, ProtocolError, Refused, StagePlan, ToWorker, Topology, WorkerHello, topology,
@@ -255,7 +254,7 @@ impl Pool {
             }
             Phase::Standby if !self.closing => tracing::warn!(worker, pid, "standby died: {cause}"),
             Phase::Standby | Phase::Dismissed => {}
-            _ if self.ever_ready && is_from_outside(cause) => {
+            _ if self.ever_ready && cause.may_be_from_outside() => {
                 tracing::warn!(worker, pid, "worker killed while it started: {cause}");
             }
             phase => {
@@ -443,12 +442,6 @@ impl Pool {
         };
         self.members.iter().map(status).collect()
     }
-}
-
-/// Whether somebody killed a worker, rather than it failed. Such a worker says nothing about the application.
-fn is_from_outside(cause: &DeathCause) -> bool {
-    let signals = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
-    matches!(cause, DeathCause::Signalled(number) if signals.iter().any(|signal| *signal as i32 == *number))
 }
 
 /// Where two topologies differ, in words.
