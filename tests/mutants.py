@@ -48,7 +48,10 @@ MUTANTS = {
         "Target::Sink(_) => true,",
     ),
     "credit": Mutant(
-        "a source gets all of its credit back", "parallel.rs", "released += front.charge;", "released += front.charge / 2;"
+        "a source gets all of its credit back",
+        "parallel.rs",
+        "released += front.charge;",
+        "released += front.charge / 2;",
     ),
     "retry": Mutant(
         "stateless batches of a dead worker are run by another",
@@ -62,26 +65,39 @@ MUTANTS = {
         "Origin::Groups => repeat.push_front(abandoned.work)",
         "Origin::Groups => repeat.push_back(abandoned.work)",
     ),
-    "replay": Mutant(
-        "the journal is replayed", "recovery.rs", "state.replay = replay.into();", "drop(replay);"
-    ),
+    "replay": Mutant("the journal is replayed", "recovery.rs", "state.replay = replay.into();", "drop(replay);"),
     "replay-outputs": Mutant(
-        "outputs of a replay are discarded", "dispatch.rs", "message: work.message(replay)", "message: work.message(false)"
+        "outputs of a replay are discarded",
+        "dispatch.rs",
+        "message: work.message(replay)",
+        "message: work.message(false)",
     ),
     "covered": Mutant(
         "a replay leaves out what snapshots cover", "recovery.rs", "snapshot.after >= batch", "snapshot.after > batch"
     ),
     "journal": Mutant(
-        "completed stateful batches are journaled", "mod.rs", "if stage.stateful {", "if stage.stateful && work.batch.0 % 7 != 0 {"
+        "completed stateful batches are journaled",
+        "mod.rs",
+        "if stage.stateful {",
+        "if stage.stateful && work.batch.0 % 7 != 0 {",
     ),
     "truncate": Mutant(
-        "the journal keeps what is in no snapshot", "ledger.rs", "entry.work.batch < oldest", "entry.work.batch <= oldest"
+        "the journal keeps what is in no snapshot",
+        "ledger.rs",
+        "entry.work.batch < oldest",
+        "entry.work.batch <= oldest",
     ),
     "restore": Mutant(
-        "snapshots reach the worker that needs them", "snapshots.rs", "snapshot.known_to = Some(generation);\n            for", "if snapshot.after.0 % 5 == 0 { continue; }\n            for"
+        "snapshots reach the worker that needs them",
+        "snapshots.rs",
+        "snapshot.known_to = Some(generation);\n            for",
+        "if snapshot.after.0 % 5 == 0 { continue; }\n            for",
     ),
     "blame": Mutant(
-        "only the message that kills is given up", "poison.rs", "(Some(message), _) => vec![message],", "(Some(_), _) => everything(work),"
+        "only the message that kills is given up",
+        "poison.rs",
+        "(Some(message), _) => vec![message],",
+        "(Some(_), _) => everything(work),",
     ),
     "skip": Mutant("a message given up is not run again", "poison.rs", "work.skip.push(*message);", ""),
     "deaths": Mutant(
@@ -90,14 +106,18 @@ MUTANTS = {
     "hang": Mutant(
         "a batch past its deadline is ended", "recovery.rs", "deadline <= now", "deadline + timeout * 1000 <= now"
     ),
-    "drain": Mutant(
-        "the run ends when everything has left", "mod.rs", "self.slots.iter().all(Slot::is_idle)", "true"
-    ),
+    "drain": Mutant("the run ends when everything has left", "mod.rs", "self.slots.iter().all(Slot::is_idle)", "true"),
     "generate": Mutant(
-        "a generator's worker repeats nothing", "recovery.rs", "if matches!(work.origin, Origin::Generate) {\n            return", "if matches!(work.origin, Origin::Generate) {\n            return Some(work);\n            #[expect(unreachable_code)]\n            return"
+        "a generator's worker repeats nothing",
+        "recovery.rs",
+        "if matches!(work.origin, Origin::Generate) {\n            return",
+        "if matches!(work.origin, Origin::Generate) {\n            return Some(work);\n            #[expect(unreachable_code)]\n            return",
     ),
     "cut-order": Mutant(
-        "one cut of a connection is outstanding at a time", "cutting.rs", "uncut.sent.is_none() && !uncut.listed", "!uncut.listed"
+        "one cut of a connection is outstanding at a time",
+        "cutting.rs",
+        "uncut.sent.is_none() && !uncut.listed",
+        "!uncut.listed",
     ),
 }
 
