@@ -1,7 +1,7 @@
 """``make demo``: word count of text.txt over real sockets, with two workers.
 
-Starts a consumer, the orchestrator and a sender, shows how far they are, checks every count, and shows the most frequent
-words and the rate.
+Starts a consumer, the orchestrator and a sender, shows how far they are, checks every count, and shows the most
+frequent words and the rate.
 """
 
 import argparse

@@ -191,6 +191,6 @@ def state_multi_computation(
 
 def _gathered(produced: Any) -> list[Any]:
     """Return all outputs, in a list that is nobody else's: an iterable that raises half-way gives nothing."""
-    if produced.__class__ is list:
+    if type(produced) is list:
         return produced.copy()
     return [] if produced is None else list(iterable(produced))
