@@ -170,6 +170,9 @@ def run() -> "str | None":
     if result.returncode == 0:
         return None
     seed = re.search(r"^seed (\d+) fails", result.stderr + result.stdout, re.MULTILINE)
+    unused = re.search(r"no seed had [^\n]*", result.stderr + result.stdout)
+    if unused is not None:
+        return f"caught over all seeds: {unused[0]}"
     if seed is None:
         raise SystemExit(f"the copy cannot be tested:\n{result.stderr[-3000:]}")
     again = subprocess.run(

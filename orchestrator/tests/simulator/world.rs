@@ -99,7 +99,8 @@ pub(crate) struct World {
     /// Values that may become dead letters though nothing is the matter with them: bad luck struck while they were watched.
     pub(crate) blamed: BTreeSet<u64>,
     pub(crate) finished: bool,
-    largest_result: usize,
+    /// Bytes that one batch has given one queue, at most.
+    largest_output: usize,
     tally: Tally,
 }
 
@@ -129,7 +130,7 @@ impl World {
             dead: Vec::new(),
             blamed: BTreeSet::new(),
             finished: false,
-            largest_result: 0,
+            largest_output: 0,
             tally: Tally { values: scenario.values.len() as u64, ..Tally::default() },
             scenario,
             random,
@@ -190,7 +191,6 @@ impl World {
                 choices.push(Choice::Reply(*slot));
             }
         }
-        choices.extend((0..self.to_write.len()).filter(|sink| !self.to_write[*sink].is_empty()).map(Choice::Write));
         if !self.vacant.is_empty() {
             choices.push(Choice::Seat);
         }
@@ -199,6 +199,10 @@ impl World {
         }
         if !self.deaths.is_empty() {
             choices.push(Choice::ReportDeath);
+        }
+        if !self.scenario.slow_sinks || choices.is_empty() || self.random.one_in(20) {
+            let written = |sink: &usize| !self.to_write[*sink].is_empty();
+            choices.extend((0..self.to_write.len()).filter(written).map(Choice::Write));
         }
         if choices.is_empty() {
             let deadline = self.engine.next_deadline();
@@ -413,8 +417,8 @@ impl World {
                 OutputData::Groups(groups) => groups.iter().map(wallaroo_protocol::Group::len).sum(),
                 OutputData::Messages(messages) => messages.bytes.len(),
             };
-            let bytes: usize = result.outputs.iter().map(weight).sum();
-            self.largest_result = self.largest_result.max(bytes * 3);
+            let largest = result.outputs.iter().map(weight).max().unwrap_or(0);
+            self.largest_output = self.largest_output.max(largest);
         }
         let mut actions = Vec::new();
         let trace = std::env::var_os("WALLAROO_TRACE").is_some();
@@ -503,8 +507,15 @@ impl World {
 
     fn check_bounds(&self) {
         let config = &self.scenario.config;
+        // A queue is checked before a batch is formed: it may outgrow its bound by what is in flight then, by as much again that
+        // died and is repeated, and by what the resequencer held until its turn came.
+        let in_flight = 2 * config.slots as usize * config.window * self.largest_output;
+        for (sink, chunks) in self.to_write.iter().enumerate() {
+            let pending: usize = chunks.iter().sum();
+            let bound = 2 * config.queue_bytes + in_flight;
+            assert!(pending <= bound, "{pending} bytes wait at sink {sink}, {bound} are allowed");
+        }
         let queues = self.scenario.plan.stages.len() * 2 + self.scenario.plan.sinks.len();
-        let in_flight = config.slots as usize * config.window * self.largest_result;
         let bound = queues * (config.queue_bytes + in_flight);
         let queued = self.engine.queued_bytes();
         assert!(queued <= bound, "{queued} bytes are queued, {bound} are allowed");
