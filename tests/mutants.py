@@ -96,13 +96,10 @@ MUTANTS = {
     "blame": Mutant(
         "only the message that kills is given up",
         "poison.rs",
-        "(Some(message), _) => vec![message],",
-        "(Some(_), _) => everything(work),",
+        "|message| vec![message]",
+        "|_| everything(work)",
     ),
     "skip": Mutant("a message given up is not run again", "poison.rs", "work.skip.push(*message);", ""),
-    "deaths": Mutant(
-        "an isolated message is not held against the rest of its batch", "poison.rs", "work.deaths = CAREFUL_AFTER;", ""
-    ),
     "hang": Mutant(
         "a batch past its deadline is ended", "recovery.rs", "deadline <= now", "deadline + timeout * 1000 <= now"
     ),

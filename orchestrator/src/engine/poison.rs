@@ -68,10 +68,6 @@ impl Engine {
             actions.push(Action::DeadLetter(letter));
             work.skip.push(*message);
         }
-        if !guilty.is_empty() {
-            // What is left of the batch is not to blame for what it had in it.
-            work.deaths = CAREFUL_AFTER;
-        }
         !guilty.is_empty()
     }
 
