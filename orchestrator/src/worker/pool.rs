@@ -255,7 +255,7 @@ impl Pool {
             Phase::Standby if !self.closing => tracing::warn!(worker, pid, "standby died: {cause}"),
             Phase::Standby | Phase::Dismissed => {}
             _ if self.ever_ready && cause.may_be_from_outside() => {
-                tracing::warn!(worker, pid, "worker killed while it started: {cause}");
+                tracing::warn!(worker, pid, "worker died while it started: {cause}");
             }
             phase => {
                 let greeted = phase != Phase::Greeting;
