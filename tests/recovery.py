@@ -77,6 +77,7 @@ def measure(case: str, kills: int, seed: int) -> "tuple[list[float], list[float]
     with Orchestrator(application, "--in", "127.0.0.1:0", *drain, workers=2, options=["-v"]) as run:
         sender = Sender(run.address(), every, block)
         assert sender.loaded.wait(PATIENCE * 5), run.log()
+        run.wait_for("standby is ready", count=3)
         for number in range(1, kills + 1):
             # Any but the youngest, which is the standby.
             victim = rng.choice(run.workers()[:2])
