@@ -22,6 +22,8 @@ from tests.harness.places import APPS, WORD_COUNT
 
 KEYS = 1_000_000
 LOAD_BLOCK = 20_000
+# More than all queues between a client and a worker hold.
+QUEUES_BYTES = 64 << 20
 
 
 def numbers(rng):
@@ -58,6 +60,9 @@ class Sender(threading.Thread):
         with socket.create_connection(self._address, PATIENCE) as connection:
             connection.settimeout(None)
             connection.sendall(self._every)
+            # What was sent before these has left every queue on the way.
+            for _ in range(QUEUES_BYTES // len(self._block)):
+                connection.sendall(self._block)
             self.loaded.set()
             while not self._enough.is_set():
                 connection.sendall(self._block)
@@ -79,8 +84,7 @@ def measure(case: str, kills: int, seed: int) -> "tuple[list[float], list[float]
         assert sender.loaded.wait(PATIENCE * 5), run.log()
         run.wait_for("standby is ready", count=3)
         for number in range(1, kills + 1):
-            # Any but the youngest, which is the standby.
-            victim = rng.choice(run.workers()[:2])
+            victim = rng.choice(seated(run))
             killed = time.monotonic()
             os.kill(victim, signal.SIGKILL)
             back = run.wait_for("slot is back", count=number)
@@ -92,6 +96,12 @@ def measure(case: str, kills: int, seed: int) -> "tuple[list[float], list[float]
         sender.finish()
         run.stop(PATIENCE * 5)
     return outside, inside, memory
+
+
+def seated(run) -> "list[int]":
+    """Process ids of the workers that sit in a slot."""
+    took = [event for event in run.events if event.get("message") == "worker took a slot"]
+    return list({event["slot"]: event["pid"] for event in took}.values())
 
 
 def discard() -> str:

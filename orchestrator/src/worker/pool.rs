@@ -359,6 +359,7 @@ impl Pool {
             let Some((generation, member)) = standby else { return };
             self.vacant.pop_front();
             member.phase = Phase::Seated(slot);
+            tracing::debug!(worker = generation.0, slot = slot.0, pid = member.handle.pid, "worker took a slot");
             out.push(PoolNews::Engine(Event::WorkerSeated { slot, generation: *generation }));
         }
     }
