@@ -16,7 +16,8 @@ SDK_SOURCES := $(wildcard python-sdk/pyproject.toml python-sdk/README.md) \
 REQUIREMENTS := python-sdk/requirements-dev.txt tests/requirements.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format test-rust test-sdk test-e2e word-count-full outage-full chaos-full bench clean
+.PHONY: help demo test lint format test-rust test-sdk test-e2e word-count-full outage-full chaos-full recovery-full memory-full \
+    restarts-full bench clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -53,8 +54,17 @@ word-count-full: $(STAMPS)/installed ## 200,000 lines with 1, 2 and 3 workers, e
 outage-full: $(STAMPS)/installed ## a sink away for 10 s twice under a fast sender, and the memory that takes
 	$(BIN)/python -m tests.outage_full
 
-chaos-full: $(STAMPS)/installed ## a worker killed every 200 ms for 10 minutes
+chaos-full: $(STAMPS)/installed ## workers killed and frozen for 10 minutes, in every way, with 2 and with 3 workers
 	$(BIN)/python -m tests.chaos --seconds 600
+
+recovery-full: $(STAMPS)/installed ## how long a slot is away when its worker is killed, 200 times
+	$(BIN)/python -m tests.recovery
+
+memory-full: $(STAMPS)/installed ## the orchestrator's memory over 10 minutes of full load
+	$(BIN)/python -m tests.memory_full
+
+restarts-full: $(STAMPS)/installed ## descriptors and zombies after 1,000 deaths
+	$(BIN)/python -m pytest tests/test_leftovers.py -k restarts --restarts 1000 -s
 
 # Options after BENCH=, as in BENCH="--quick --workload word-count"; ROUNDS=5 unless said.
 ROUNDS ?= 5

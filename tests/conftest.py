@@ -8,6 +8,10 @@ from tests.harness.interpreters import discover, environment, missing
 _FOUND = discover()
 
 
+def pytest_addoption(parser):
+    parser.addoption("--restarts", type=int, default=30, help="times that a worker is killed to look for leaks")
+
+
 def pytest_report_header():
     names = ", ".join(interpreter.name for interpreter in _FOUND)
     return [f"interpreters: {names}", f"not on this machine: {', '.join(missing(_FOUND)) or 'none'}"]

@@ -10,20 +10,18 @@ import argparse
 import os
 import random
 import signal
-import socket
 import struct
 import sys
-import threading
 import time
 
-from tests.harness.clients import frames
+from tests.harness.clients import discard, frames
+from tests.harness.load import EndlessLoad
 from tests.harness.orchestrator import PATIENCE, Orchestrator
 from tests.harness.places import APPS, WORD_COUNT
+from tests.harness.processes import high_water_mark
 
 KEYS = 1_000_000
 LOAD_BLOCK = 20_000
-# More than all queues between a client and a worker hold.
-QUEUES_BYTES = 64 << 20
 
 
 def numbers(rng):
@@ -46,42 +44,16 @@ CASES = {
 }
 
 
-class Sender(threading.Thread):
-    """Sends everything once, then the same block again and again, until the connection is closed from here."""
-
-    def __init__(self, address, every: bytes, block: bytes):
-        super().__init__(daemon=True)
-        self._address, self._every, self._block = address, every, block
-        self._enough = threading.Event()
-        self.loaded = threading.Event()
-        self.start()
-
-    def run(self):
-        with socket.create_connection(self._address, PATIENCE) as connection:
-            connection.settimeout(None)
-            connection.sendall(self._every)
-            # What was sent before these has left every queue on the way.
-            for _ in range(QUEUES_BYTES // len(self._block)):
-                connection.sendall(self._block)
-            self.loaded.set()
-            while not self._enough.is_set():
-                connection.sendall(self._block)
-
-    def finish(self):
-        self._enough.set()
-        self.join(PATIENCE)
-
-
 def measure(case: str, kills: int, seed: int) -> "tuple[list[float], list[float], int]":
     """Milliseconds from each kill to the slot's next answer, as the orchestrator saw it, its memory in bytes."""
     application, make = CASES[case]
     rng = random.Random(seed)
     every, block = make(rng)
-    drain = ["--out", discard()] if case == "dictionaries" else []
+    out = ["--out", discard()] if case == "dictionaries" else []
     outside, inside = [], []
-    with Orchestrator(application, "--in", "127.0.0.1:0", *drain, workers=2, options=["-v"]) as run:
-        sender = Sender(run.address(), every, block)
-        assert sender.loaded.wait(PATIENCE * 5), run.log()
+    with Orchestrator(application, "--in", "127.0.0.1:0", *out, workers=2, options=["-v"]) as run:
+        load = EndlessLoad(run.address(), every, block)
+        assert load.loaded.wait(PATIENCE * 5), run.log()
         run.wait_for("standby is ready", count=3)
         for number in range(1, kills + 1):
             victim = rng.choice(seated(run))
@@ -92,8 +64,8 @@ def measure(case: str, kills: int, seed: int) -> "tuple[list[float], list[float]
             inside.append(back["milliseconds"])
             # Two are seated and one stood by before the first kill.
             run.wait_for("standby is ready", count=number + 3)
-        memory = high_water(run.pid)
-        sender.finish()
+        memory = high_water_mark(run.pid)
+        load.finish()
         run.stop(PATIENCE * 5)
     return outside, inside, memory
 
@@ -102,26 +74,6 @@ def seated(run) -> "list[int]":
     """Process ids of the workers that sit in a slot."""
     took = [event for event in run.events if event.get("message") == "worker took a slot"]
     return list({event["slot"]: event["pid"] for event in took}.values())
-
-
-def discard() -> str:
-    """A place whose listener reads and forgets."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def read():
-        connection, _ = listener.accept()
-        with connection:
-            while connection.recv(1 << 20):
-                pass
-
-    threading.Thread(target=read, daemon=True).start()
-    return "{}:{}".format(*listener.getsockname())
-
-
-def high_water(pid: int) -> int:
-    with open(f"/proc/{pid}/status") as status:
-        (line,) = (line for line in status if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
 
 
 def percentile(values: "list[float]", share: float) -> float:

@@ -398,15 +398,18 @@ impl Runtime {
     }
 
     fn workers(&mut self, pool: &mut Pool, events: impl Iterator<Item = WorkerEvent>) -> Result<(), RunError> {
+        let mut outcome = Ok(());
         for event in events {
+            // The pool hears of everything, also once the run has failed: it is closed by waiting for every worker's end.
             for news in pool.handle(event, Instant::now()) {
-                match news {
-                    PoolNews::Engine(event) => self.feed(pool, event)?,
-                    PoolNews::Failed(error) => return Err(error.into()),
-                    PoolNews::Described(_) => {}
-                }
+                outcome = outcome.and_then(|()| match news {
+                    PoolNews::Engine(event) => self.feed(pool, event),
+                    PoolNews::Failed(error) => Err(error.into()),
+                    PoolNews::Described(_) => Ok(()),
+                });
             }
         }
+        outcome?;
         Ok(pool.fill(Instant::now())?)
     }
 

@@ -52,9 +52,11 @@ def embedded(program: Path, python: Path) -> Contender:
     return Contender("embedded", [str(program)], {"PYTHONPATH": path})
 
 
-def ours(python: Path, workers: int, name: str, on: frozenset[str] = frozenset()) -> Contender:
+def ours(
+    python: Path, workers: int, name: str, on: frozenset[str] = frozenset(), options: Sequence[str] = ()
+) -> Contender:
     """The orchestrator with so many workers under a Python."""
-    command = [orchestrator_command(), "run", "--quiet", "--workers", str(workers), "--python", str(python)]
+    command = [orchestrator_command(), "run", "--quiet", "--workers", str(workers), "--python", str(python), *options]
     return Contender(name, command, on=on)
 
 

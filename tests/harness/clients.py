@@ -21,6 +21,20 @@ def send(address, data: bytes) -> None:
         connection.sendall(data)
 
 
+def discard() -> str:
+    """A place that takes one connection, reads and forgets."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def read():
+        connection, _ = listener.accept()
+        with connection:
+            while connection.recv(1 << 20):
+                pass
+
+    threading.Thread(target=read, daemon=True).start()
+    return "{}:{}".format(*listener.getsockname())
+
+
 class Sender(threading.Thread):
     """Sends bytes on one connection in the background. Joining it raises what went wrong."""
 

@@ -9,6 +9,8 @@ from tests.harness.numbered import messages
 from tests.harness.orchestrator import PATIENCE
 
 BLOCK = messages(20_000, keys=200)
+# More than all queues between a client and a worker hold.
+QUEUES_BYTES = 64 << 20
 
 
 class Load(threading.Thread):
@@ -72,3 +74,31 @@ class Checker:
         blocks = sent // len(BLOCK)
         wrong = {key: n for key, n in self._counts.items() if n != blocks * len(self._numbers[key])}
         assert not wrong, f"of {sent} messages some were lost or doubled: {wrong}"
+
+
+class EndlessLoad(threading.Thread):
+    """Sends ``first``, then ``block`` again and again, until ``finish``.
+
+    ``loaded`` is set when what came first has left every queue on the way to the workers.
+    """
+
+    def __init__(self, address, first: bytes, block: bytes):
+        super().__init__(daemon=True)
+        self._address, self._first, self._block = address, first, block
+        self._enough = threading.Event()
+        self.loaded = threading.Event()
+        self.start()
+
+    def run(self):
+        with socket.create_connection(self._address, PATIENCE) as connection:
+            connection.settimeout(None)
+            connection.sendall(self._first)
+            for _ in range(QUEUES_BYTES // len(self._block)):
+                connection.sendall(self._block)
+            self.loaded.set()
+            while not self._enough.is_set():
+                connection.sendall(self._block)
+
+    def finish(self):
+        self._enough.set()
+        self.join(PATIENCE)

@@ -25,10 +25,19 @@ def command_line(pid: int) -> "list[str]":
     return [os.fsdecode(word) for word in _read(pid, "cmdline").split(b"\0")[:-1]]
 
 
+def resident_bytes(pid: int) -> int:
+    """Bytes of memory that a process has resident."""
+    return _memory(pid, "VmRSS")
+
+
 def high_water_mark(pid: int) -> int:
     """The most memory a process has had resident, in bytes."""
+    return _memory(pid, "VmHWM")
+
+
+def _memory(pid: int, field: str) -> int:
     for line in _read(pid, "status").decode().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     raise ProcessLookupError(pid)
 

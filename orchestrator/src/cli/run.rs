@@ -92,6 +92,9 @@ pub(super) struct RunArgs {
     /// Journal a worker's state may need to replay before it is snapshotted
     #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = duration)]
     replay_budget: Duration,
+    /// Keep neither journals nor snapshots, to measure what they cost: a worker that dies with state ends the run
+    #[arg(long, hide = true)]
+    no_ledger: bool,
     /// Replace a worker whose resident memory exceeds this between two batches, kill it past 1.25 times as much
     #[arg(long, value_name = "BYTES")]
     worker_memory: Option<ByteSize>,
@@ -152,6 +155,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
             max_frame,
             step_timeout: args.step_timeout,
             replay_budget: args.replay_budget,
+            keep_ledger: !args.no_ledger,
             max_messages_per_worker: args.max_messages_per_worker,
             ..EngineConfig::default()
         },

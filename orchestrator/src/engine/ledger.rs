@@ -67,6 +67,38 @@ pub(super) trait Ledger: std::fmt::Debug + Send {
     fn keys(&self, partition: PartitionId) -> Vec<Bytes>;
 }
 
+/// No ledger: nothing is kept, so no state outlives its worker.
+#[derive(Debug)]
+pub(super) struct NoLedger;
+
+impl Ledger for NoLedger {
+    fn append(&mut self, _: SlotId, _: JournalEntry) {}
+
+    fn truncate(&mut self, _: SlotId, _: Option<BatchId>) {}
+
+    fn journal(&self, _: SlotId) -> Vec<JournalEntry> {
+        Vec::new()
+    }
+
+    fn size(&self, _: SlotId) -> JournalSize {
+        JournalSize::default()
+    }
+
+    fn put(&mut self, _: PartitionId, _: Bytes, _: Arc<str>, _: Bytes, _: BatchId, _: Generation) {}
+
+    fn snapshot(&mut self, _: PartitionId, _: &[u8]) -> Option<&mut KeySnapshot> {
+        None
+    }
+
+    fn snapshot_bytes(&self, _: PartitionId) -> usize {
+        0
+    }
+
+    fn keys(&self, _: PartitionId) -> Vec<Bytes> {
+        Vec::new()
+    }
+}
+
 /// A ledger in the orchestrator's own memory.
 #[derive(Debug, Default)]
 pub(super) struct MemoryLedger {

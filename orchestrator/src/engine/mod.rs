@@ -28,7 +28,7 @@ use wallaroo_protocol::{BatchId, BatchResult, Failure, Output, OutputData, Reque
 
 use self::batch::{InFlight, Origin, Work, outputs_weight};
 use self::cutting::Cutting;
-use self::ledger::{JournalEntry, Ledger, MemoryLedger};
+use self::ledger::{JournalEntry, Ledger, MemoryLedger, NoLedger};
 use self::parallel::{Finished, FrameQueue, Resequencer};
 use self::recovery::Weight;
 use self::routing::Router;
@@ -63,6 +63,8 @@ pub struct EngineConfig {
     pub step_timeout: Duration,
     /// What replaying a slot's journal may take before a snapshot is asked for.
     pub replay_budget: Duration,
+    /// Whether journals and snapshots are kept. Without them the death of a worker that may hold state ends the run.
+    pub keep_ledger: bool,
     /// Messages after which a worker is replaced, give or take a tenth so that workers are not replaced all at once.
     pub max_messages_per_worker: Option<u64>,
 }
@@ -79,6 +81,7 @@ impl Default for EngineConfig {
             max_frame: 16 << 20,
             step_timeout: Duration::from_secs(30),
             replay_budget: Duration::from_millis(250),
+            keep_ledger: true,
             max_messages_per_worker: None,
         }
     }
@@ -135,14 +138,19 @@ impl Engine {
     pub fn new(plan: Arc<Plan>, config: EngineConfig) -> Self {
         let mut by_depth: Vec<StageId> = plan.stages.iter().map(|stage| stage.id).collect();
         by_depth.sort_by_key(|stage| std::cmp::Reverse((plan.stages[stage.index()].depth, *stage)));
+        let ledger: Box<dyn Ledger> =
+            if config.keep_ledger { Box::new(MemoryLedger::default()) } else { Box::new(NoLedger) };
+        let stateful = plan.stages.iter().any(|stage| stage.stateful);
+        let lost = (stateful && !config.keep_ledger).then(|| "no ledger is kept".to_owned());
+        let slot = |_| Slot { unrecoverable: lost.clone(), ..Slot::new(plan.stages.len()) };
         Self {
             router: Router::new(&plan.keyspaces, config.slots),
             sources: plan.sources.iter().map(|_| SourceState::default()).collect(),
             stages: plan.stages.iter().map(|_| StageState::default()).collect(),
             by_depth,
-            slots: (0..config.slots).map(|_| Slot::new(plan.stages.len())).collect(),
+            slots: (0..config.slots).map(slot).collect(),
             sinks: plan.sinks.iter().map(|_| SinkState::default()).collect(),
-            ledger: Box::new(MemoryLedger::default()),
+            ledger,
             next_batch: 1,
             next_request: 1,
             first_slot: 0,
