@@ -1,4 +1,4 @@
-"""Workers killed and frozen under full load: ``python -m tests.chaos [--seconds N] [--seed N] [ATTACK ...]``.
+"""Workers killed and frozen under full load: ``python -m tests.chaos [ATTACK ...] [--seconds N] [--workers N ...]``.
 
 Every message that comes out is checked: none lost, none doubled, each key's in the order of sending. The rate is given
 as a share of an undisturbed run's beside it.
@@ -119,14 +119,15 @@ def storm(workers: int, seconds: float, attack=None, seed: int = 0) -> Outcome:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=f"of {', '.join(ATTACKS)} [default: all]")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each attack, with 2 and with 3 workers")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each attack, with each number of workers")
+    parser.add_argument("--workers", type=int, nargs="+", default=[2, 3])
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     options = parser.parse_args()
     unknown = set(options.attacks) - set(ATTACKS)
     if unknown:
         parser.error(f"no such attack: {', '.join(unknown)}")
     print(f"seed {options.seed}", flush=True)
-    for workers in (2, 3):
+    for workers in options.workers:
         calm = storm(workers, min(UNDISTURBED_SECONDS, options.seconds))
         print(f"{workers} workers, undisturbed: {calm.rate:,.0f} messages/s", flush=True)
         for name in options.attacks or ATTACKS:

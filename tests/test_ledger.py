@@ -49,7 +49,7 @@ def test_a_journal_that_no_longer_fits_is_given_up_and_the_next_death_ends_the_r
 
 def test_state_that_cannot_be_loaded_fails_the_messages_of_its_keys_alone(consumer, tmp_path):
     path = tmp_path / "dead.jsonl"
-    # A snapshot after every batch. Its worker answers in turn: the second message comes out after the first one's snapshot.
+    # A snapshot after every batch. A worker answers in turn: the second message comes out after the first's snapshot.
     options = ["--replay-budget", "1us", "--dead-letters", path]
     with run_app(consumer, APPS / "unloadable_state.py", *options) as run:
         send(run.address(), frames(["k 1"]))
