@@ -7,8 +7,9 @@ here (``restore``) and asks for (``snapshot``). A snapshot is unpickled when its
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import merge
+from itertools import filterfalse, repeat
 from typing import Any, Callable, NamedTuple
 
 from wallaroo._keys import key_size
@@ -78,6 +79,10 @@ class StateTable:
         self.live.pop(key, None)
         self.dirty.pop(key, None)
         self._restored[key] = snapshot
+
+    def changed(self, keys: Iterable[Any], batch: int) -> None:
+        """Note that ``batch`` has changed the states of ``keys``."""
+        self.dirty.update(zip(filterfalse(self.dirty.__contains__, keys), repeat(batch)))
 
     def pickled(self, key: Any) -> bytes:
         """Return the state of ``key``, pickled.
