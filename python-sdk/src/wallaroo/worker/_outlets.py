@@ -83,7 +83,9 @@ class KeyFunction:
 
     def fits_all(self, keys: Collection[Any]) -> bool:
         """Whether all ``keys`` certainly can be keys: by columns, a third of what asking for each takes."""
-        return self._known is None and set(map(type, keys)) <= {str} and all(map(str.isascii, keys))
+        if self._known is not None:
+            return list(map(self._known.get, keys)) == list(map(type, keys)) and tuple not in self._known.values()
+        return set(map(type, keys)) <= {str} and all(map(str.isascii, keys))
 
 
 def sendable(key: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import pickle
-import platform
 import sys
 from time import perf_counter_ns, thread_time_ns
 from typing import Any, NoReturn, TypeVar
@@ -195,7 +194,7 @@ def _greeting() -> protocol.WorkerHello:
         __version__,
         list(protocol.CAPABILITIES),
         sys.implementation.name,
-        platform.python_version(),
+        ".".join(map(str, sys.version_info[:3])),
         sys.executable or "",
         os.getpid(),
         pickle.HIGHEST_PROTOCOL,
