@@ -94,6 +94,8 @@ pub enum PayloadCodec {
     Pickle,
     /// A `MessagePack` array of what the application's `serialize` returned.
     App,
+    /// A `MessagePack` array of class names and attributes.
+    Objects,
 }
 
 /// Why dead letters cannot be kept.
@@ -186,6 +188,7 @@ impl DeadLetters {
                 1 => PayloadCodec::Msgpack,
                 2 => PayloadCodec::Pickle,
                 3 => PayloadCodec::App,
+                4 => PayloadCodec::Objects,
                 _ => PayloadCodec::Frame,
             },
             source: source.map(|node| self.name(*node)),

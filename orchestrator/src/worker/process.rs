@@ -149,11 +149,15 @@ impl Drop for Process {
 
 /// The record laid down in `spec/protocol.md`.
 fn parse_marker(record: &[u8; 24]) -> Option<Marker> {
-    let number = |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
-    let batch = BatchId(u64::from(number(0)) | u64::from(number(4)) << 32);
-    let (node, phase, origin, value) = (number(8), number(12), number(16), number(20));
+    let [batch, step, message] = [0, 8, 16].map(|at| {
+        let mut word = [0; 8];
+        word.copy_from_slice(&record[at..at + 8]);
+        u64::from_ne_bytes(word)
+    });
+    let halves = |word: u64| (word as u32, (word >> 32) as u32);
+    let ((node, phase), (origin, value)) = (halves(step), halves(message));
     let message = (origin != u32::MAX).then_some(Skip { origin, value });
-    (phase == 1).then_some(Marker { batch, node: NodeId(node), message })
+    (phase == 1).then_some(Marker { batch: BatchId(batch), node: NodeId(node), message })
 }
 
 /// Bytes of memory a process has resident; `None` once it is gone.
@@ -217,15 +221,14 @@ mod tests {
     #[test]
     fn markers_are_read_as_the_spec_lays_down() {
         let mut record = [0_u8; 24];
-        record[..8].copy_from_slice(&77_u64.to_le_bytes());
-        record[8..12].copy_from_slice(&3_u32.to_le_bytes());
+        record[..8].copy_from_slice(&77_u64.to_ne_bytes());
+        record[8..16].copy_from_slice(&3_u64.to_ne_bytes());
         assert_eq!(parse_marker(&record), None, "idle");
-        record[12] = 1;
+        record[8..16].copy_from_slice(&(3_u64 | 1 << 32).to_ne_bytes());
         record[16..24].fill(0xff);
         let marker = Marker { batch: BatchId(77), node: NodeId(3), message: None };
         assert_eq!(parse_marker(&record), Some(marker));
-        record[16..20].copy_from_slice(&5_u32.to_le_bytes());
-        record[20..24].copy_from_slice(&6_u32.to_le_bytes());
+        record[16..24].copy_from_slice(&(5_u64 | 6 << 32).to_ne_bytes());
         let message = Some(Skip { origin: 5, value: 6 });
         assert_eq!(parse_marker(&record), Some(Marker { message, ..marker }));
     }

@@ -232,13 +232,14 @@ def is_groups(value: Any) -> bool:
         and set(map(type, counts)) <= {int}
         and all(map(_u32, (min(counts, default=0), max(counts, default=0))))
         and set(map(type, codecs)) <= {int}
-        and set(codecs) <= {1, 2, 3}
+        and set(codecs) <= {1, 2, 3, 4}
         and set(map(type, value[3::4])) <= {bytes}
     )
 
 
 def _batch_input(value: Any) -> bool:
-    return _uint(value) or _bytes(value) or is_frames(value) or is_groups(value)
+    """An array is looked at by the stage, which knows whether it is :func:`is_frames` or :func:`is_groups`."""
+    return _uint(value) or _bytes(value) or type(value) is list
 
 
 _stage = _record(_u32, _one_of("frames", "generate", "cut", "groups"), _u32, _array(_u32))

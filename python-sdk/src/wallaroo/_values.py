@@ -1,24 +1,33 @@
 """The value codec: how the values of a group travel, so that value and type arrive as they were sent.
 
-Three encodings (spec/protocol.md "Values"): a MessagePack array for plain scalars, one pickle of the list for
-everything else, and the application's own ``serialize`` and ``deserialize``, where it has both, in place of the pickle.
+Four encodings (spec/protocol.md "Values"): a MessagePack array for plain scalars, another for plain objects, one pickle
+of the list for everything else, and the application's own ``serialize`` and ``deserialize``, where it has both, in
+place of the last two.
 """
 
 from __future__ import annotations
 
 import pickle
+import struct
+from collections.abc import Collection, Sequence
+from itertools import chain
 from typing import Any, Callable
 
 import msgpack
 
+from wallaroo._plain import SCALAR_TYPES, PlainObjects
+
 SCALARS = 1
 PICKLE = 2
 APPLICATION = 3
+OBJECTS = 4
 
 PICKLE_PROTOCOL = min(5, pickle.HIGHEST_PROTOCOL)
 """Known to every interpreter supported, so that values and state may cross between them."""
 
-SCALAR_TYPES: frozenset[type] = frozenset((str, bytes, int, float, bool, type(None)))
+_ARRAY = struct.Struct(">BI")
+_ARRAY32 = 0xDD
+_SCALARS_ONLY, _OBJECTS_ONLY = {SCALARS}, {OBJECTS}
 
 Serialize = Callable[[Any], bytes]
 Deserialize = Callable[[bytes], Any]
@@ -47,6 +56,7 @@ class ValueCodec:
         self._deserialize = deserialize if serialize is not None else None
         # One packer for all lists: making one costs more than packing a short list does.
         self._pack = msgpack.Packer(use_bin_type=True).pack
+        self._objects = PlainObjects()
 
     def encode(self, values: list[Any]) -> tuple[int, bytes]:
         """Encode ``values``: the codec's number and the bytes.
@@ -58,16 +68,23 @@ class ValueCodec:
             return self._encode_scalars(values)
         return self.encode_objects(values)
 
-    def encoder_for(self, types: frozenset[type]) -> Encode:
-        """Return the fastest equal of :meth:`encode` for lists whose values all have one of ``types``.
+    def encode_groups(self, groups: Collection[list[Any]], types: frozenset[type]) -> tuple[int, list[bytes]] | None:
+        """Encode many lists, whose values all have one of ``types``, in one way that suits them all.
 
-        Asking the types of a batch once, and not those of each group, saves 20 ns a value.
+        Asking once what suits, and not for each list, saves 0.3 µs a list.
+
+        Returns:
+            The codec's number and the bytes of each list; ``None`` when they must be encoded one by one.
         """
-        if types <= SCALAR_TYPES:
-            return self._encode_scalars
-        if types.isdisjoint(SCALAR_TYPES):
-            return self.encode_objects
-        return self.encode
+        try:
+            if types <= SCALAR_TYPES:
+                return SCALARS, list(map(self._pack, groups))
+        except (OverflowError, UnicodeEncodeError):
+            return None  # Some can be encoded so, some cannot.
+        if self._serialize is None and self._objects.are(types):
+            lists = self._objects.encode(groups)
+            return None if lists is None else (OBJECTS, lists)
+        return None
 
     @property
     def fixed_types(self) -> frozenset[type]:
@@ -99,6 +116,10 @@ class ValueCodec:
         """Encode ``values`` as :meth:`encode` does those that are no plain scalars."""
         if self._serialize is not None:
             return APPLICATION, self._pack([self._serialized(value) for value in values])
+        if self._objects.are(map(type, values)):
+            lists = self._objects.encode((values,))
+            if lists is not None:
+                return OBJECTS, lists[0]
         return PICKLE, pickle.dumps(values, PICKLE_PROTOCOL)
 
     def _serialized(self, value: Any) -> bytes:
@@ -119,6 +140,8 @@ class ValueCodec:
             values = _array(data)
         elif codec == PICKLE:
             values = pickle.loads(data)
+        elif codec == OBJECTS:
+            values = self._objects.decode(_array(data))
         elif codec == APPLICATION and self._deserialize is not None:
             values = [self._deserialize(item) for item in _array(data)]
         else:
@@ -127,9 +150,34 @@ class ValueCodec:
             raise ValuesError(f"expected {count} values in codec {codec}")
         return values
 
+    def decode_groups(self, codecs: Sequence[int], lists: Sequence[bytes], counts: Sequence[int]) -> list[Any] | None:
+        """Decode many lists at once, where all are scalars or all are plain objects: 1 µs a list less than one by one.
+
+        Returns:
+            The values of all, one list after another; ``None`` when they must be decoded one by one, if only to learn
+            which cannot be.
+        """
+        kinds = set(codecs)
+        if kinds != _SCALARS_ONLY and kinds != _OBJECTS_ONLY:
+            return None
+        try:
+            groups = _array(_ARRAY.pack(_ARRAY32, len(lists)) + b"".join(lists))
+            if set(map(type, groups)) != {list}:
+                return None
+            flat = list(chain.from_iterable(groups))
+            sizes = list(map(len, groups))
+            if kinds == _SCALARS_ONLY:
+                return flat if sizes == counts else None
+            return self._objects.decode(flat) if sizes == [2 * count for count in counts] else None
+        except BaseException:  # noqa: BLE001 - whatever it was, it is met again
+            return None
+
 
 def _array(data: bytes) -> list[Any]:
     try:
-        return msgpack.unpackb(data, strict_map_key=False)  # type: ignore[no-any-return]
+        values = msgpack.unpackb(data, strict_map_key=False)
     except (ValueError, msgpack.UnpackException) as error:
         raise ValuesError(f"a list of values cannot be read: {error}") from error
+    if type(values) is not list:
+        raise ValuesError(f"a list of values is {type(values).__name__}")
+    return values

@@ -111,6 +111,7 @@ fn payload_name(letter: &DeadLetter) -> String {
         PayloadCodec::Frame => format!("the message as it was read, {length} bytes"),
         PayloadCodec::Msgpack => format!("values as MessagePack, {length} bytes{which}"),
         PayloadCodec::Pickle => format!("values as a pickle, {length} bytes{which}"),
+        PayloadCodec::Objects => format!("values as MessagePack of their attributes, {length} bytes{which}"),
         PayloadCodec::App => format!("values from the application's serialize, {length} bytes{which}"),
     }
 }

@@ -7,7 +7,9 @@ on PyPy. Noting in a variable which step runs, in place of the inner ``try``, ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain, compress, repeat
+from operator import is_
 from typing import Any, Callable
 
 from wallaroo.worker._batch import BatchRun
@@ -15,6 +17,8 @@ from wallaroo.worker._contracts import is_unchanged, plain_message, state_result
 from wallaroo.worker._lineage import Fanned, Lineage
 from wallaroo.worker._outlets import Encoded, SinkOutlet
 from wallaroo.worker._state import StateTable
+
+_NOT_LIVE = object()
 
 
 class StateToSink:
@@ -42,58 +46,69 @@ class StateToSink:
         self._computations = computations
         self._sink = sink
 
-    def run(self, groups: list[list[Any]], run: BatchRun) -> None:
-        """Run all ``groups``, whose keys are those of ``run``."""
-        run.enter(self._node, groups, *groups)
+    def run(self, counts: list[int], values: list[Any], run: BatchRun) -> None:
+        """Run ``values``, of which each group has so many as ``counts`` says; ``run`` knows the keys of the groups."""
+        opened = self._states(counts, values, run)
+        states = list(chain.from_iterable(map(repeat, opened, counts)))
+        lineage = Fanned(Lineage(), list(accumulate(counts)))
+        run.enter(self._node, values, states)
         node, call, computations = self._node, self._call, self._computations
         sink, encode = self._sink.node, self._sink.encode
-        table = self._table
-        live = table.live
+        # One for each value, None where there is none: how many there are says which value is at hand.
         messages: list[Any] = []
         append = messages.append
         text = str
-        ends: list[int] = []
-        for key, values in zip(run.keys, groups):
-            if not values:
-                ends.append(len(messages))
-                continue
+        unchanged: list[int] = []
+        remaining = zip(values, states)
+        while True:
             try:
-                state = live[key] if key in live else table.open(key)
+                for value, state in remaining:
+                    output, changed = call(value, state)
+                    if changed is not True and is_unchanged(changed):
+                        unchanged.append(len(messages))
+                    if computations:
+                        output = self._computed(output, lineage, len(messages), run)
+                    if output is None:
+                        append(None)
+                        continue
+                    try:
+                        message = encode(output)
+                        if message.__class__ is text:
+                            append(message)
+                        else:
+                            append(message if message.__class__ is bytes else plain_message(message))
+                    except BaseException as error:  # noqa: BLE001
+                        run.fail(sink, lineage.origin(len(messages)), error, output)
+                        append(None)
+                break
             except BaseException as error:  # noqa: BLE001
-                for value in values:
-                    run.fail(node, len(ends), error, value)
-                ends.append(len(messages))
-                continue
-            unchanged = 0
-            remaining = iter(values)
-            while True:
-                try:
-                    for value in remaining:
-                        output, changed = call(value, state)
-                        if changed is not True:
-                            unchanged += is_unchanged(changed)
-                        if computations:
-                            output = self._computed(output, len(ends), run)
-                        if output is None:
-                            continue
-                        try:
-                            message = encode(output)
-                            if message.__class__ is text:
-                                append(message)
-                            else:
-                                append(message if message.__class__ is bytes else plain_message(message))
-                        except BaseException as error:  # noqa: BLE001
-                            run.fail(sink, len(ends), error, output)
-                    break
-                except BaseException as error:  # noqa: BLE001
-                    run.fail(node, len(ends), state_result_explained(error), value)
-            ends.append(len(messages))
-            # A step that raised may have changed the state before it did.
-            if unchanged < len(values):
-                table.dirty.setdefault(key, run.batch)
-        self._sink.take(Encoded(messages, Fanned(Lineage(), ends), None))
+                run.fail(node, lineage.origin(len(messages)), state_result_explained(error), value)
+                append(None)
+        self._table.changed(_changed(run.keys, counts, unchanged), run.batch)
+        self._sink.take(Encoded(messages, lineage, None))
 
-    def _computed(self, output: Any, origin: int, run: BatchRun) -> Any:
+    def _states(self, counts: list[int], values: list[Any], run: BatchRun) -> list[Any]:
+        """Return the state of each group. Where it cannot be opened the values fail, and are taken out."""
+        live = self._table.live
+        states = list(map(live.get, run.keys, repeat(_NOT_LIVE)))
+        if not any(map(is_, states, repeat(_NOT_LIVE))):
+            return states
+        run.enter(self._node, run.keys)
+        start = 0
+        for group, key in enumerate(run.keys):
+            end = start + counts[group]
+            try:
+                if end > start:
+                    states[group] = live[key] if key in live else self._table.open(key)
+            except BaseException as error:  # noqa: BLE001
+                for value in values[start:end]:
+                    run.fail(self._node, group, error, value)
+                del values[start:end]
+                counts[group], end = 0, start
+            start = end
+        return states
+
+    def _computed(self, output: Any, lineage: Lineage, position: int, run: BatchRun) -> Any:
         """Take one output of the state computation through the computations."""
         for node, compute in self._computations:
             if output is None:
@@ -101,6 +116,16 @@ class StateToSink:
             try:
                 output = compute(output)
             except BaseException as error:  # noqa: BLE001
-                run.fail(node, origin, error, output)
+                run.fail(node, lineage.origin(position), error, output)
                 return None
         return output
+
+
+def _changed(keys: Iterable[Any], counts: Sequence[int], unchanged: Iterable[int]) -> Iterator[Any]:
+    """Return the keys that have a value, those at the positions of ``unchanged`` aside."""
+    if not unchanged:
+        return compress(keys, counts)
+    wanted = bytearray(b"\x01") * sum(counts)
+    for position in unchanged:
+        wanted[position] = 0
+    return compress(chain.from_iterable(map(repeat, keys, counts)), wanted)

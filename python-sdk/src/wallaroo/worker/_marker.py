@@ -1,54 +1,67 @@
 """The marker: which step of which batch is running, left where a crash cannot take it away.
 
-The orchestrator gives each worker a file and reads it after the worker's death. One ``pwrite`` a step and batch, about
-a microsecond, and nothing when there is no file.
+The orchestrator gives each worker a file and reads it after the worker's death. The worker maps it into memory: a mark
+is three stores, which the kernel keeps whatever ends the process. A ``pwrite`` in their place was a third of a worker's
+time when messages came one by one.
+
+A worker killed between two of the stores leaves them in this order, and so never a false mark: while a batch is begun
+the record says idle until all of it is there; later its step and its message change in one store each.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
-import struct
 
 from wallaroo._protocol import WHOLE
-from wallaroo.worker._descriptors import move_out_of_reach
 from wallaroo.worker._forked import leave_if_child
 
-_RECORD = struct.Struct("<QIIII")
+_SIZE = 24
+_BATCH, _STEP, _MESSAGE = range(3)
 _IDLE = 0
-_IN_STEP = 1
+_IN_STEP = 1 << 32
 
 
 class Marker:
-    """Writes the record ``batch: u64, node, phase, origin, value: u32``, little-endian, at the start of the file.
+    """Writes the record of spec/protocol.md, three words of 64 bits, at the start of the file.
 
     Args:
         fd: Descriptor of the file, or ``None`` for no file.
     """
 
     def __init__(self, fd: int | None) -> None:
-        self._fd = fd
+        # Without a file, words that nobody looks at.
+        memory: mmap.mmap | bytearray = bytearray(_SIZE)
+        if fd is not None:
+            if os.fstat(fd).st_size < _SIZE:
+                os.ftruncate(fd, _SIZE)
+            memory = mmap.mmap(fd, _SIZE)
+        self._words = memoryview(memory).cast("Q")
 
     @classmethod
     def from_fd(cls, fd: int | None) -> Marker:
         """Take over the inherited descriptor ``fd``. Children that user code forks leave no marks."""
         if fd is None:
             return cls(None)
-        marker = cls(move_out_of_reach(fd))
-        os.register_at_fork(after_in_child=marker._close)
+        marker = cls(fd)
+        os.close(fd)
+        os.register_at_fork(after_in_child=marker._leave_alone)
         return marker
 
-    def _close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+    def _leave_alone(self) -> None:
+        # Kept, not closed: user code may have closed the descriptor that goes with it and have another of that number.
+        self._mapped = self._words
+        self._words = memoryview(bytearray(_SIZE)).cast("Q")
 
     def entering(self, batch: int, node: int, origin: int = WHOLE, value: int = WHOLE) -> None:
         """Leave the mark that ``node`` is about to run: on one message, or on the whole batch."""
         leave_if_child()
-        if self._fd is not None:
-            os.pwrite(self._fd, _RECORD.pack(batch, node, _IN_STEP, origin, value), 0)
+        words = self._words
+        words[_MESSAGE] = value << 32 | origin
+        words[_BATCH] = batch
+        words[_STEP] = _IN_STEP | node
 
     def idle(self, batch: int) -> None:
         """Leave the mark that ``batch`` is over."""
-        if self._fd is not None:
-            os.pwrite(self._fd, _RECORD.pack(batch, 0, _IDLE, WHOLE, WHOLE), 0)
+        self._words[_STEP] = _IDLE
+        self._words[_BATCH] = batch

@@ -6,7 +6,7 @@ An outlet gathers what reaches it, along however many branches, until the batch 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from operator import length_hint
 from typing import Any, Callable, NamedTuple
 
@@ -81,6 +81,12 @@ class KeyFunction:
             return f"key {shown(key)} is not in the list of partition keys: {listed}"
         return None
 
+    def fits_all(self, keys: Collection[Any]) -> bool:
+        """Whether all ``keys`` certainly can be keys: by columns, a third of what asking for each takes."""
+        if self._known is not None:
+            return list(map(self._known.get, keys)) == list(map(type, keys)) and tuple not in self._known.values()
+        return set(map(type, keys)) <= {str} and all(map(str.isascii, keys))
+
 
 def sendable(key: Any) -> Any:
     """Return ``key`` as a failure may carry it: ``None`` for one that is none."""
@@ -135,7 +141,16 @@ class GroupOutlet(Outlet):
     def data(self, run: BatchRun) -> list[Any]:
         """Return flat ``key, count, codec, values``."""
         run.enter(self.node)
-        encode = self._codec.encoder_for(self._types())
+        groups = self._groups
+        if self._key is None or self._key.fits_all(groups):
+            encoded = self._codec.encode_groups(groups.values(), self._types())
+            if encoded is not None:
+                return flat_groups(groups, *encoded)
+        return self._one_by_one(run)
+
+    def _one_by_one(self, run: BatchRun) -> list[Any]:
+        """Return the same, but find out which keys and values cannot leave, and encode each group as suits it."""
+        encode = self._codec.encode
         flat: list[Any] = []
         for key, values in list(self._groups.items()):
             problem = None if self._key is None else self._key.problem(key)
@@ -215,6 +230,15 @@ def halves(codec: ValueCodec, key: Any, values: list[Any], largest: int) -> Iter
         middle = len(values) // 2
         yield from halves(codec, key, values[:middle], largest)
         yield from halves(codec, key, values[middle:], largest)
+
+
+def flat_groups(groups: dict[Any, list[Any]], codec: int, lists: list[bytes]) -> list[Any]:
+    """Return flat ``key, count, codec, values``, filled by columns."""
+    flat: list[Any] = [codec] * (4 * len(groups))
+    flat[0::4] = groups
+    flat[1::4] = map(len, groups.values())
+    flat[3::4] = lists
+    return flat
 
 
 def group_size(key: Any, data: bytes) -> int:

@@ -119,6 +119,15 @@ def snapshot_bodies(tables: StateTables, request: int, max_keys: int, max_body: 
     largest = max_body - _ENVELOPE
     entries: list[Any] = []
     failures: list[Any] = []
+    plain = tables.plain_snapshot(max_keys, largest)
+    if plain is not None:
+        changed, keys, snapshots = plain
+        entries = [changed.name] * (3 * len(keys))
+        entries[1::3], entries[2::3] = keys, snapshots
+        for key in keys:
+            del changed.dirty[key]
+        yield encode(SnapshotPart(request, False, entries, failures, tables.oldest_dirty))
+        return
     clean: list[tuple[Any, Any]] = []
     size = 0
     for table, key, pickled, problem, added in tables.snapshot(max_keys, largest):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import pickle
-import platform
 import sys
-from time import perf_counter_ns
+from time import perf_counter_ns, thread_time_ns
 from typing import Any, NoReturn, TypeVar
 
 from wallaroo import _protocol as protocol
@@ -19,11 +18,14 @@ from wallaroo.worker._compile import Compiler
 from wallaroo.worker._connection import Connection
 from wallaroo.worker._load import Loaded, LoadError, load
 from wallaroo.worker._marker import Marker
-from wallaroo.worker._results import result_bodies, snapshot_bodies
+from wallaroo.worker._results import Elapsed, result_bodies, snapshot_bodies
 from wallaroo.worker._stage import AnyStage, CutStage
 from wallaroo.worker._state import StateTables
 
 M = TypeVar("M")
+
+_MOSTLY_WAITING = 4
+"""A batch that took this many times its processor time has waited for something, and not for a core alone."""
 
 
 class RefusedError(Exception):
@@ -95,10 +97,10 @@ class Session:
             body = self._connection.receive()
             if body is None:
                 return
-            started = perf_counter_ns()
+            elapsed = _stopwatch()
             message = protocol.decode(body)
             if isinstance(message, protocol.Batch):
-                self._batch(message, started)
+                self._batch(message, elapsed)
             elif isinstance(message, protocol.Restore):
                 self._restore(message)
             elif isinstance(message, protocol.Snapshot):
@@ -109,12 +111,12 @@ class Session:
             else:
                 raise ProtocolError(f"message {type(message).__name__} after the worker was ready")
 
-    def _batch(self, message: protocol.Batch, started: int) -> None:
+    def _batch(self, message: protocol.Batch, elapsed: Elapsed) -> None:
         stage = self._stages.get(message.stage)
         if stage is None:
             raise ProtocolError(f"batch {message.batch} is for stage {message.stage}, which is not in the plan")
         if isinstance(stage, CutStage):
-            self._cut(stage, message, started)
+            self._cut(stage, message, elapsed)
             return
         assert self._loaded is not None, "the handshake is over"
         run = BatchRun(message, self._loaded.codec, self._marker)
@@ -123,7 +125,7 @@ class Session:
         bodies = result_bodies(
             run,
             outlets,
-            lambda: perf_counter_ns() - started,
+            elapsed,
             ended=stage.ended,
             max_body=self._connection.max_body,
         )
@@ -135,14 +137,13 @@ class Session:
         self._marker.idle(message.batch)
         self._connection.send(body)
 
-    def _cut(self, stage: CutStage, message: protocol.Batch, started: int) -> None:
+    def _cut(self, stage: CutStage, message: protocol.Batch, elapsed: Elapsed) -> None:
         if type(message.input) is not bytes:
             raise ProtocolError("the input of a cut batch is not bin")
         self._marker.entering(message.batch, stage.root)
         frames, consumed, need, error = stage.cutter.cut(message.input)
         self._marker.idle(message.batch)
-        elapsed = perf_counter_ns() - started
-        self._send(protocol.CutResult(message.batch, elapsed, frames, consumed, need, error))
+        self._send(protocol.CutResult(message.batch, elapsed(), frames, consumed, need, error))
 
     def _restore(self, message: protocol.Restore) -> None:
         fields = iter(message.entries)
@@ -172,13 +173,28 @@ class Session:
         raise RefusedError(refused)
 
 
+def _stopwatch() -> Elapsed:
+    """Return what tells the nanoseconds from now on: those this thread computes, unless it mostly waits.
+
+    The orchestrator sizes batches by them. Time on the clock grows where processes share a core, and batches would be
+    smallest, and so cost most, just when there is least processor time.
+    """
+    began, cpu_began = perf_counter_ns(), thread_time_ns()
+
+    def elapsed() -> int:
+        passed, computed = perf_counter_ns() - began, thread_time_ns() - cpu_began
+        return computed if computed * _MOSTLY_WAITING > passed else passed
+
+    return elapsed
+
+
 def _greeting() -> protocol.WorkerHello:
     return protocol.WorkerHello(
         protocol.VERSION,
         __version__,
         list(protocol.CAPABILITIES),
         sys.implementation.name,
-        platform.python_version(),
+        ".".join(map(str, sys.version_info[:3])),
         sys.executable or "",
         os.getpid(),
         pickle.HIGHEST_PROTOCOL,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import accumulate, chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain, islice
 from typing import Any, NamedTuple, Union
 
 from wallaroo._keys import key_from_wire
@@ -149,6 +149,28 @@ class GenerateStage(Stage):
         self.ended = self._generator.ended
 
 
+class Groups(NamedTuple):
+    """The values of all groups of a batch, in order, and how many of them each group has; ``run`` knows the keys."""
+
+    counts: list[int]
+    values: list[Any]
+
+    @classmethod
+    def of(cls, lists: Sequence[list[Any]]) -> Groups:
+        """Put together the values of each group."""
+        return cls(list(map(len, lists)), list(chain.from_iterable(lists)))
+
+    def lists(self) -> Iterator[list[Any]]:
+        """Take the values of each group apart."""
+        values = iter(self.values)
+        return (list(islice(values, count)) for count in self.counts)
+
+    @property
+    def lineage(self) -> Lineage:
+        """The group that each value is of."""
+        return Fanned(Lineage(), list(accumulate(self.counts)))
+
+
 class GroupReader:
     """Reads a batch's groups.
 
@@ -161,18 +183,19 @@ class GroupReader:
         self._root = root
         self._codec = codec
 
-    def read(self, given: Any, run: BatchRun) -> list[list[Any]]:
-        """Return the values of each group, without those to be skipped, and tell ``run`` their keys."""
+    def read(self, given: Any, run: BatchRun) -> Groups:
+        """Return the groups and tell ``run`` their keys; a group to be skipped whole has no values."""
         if not is_groups(given):
             raise ProtocolError("the input of a groups batch is not flat key, count, codec, values")
-        fields = iter(given)
-        return [
-            self._group(group, key, count, codec, data, run)
-            for group, (key, count, codec, data) in enumerate(zip(fields, fields, fields, fields))
-        ]
+        keys, counts, codecs, lists = given[0::4], given[1::4], given[2::4], given[3::4]
+        run.keys = list(map(key_from_wire, keys)) if list in set(map(type, keys)) else keys
+        if not run.careful and not run.skip:
+            values = self._codec.decode_groups(codecs, lists, counts)
+            if values is not None:
+                return Groups(counts, values)
+        return Groups.of([self._group(group, *fields, run) for group, fields in enumerate(zip(counts, codecs, lists))])
 
-    def _group(self, group: int, key: Any, count: int, codec: int, data: bytes, run: BatchRun) -> list[Any]:
-        run.keys.append(key if key.__class__ is not list else key_from_wire(key))
+    def _group(self, group: int, count: int, codec: int, data: bytes, run: BatchRun) -> list[Any]:
         if (group, WHOLE) in run.skip:
             return []
         if run.careful:
@@ -194,8 +217,7 @@ class GroupsStage(ColumnStage):
             _push_groups(groups, self._push(run), self._place, run)
         else:
             groups = _without_skipped(groups, run)
-            values = list(chain.from_iterable(groups))
-            self._columns.feed(Column(values, Fanned(Lineage(), list(accumulate(map(len, groups))))), run)
+            self._columns.feed(Column(groups.values, groups.lineage), run)
 
 
 class StatefulStage(Stage):
@@ -221,12 +243,12 @@ class StatefulStage(Stage):
         if self._fused is None or run.careful or run.discard:
             _push_groups(groups, self._push(run), self._place, run)
         else:
-            self._fused.run(_without_skipped(groups, run), run)
+            self._fused.run(*_without_skipped(groups, run), run)
 
 
-def _push_groups(groups: Sequence[list[Any]], push: Push, place: Place, run: BatchRun) -> None:
+def _push_groups(groups: Groups, push: Push, place: Place, run: BatchRun) -> None:
     skip = run.skip
-    for group, (key, values) in enumerate(zip(run.keys, groups)):
+    for group, (key, values) in enumerate(zip(run.keys, groups.lists())):
         place.origin, place.key = group, key
         for index, value in enumerate(values):
             if not skip or (group, index) not in skip:
@@ -235,13 +257,15 @@ def _push_groups(groups: Sequence[list[Any]], push: Push, place: Place, run: Bat
                 push(value)
 
 
-def _without_skipped(groups: list[list[Any]], run: BatchRun) -> list[list[Any]]:
+def _without_skipped(groups: Groups, run: BatchRun) -> Groups:
     if not run.skip:
         return groups
-    return [
-        [value for index, value in enumerate(values) if (group, index) not in run.skip]
-        for group, values in enumerate(groups)
-    ]
+    return Groups.of(
+        [
+            [value for index, value in enumerate(values) if (group, index) not in run.skip]
+            for group, values in enumerate(groups.lists())
+        ]
+    )
 
 
 class CutStage(NamedTuple):

@@ -1,17 +1,22 @@
 """State tables: a state object for each key, which keys changed since their last snapshot, and snapshots themselves.
 
-The worker holds live objects; the orchestrator owns the truth about them as pickled snapshots, which it may install
-here (``restore``) and asks for (``snapshot``). A snapshot is unpickled when its key is first needed.
+The worker holds live objects; the orchestrator owns the truth about them as snapshots, which it may install here
+(``restore``) and asks for (``snapshot``). A snapshot is a pickle, or for a plain object its class and attributes; which
+one its first byte says. It is made an object again when its key is first needed.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import merge
+from itertools import filterfalse, islice, repeat
 from typing import Any, Callable, NamedTuple
 
+import msgpack
+
 from wallaroo._keys import key_size
+from wallaroo._plain import PlainObjects
 from wallaroo._values import PICKLE_PROTOCOL
 from wallaroo.worker._contracts import too_large
 from wallaroo.worker._failures import RestoreError, exception_message, exception_type, shown
@@ -63,7 +68,7 @@ class StateTable:
             state = self._build()
         else:
             try:
-                state = pickle.loads(snapshot)
+                state = _state_of(snapshot)
             except BaseException as error:
                 reason = f"{exception_type(error)}: {exception_message(error)}"
                 raise RestoreError(
@@ -78,6 +83,10 @@ class StateTable:
         self.live.pop(key, None)
         self.dirty.pop(key, None)
         self._restored[key] = snapshot
+
+    def changed(self, keys: Iterable[Any], batch: int) -> None:
+        """Note that ``batch`` has changed the states of ``keys``."""
+        self.dirty.update(zip(filterfalse(self.dirty.__contains__, keys), repeat(batch)))
 
     def pickled(self, key: Any) -> bytes:
         """Return the state of ``key``, pickled.
@@ -109,6 +118,27 @@ class StateTables:
         if batch < self._latest_batch:
             self._in_order = False
         self._latest_batch = batch
+
+    def plain_snapshot(self, max_keys: int, largest: int) -> tuple[StateTable, list[Any], list[bytes]] | None:
+        """Do what :meth:`snapshot` does by columns, a fifth of the work, where that is possible.
+
+        Returns:
+            The table, keys and their snapshots; ``None`` when several tables have changed, when some state is no plain
+            object, or when all do not fit ``largest`` bytes together.
+        """
+        changed = [table for table in self._ordered() if table.dirty]
+        if len(changed) != 1:
+            return None
+        (table,) = changed
+        keys = list(islice(table.dirty, max_keys))
+        states = list(map(table.live.__getitem__, keys))
+        if not _PLAIN.are(set(map(type, states))):
+            return None
+        snapshots = _PLAIN.encode([[state] for state in states])
+        if snapshots is None:
+            return None
+        size = sum(map(len, snapshots)) + sum(map(key_size, keys)) + len(keys) * _envelope(table)
+        return (table, keys, snapshots) if size <= largest else None
 
     def snapshot(self, max_keys: int, largest: int) -> Iterator[Snapshotted]:
         """Pickle the changed states of up to ``max_keys`` keys, those that have been dirty longest first.
@@ -148,12 +178,29 @@ class StateTables:
         return tables
 
 
+_PLAIN = PlainObjects()
+# How the list of one plain object begins; pickles begin otherwise.
+_ONE_PLAIN = b"\x92"
+
+
+def _state_of(snapshot: bytes) -> Any:
+    if snapshot[:1] != _ONE_PLAIN:
+        return pickle.loads(snapshot)
+    (state,) = _PLAIN.decode(msgpack.unpackb(snapshot, strict_map_key=False))
+    return state
+
+
+def _envelope(table: StateTable) -> int:
+    """Return no less than what a state in a reply takes beyond itself and its key, in bytes."""
+    return 4 * len(table.name) + 16
+
+
 def _by_age(table: StateTable) -> Iterator[tuple[int, Any]]:
     return ((batch, key) for key, batch in table.dirty.items())
 
 
 def _pickled(table: StateTable, key: Any, largest: int) -> Snapshotted:
-    envelope = 4 * len(table.name) + key_size(key) + 16
+    envelope = _envelope(table) + key_size(key)
     try:
         pickled = table.pickled(key)
         size = envelope + len(pickled)
