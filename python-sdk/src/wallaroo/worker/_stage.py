@@ -76,6 +76,7 @@ class Stage:
                 if run.careful:
                     run.at(origin, 0)
                 push(message)
+        place.finish()
 
 
 class Columns(NamedTuple):
@@ -233,6 +234,7 @@ def _push_groups(groups: Sequence[list[Any]], push: Push, place: Place, run: Bat
                 if run.careful:
                     run.at(group, index)
                 push(value)
+    place.finish()
 
 
 def _without_skipped(groups: list[list[Any]], run: BatchRun) -> list[list[Any]]:
