@@ -7,10 +7,10 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrator import MARKER
-from stages import Lines, Runner
 
 import wallaroo
+from orchestrator import MARKER
+from stages import Lines, Runner
 from wallaroo._protocol import CAREFUL, DISCARD
 from wallaroo.worker._vectorised import run_together
 

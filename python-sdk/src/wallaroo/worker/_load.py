@@ -54,7 +54,7 @@ def load(application: str, args: list[str]) -> Loaded:
         raise LoadError("import", f"{application} has no application_setup", _DEFINE_SETUP)
     if not callable(setup):
         raise LoadError("import", f"application_setup of {application} is not a function", _DEFINE_SETUP)
-    return Loaded(_set_up(application, setup, args), _value_codec(module))
+    return Loaded(_set_up(application, setup, args), codec_of(module))
 
 
 def _import(application: str, args: list[str]) -> ModuleType:
@@ -146,7 +146,8 @@ def _set_up(application: str, setup: Any, args: list[str]) -> Application:
     raise LoadError("topology", message, hint)
 
 
-def _value_codec(module: ModuleType) -> ValueCodec:
+def codec_of(module: ModuleType) -> ValueCodec:
+    """Return the value codec of an application: by its ``serialize`` and ``deserialize``, if it has both."""
     serialize, deserialize = getattr(module, "serialize", None), getattr(module, "deserialize", None)
     if callable(serialize) and callable(deserialize):
         return ValueCodec(serialize, deserialize)
