@@ -9,10 +9,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import wallaroo.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import wallaroo.testing
 from tests.harness.orchestrator import PATIENCE, Orchestrator, read_dead_letters
 from tests.harness.places import APPS, WORD_COUNT, orchestrator_command
 

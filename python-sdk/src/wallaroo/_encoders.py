@@ -12,6 +12,9 @@ T_contra = TypeVar("T_contra", contravariant=True)
 Message = Union[str, bytes, None]
 """What an encoder returns: ``str`` is written as UTF-8, ``None`` not at all."""
 
+M = TypeVar("M", bound=Message)
+M_co = TypeVar("M_co", bound=Message, covariant=True)
+
 
 class EncodesMessages(Protocol[T_contra]):
     """An object with ``encode(data)``, which turns a message into what the sink writes."""
@@ -25,20 +28,20 @@ EncoderLike = Union[EncodesMessages[T], Callable[[], EncodesMessages[T]]]
 """Such an object, or a class of such objects."""
 
 
-class Encoder(Decorated[Callable[[T_contra], Message]], Generic[T_contra]):
+class Encoder(Decorated[Callable[[T_contra], M_co]], Generic[T_contra, M_co]):
     """A function decorated with :func:`encoder`: called like the function."""
 
-    def __call__(self, data: T_contra, /) -> Message:
+    def __call__(self, data: T_contra, /) -> M_co:
         """Call the function."""
         return self.function(data)
 
     @property
-    def encode(self) -> Callable[[T_contra], Message]:
+    def encode(self) -> Callable[[T_contra], M_co]:
         """The function itself, so that calling it costs nothing more."""
         return self.function
 
 
-def encoder(function: Callable[[T], Message]) -> Encoder[T]:
+def encoder(function: Callable[[T], M]) -> Encoder[T, M]:
     r"""Make an encoder of a function ``f(data)``.
 
     Args:

@@ -10,13 +10,15 @@ Key = Union[str, bytes, int, tuple[Any, ...]]
 """What may be a key; in a tuple, the same again."""
 
 In = TypeVar("In", contravariant=True)
+K_co = TypeVar("K_co", bound=Key, covariant=True)
 T = TypeVar("T")
+K = TypeVar("K", bound=Key)
 
 
-class KeyExtractor(Decorated[Callable[[In], Key]], Generic[In]):
+class KeyExtractor(Decorated[Callable[[In], K_co]], Generic[In, K_co]):
     """A function decorated with :func:`key_extractor` or :func:`partition`: called like the function."""
 
-    def __call__(self, data: In, /) -> Key:
+    def __call__(self, data: In, /) -> K_co:
         """Call the function."""
         return self.function(data)
 
@@ -26,7 +28,7 @@ class KeyExtractor(Decorated[Callable[[In], Key]], Generic[In]):
         return str(self.__wrapped__.__name__)
 
 
-def key_extractor(function: Callable[[T], Key]) -> KeyExtractor[T]:
+def key_extractor(function: Callable[[T], K]) -> KeyExtractor[T, K]:
     """Make a key function for :meth:`Pipeline.key_by` of a function ``f(data)``.
 
     Args:
@@ -45,7 +47,7 @@ def key_extractor(function: Callable[[T], Key]) -> KeyExtractor[T]:
     return KeyExtractor("key_extractor", function, "data")
 
 
-def partition(function: Callable[[T], Key]) -> KeyExtractor[T]:
+def partition(function: Callable[[T], K]) -> KeyExtractor[T, K]:
     """Make a partition function for :meth:`ApplicationBuilder.to_state_partition` of a function ``f(data)``.
 
     A key that is not among ``partition_keys`` is made as it occurs; with a partition function that is a class such a

@@ -15,7 +15,7 @@ from wallaroo._computations import (
     Step,
 )
 from wallaroo._errors import WallarooParameterError
-from wallaroo._key_functions import KeyExtractor
+from wallaroo._key_functions import Key, KeyExtractor
 from wallaroo._objects import as_list, check_name, shown_step, shown_type
 from wallaroo._sinks import SinkConfig, check_sink_config
 from wallaroo._sources import SourceConfig, check_source_config
@@ -144,7 +144,7 @@ class Pipeline(Generic[T_co]):
         below = self._with_state_placed(where, computation) if computation.needs_key else self
         return below._then(lambda inputs: computation.node(where, inputs), named=True)
 
-    def key_by(self, key_extractor: KeyExtractor[T_co]) -> Pipeline[T_co]:
+    def key_by(self, key_extractor: KeyExtractor[T_co, Key]) -> Pipeline[T_co]:
         """Give every message a key, for the steps up to the next ``key_by`` or ``collect``.
 
         Messages of one key are processed in the order they came in.

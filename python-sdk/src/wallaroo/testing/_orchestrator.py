@@ -221,6 +221,7 @@ class Sink:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.host, self.port = self._listener.getsockname()[:2]
         self._data = bytearray()
+        self._lines = 0
         self._news = threading.Condition()
         self._connections: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -259,7 +260,7 @@ class Sink:
             AssertionError: They did not come.
         """
         with self._news:
-            came = self._news.wait_for(lambda: self._data.count(b"\n") >= count, PATIENCE)
+            came = self._news.wait_for(lambda: self._lines >= count, PATIENCE)
             whole = bytes(self._data).rpartition(b"\n")[0].decode("utf-8")
         lines = whole.split("\n") if whole else []
         assert came, f"{len(lines)} of {count} lines came: {lines[-10:]}"
@@ -285,6 +286,7 @@ class Sink:
                 return
             with self._news:
                 self._data += data
+                self._lines += data.count(b"\n")
                 self._news.notify_all()
 
 
