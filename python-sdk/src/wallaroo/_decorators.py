@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, TypeVar, overload
+from collections.abc import Iterable
+from typing import Any, Callable, Optional, TypeVar, overload
 
 from wallaroo._computations import (
     BuilderStateComputation,
@@ -17,6 +18,8 @@ from wallaroo._decorated import check_step_name
 T = TypeVar("T")
 S = TypeVar("S")
 R = TypeVar("R")
+Outputs = TypeVar("Outputs", bound=Optional[Iterable[Any]])
+BatchOutputs = TypeVar("BatchOutputs", bound=Iterable[Any])
 
 
 def computation(name: str) -> Callable[[Callable[[T], R]], Computation[T, R]]:
@@ -39,7 +42,7 @@ def computation(name: str) -> Callable[[Callable[[T], R]], Computation[T, R]]:
     return lambda function: Computation(name, function)
 
 
-def computation_multi(name: str) -> Callable[[Callable[[T], R]], ComputationMulti[T, R]]:
+def computation_multi(name: str) -> Callable[[Callable[[T], Outputs]], ComputationMulti[T, Outputs]]:
     """Make a stateless step of a function ``f(data)``, which returns any number of outputs.
 
     Args:
@@ -62,7 +65,7 @@ def computation_multi(name: str) -> Callable[[Callable[[T], R]], ComputationMult
     return lambda function: ComputationMulti(name, function)
 
 
-def computation_batch(name: str) -> Callable[[Callable[[list[T]], R]], ComputationBatch[T, R]]:
+def computation_batch(name: str) -> Callable[[Callable[[list[T]], BatchOutputs]], ComputationBatch[T, BatchOutputs]]:
     """Make a stateless step of a function ``f(batch)``, which is given many messages at once.
 
     It returns as many outputs, each in the place of its message, ``None`` where there is none: a list, or anything that
@@ -132,11 +135,11 @@ def state_computation(name: str, state: Any = None) -> Any:
 @overload
 def state_computation_multi(
     name: str, state: Callable[[], S]
-) -> Callable[[Callable[[T, S], R]], StateComputationMulti[T, S, R]]: ...
+) -> Callable[[Callable[[T, S], Outputs]], StateComputationMulti[T, S, Outputs]]: ...
 @overload
 def state_computation_multi(
     name: str, state: None = None
-) -> Callable[[Callable[[T, S], tuple[R, bool]]], BuilderStateComputation[T, S, tuple[R, bool]]]: ...
+) -> Callable[[Callable[[T, S], tuple[Outputs, bool]]], BuilderStateComputation[T, S, tuple[Outputs, bool]]]: ...
 def state_computation_multi(name: str, state: Any = None) -> Any:
     """Make a step with state of a function ``f(data, state)``, which returns any number of outputs.
 
