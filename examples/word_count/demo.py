@@ -4,6 +4,8 @@ Starts a consumer, the orchestrator and a sender, shows how far they are, checks
 frequent words and the rate.
 """
 
+from __future__ import annotations
+
 import argparse
 import collections
 import pathlib
@@ -27,17 +29,17 @@ PATIENCE = 120.0
 class Consumer(threading.Thread):
     """Takes what the application sends, on the first connection to a free port."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(daemon=True)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.place = "{}:{}".format(*self._listener.getsockname())
         self._more = threading.Condition()
-        self._chunks = []
+        self._chunks: list[bytes] = []
         self.words = 0
-        self.began = self.ended = None
+        self.began = self.ended = 0.0
         self.start()
 
-    def run(self):
+    def run(self) -> None:
         connection, _ = self._listener.accept()
         while True:
             chunk = connection.recv(1 << 20)
@@ -50,14 +52,14 @@ class Consumer(threading.Thread):
                 self.words += chunk.count(b"\n")
                 self._more.notify()
 
-    def wait_count(self, words, seconds):
+    def wait_count(self, words: int, seconds: float) -> bool:
         """Waits until so many words have come, or the time is up; says which."""
         with self._more:
             return self._more.wait_for(lambda: self.words >= words, seconds)
 
-    def counts(self):
+    def counts(self) -> collections.Counter[str]:
         """The last count that came for each word."""
-        last = collections.Counter()
+        last: collections.Counter[str] = collections.Counter()
         for line in b"".join(self._chunks).decode().splitlines():
             word, _, count = line.rpartition(" => ")
             last[word] = int(count)
@@ -67,16 +69,17 @@ class Consumer(threading.Thread):
 class Orchestrator:
     """``wallaroo-orch run word_count.py``, its log shown as it comes."""
 
-    def __init__(self, workers, out):
+    def __init__(self, workers: int, out: str) -> None:
         command = [ORCHESTRATOR, "run", "--workers", str(workers), "--python", sys.executable]
         command += [str(FOLDER / "word_count.py"), "--in", "127.0.0.1:0", "--out", out]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        self.place = None
+        self.place = ""
         self._settled = threading.Event()
         self._log = threading.Thread(target=self._show_log, daemon=True)
         self._log.start()
 
-    def _show_log(self):
+    def _show_log(self) -> None:
+        assert self.process.stderr is not None, "a pipe was asked for"
         for line in self.process.stderr:
             print(line, end="", file=sys.stderr, flush=True)
             listening = re.search(r"listening on (\S+)", line)
@@ -85,12 +88,12 @@ class Orchestrator:
                 self._settled.set()
         self._settled.set()
 
-    def wait_until_listening(self):
+    def wait_until_listening(self) -> None:
         self._settled.wait(PATIENCE)
-        if self.place is None:
+        if not self.place:
             sys.exit("error: the orchestrator did not start; its messages are above")
 
-    def stop(self):
+    def stop(self) -> int:
         """Ctrl-C: it finishes what it accepted and ends."""
         self.process.send_signal(signal.SIGINT)
         code = self.process.wait(PATIENCE)
@@ -98,7 +101,7 @@ class Orchestrator:
         return code
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=600, help="times the text is sent")
@@ -123,7 +126,7 @@ def main():
     show_result(consumer, expected)
 
 
-def show_progress(consumer, orchestrator, words):
+def show_progress(consumer: Consumer, orchestrator: Orchestrator, words: int) -> None:
     """Prints how many words have come until all have."""
     line_end = "\r" if sys.stdout.isatty() else "\n"
     while not consumer.wait_count(words, 0.5):
@@ -132,7 +135,7 @@ def show_progress(consumer, orchestrator, words):
         print(f"  {consumer.words:>10,} words counted", end=line_end, flush=True)
 
 
-def show_result(consumer, expected):
+def show_result(consumer: Consumer, expected: collections.Counter[str]) -> None:
     counts = consumer.counts()
     seconds = consumer.ended - consumer.began
     print(f"\nthe {SHOWN} most frequent of {len(counts):,} words")

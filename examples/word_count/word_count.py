@@ -12,7 +12,7 @@ import struct
 import wallaroo
 
 
-def application_setup(args):
+def application_setup(args: list[str]) -> wallaroo.Application:
     in_host, in_port = wallaroo.tcp_parse_input_addrs(args)[0]
     out_host, out_port = wallaroo.tcp_parse_output_addrs(args)[0]
 
@@ -28,21 +28,21 @@ def application_setup(args):
 
 
 class Decoder:
-    def header_length(self):
+    def header_length(self) -> int:
         return 4
 
-    def payload_length(self, bs):
-        return struct.unpack(">I", bs)[0]
+    def payload_length(self, bs: bytes) -> int:
+        return int(struct.unpack(">I", bs)[0])
 
-    def decode(self, bs):
+    def decode(self, bs: bytes) -> str:
         return bs.decode("utf-8")
 
 
 class Split:
-    def name(self):
+    def name(self) -> str:
         return "split into words"
 
-    def compute_multi(self, data):
+    def compute_multi(self, data: str) -> list[str]:
         punctuation = " !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
         words = []
@@ -57,35 +57,35 @@ class Split:
 
 
 class CountWord:
-    def name(self):
+    def name(self) -> str:
         return "Count Word"
 
-    def compute(self, word, word_totals):
+    def compute(self, word: str, word_totals: "WordTotals") -> "tuple[WordCount, bool]":
         word_totals.update(word)
         return (word_totals.get_count(word), True)
 
 
 class WordTotals:
-    def __init__(self):
-        self.word_totals = {}
+    def __init__(self) -> None:
+        self.word_totals: dict[str, int] = {}
 
-    def update(self, word):
+    def update(self, word: str) -> None:
         if word in self.word_totals:
             self.word_totals[word] = self.word_totals[word] + 1
         else:
             self.word_totals[word] = 1
 
-    def get_count(self, word):
+    def get_count(self, word: str) -> "WordCount":
         return WordCount(word, self.word_totals[word])
 
 
 class WordTotalsBuilder:
-    def build(self):
+    def build(self) -> WordTotals:
         return WordTotals()
 
 
 class WordPartitionFunction:
-    def partition(self, data):
+    def partition(self, data: str) -> str:
         # Split yields the empty word for a blank line, two spaces in a row, or a lone dash: it has no first letter.
         if data and "a" <= data[0] <= "z":
             return data[0]
@@ -93,11 +93,11 @@ class WordPartitionFunction:
 
 
 class WordCount:
-    def __init__(self, word, count):
+    def __init__(self, word: str, count: int) -> None:
         self.word = word
         self.count = count
 
 
 class Encoder:
-    def encode(self, data):
+    def encode(self, data: WordCount) -> str:
         return data.word + " => " + str(data.count) + "\n"

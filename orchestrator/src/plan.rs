@@ -3,7 +3,7 @@
 //!
 //! A stage begins at a source or a `key_by`/`collect` and holds everything below it up to the next one or a sink.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -315,7 +315,7 @@ impl<'a> Builder<'a> {
         id
     }
 
-    /// Walks down from a stage's root to its outlets.
+    /// Walks down from a stage's root to its outlets, looking below each node once however many branches lead to it.
     fn fill(&mut self, index: usize) {
         if matches!(self.stages[index].input, Input::Cut(_)) {
             return;
@@ -323,7 +323,11 @@ impl<'a> Builder<'a> {
         let mut below = self.children[self.stages[index].root.index()].clone();
         let mut outlets = Vec::new();
         let mut steps = Vec::new();
+        let mut seen = HashSet::new();
         while let Some(node) = below.pop() {
+            if !seen.insert(node) {
+                continue;
+            }
             if let Some(stage) = self.stage_of_root.get(&node) {
                 outlets.push((node, Target::Stage(*stage)));
             } else if let Some(sink) = self.sink_of_node.get(&node) {
@@ -334,9 +338,7 @@ impl<'a> Builder<'a> {
             }
         }
         outlets.sort_by_key(|(node, _)| *node);
-        outlets.dedup();
         steps.sort();
-        steps.dedup();
         let holds_state = steps.iter().any(|step| self.table(*step).is_some());
         let stage = &mut self.stages[index];
         stage.stateful = holds_state || matches!(stage.input, Input::Generate(..));
@@ -414,3 +416,6 @@ impl<'a> Builder<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

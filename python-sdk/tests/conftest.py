@@ -7,6 +7,9 @@ import textwrap
 import pytest
 from hypothesis import settings
 
+# For type checkers alone.
+collect_ignore = ["typing"]
+
 # How long an example takes says nothing here: machines are shared, and PyPy compiles on the way.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")

@@ -7,6 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "target"
 APPS = ROOT / "tests" / "apps"
+EXAMPLES = ROOT / "examples"
 WORD_COUNT = ROOT / "examples" / "word_count" / "word_count.py"
 TEXT = ROOT / "examples" / "word_count" / "text.txt"
 REQUIREMENTS = ROOT / "tests" / "requirements.txt"

@@ -7,8 +7,19 @@ An application is a module with ``application_setup(args)`` that returns what :m
 
 from wallaroo._addresses import tcp_parse_input_addrs, tcp_parse_output_addrs
 from wallaroo._builder import ApplicationBuilder
+from wallaroo._decoders import decoder
+from wallaroo._decorators import (
+    computation,
+    computation_batch,
+    computation_multi,
+    state_computation,
+    state_computation_multi,
+)
+from wallaroo._encoders import encoder
 from wallaroo._errors import WallarooParameterError
 from wallaroo._kafka import KafkaSinkCLIParser, KafkaSinkConfig, KafkaSourceCLIParser, KafkaSourceConfig
+from wallaroo._key_functions import key_extractor, partition
+from wallaroo._pipeline import Pipeline, build_application, source
 from wallaroo._sinks import FileSinkConfig, StdoutSinkConfig, TCPSinkConfig
 from wallaroo._sources import FileSourceConfig, GenSourceConfig, StdinSourceConfig, TCPSourceConfig
 from wallaroo._topology import Application
@@ -24,12 +35,24 @@ __all__ = [
     "KafkaSinkConfig",
     "KafkaSourceCLIParser",
     "KafkaSourceConfig",
+    "Pipeline",
     "StdinSourceConfig",
     "StdoutSinkConfig",
     "TCPSinkConfig",
     "TCPSourceConfig",
     "WallarooParameterError",
     "__version__",
+    "build_application",
+    "computation",
+    "computation_batch",
+    "computation_multi",
+    "decoder",
+    "encoder",
+    "key_extractor",
+    "partition",
+    "source",
+    "state_computation",
+    "state_computation_multi",
     "tcp_parse_input_addrs",
     "tcp_parse_output_addrs",
 ]

@@ -1,16 +1,24 @@
-"""Generation 1 of the API: classes and a builder."""
+"""Generations 1 and 2 of the API: classes or decorated functions, and a builder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
+from wallaroo._builder_steps import (
+    check_keys,
+    compute_method,
+    key_function,
+    state_builder,
+    state_class,
+)
+from wallaroo._computations import BuilderStateComputation, StateStep, Step, check_state_name
 from wallaroo._errors import WallarooParameterError
-from wallaroo._keys import KEY_TYPES, key_problem
-from wallaroo._objects import as_object, class_name, method, optional_method, qualified_name, step_name
-from wallaroo._sinks import SinkConfig
-from wallaroo._sources import SourceConfig
+from wallaroo._key_functions import KeyExtractor
+from wallaroo._objects import as_list, as_object, check_name, shown_step, shown_type, step_name
+from wallaroo._sinks import SinkConfig, check_sink_config
+from wallaroo._sources import SourceConfig, check_source_config
 from wallaroo._topology import (
     Application,
     CollectNode,
@@ -20,6 +28,7 @@ from wallaroo._topology import (
     SinkNode,
     SourceNode,
     StateNode,
+    check_address_is_free,
 )
 
 _NEXT_PIPELINE = "start one with new_pipeline(name, source_config)"
@@ -49,11 +58,11 @@ class ApplicationBuilder:
     Example:
         >>> import wallaroo
         >>> class Lines:
-        ...     delimiter = b"\\n"
+        ...     delimiter = b"\n"
         ...     def decode(self, bs):
         ...         return bs.decode("utf-8")
         ...     def encode(self, data):
-        ...         return data + "\\n"
+        ...         return data + "\n"
         >>> class Reverse:
         ...     def name(self):
         ...         return "reverse"
@@ -70,7 +79,7 @@ class ApplicationBuilder:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = _check_name("ApplicationBuilder: name", name)
+        self._name = check_name("ApplicationBuilder: name", name)
         self._nodes: list[Node] = []
         self._tables: dict[str, _Sharing] = {}
         self._pipelines: list[str] = []
@@ -78,7 +87,7 @@ class ApplicationBuilder:
         self._head = -1
         self._may_be_done = False
 
-    def new_pipeline(self, name: str, source_config: SourceConfig) -> ApplicationBuilder:
+    def new_pipeline(self, name: str, source_config: SourceConfig[Any]) -> ApplicationBuilder:
         """Begin a pipeline at its source.
 
         Args:
@@ -97,15 +106,11 @@ class ApplicationBuilder:
                 hint="end it with to_sink(...), to_sinks([...]) or done() first",
             )
         where = f"new_pipeline({name!r})"
-        _check_name("new_pipeline: name", name)
+        check_name("new_pipeline: name", name)
         if name in self._pipelines:
             raise WallarooParameterError(f"{where}: there is a pipeline of that name", hint="give each its own name")
-        if not isinstance(source_config, SourceConfig):
-            raise WallarooParameterError(
-                f"{where}: source_config is {_shown_type(source_config)}, not a source config",
-                hint="for example wallaroo.TCPSourceConfig(host, port, decoder)",
-            )
-        self._check_address_is_free(where, source_config)
+        check_source_config(where, source_config)
+        check_address_is_free(where, source_config, self._nodes)
         self._pipelines.append(name)
         self._open = name
         self._may_be_done = False
@@ -222,15 +227,15 @@ class ApplicationBuilder:
             See :class:`ApplicationBuilder`.
         """
         step = "to_state_partition_u64"
-        for key in _as_list(f"{step}({_shown(computation)}): partition_keys", partition_keys):
+        for key in as_list(f"{step}({shown_step(computation)}): partition_keys", partition_keys):
             if type(key) is not int:
                 raise WallarooParameterError(
-                    f"{step}({_shown(computation)}): partition key {key!r} is {_shown_type(key)}, not an int",
+                    f"{step}({shown_step(computation)}): partition key {key!r} is {shown_type(key)}, not an int",
                     hint="use to_state_partition for other keys",
                 )
         return self._to_partition(step, computation, state_builder, state_name, partition_function, partition_keys)
 
-    def to_sink(self, sink_config: SinkConfig) -> ApplicationBuilder:
+    def to_sink(self, sink_config: SinkConfig[Any]) -> ApplicationBuilder:
         """End the pipeline at a sink.
 
         Args:
@@ -244,7 +249,7 @@ class ApplicationBuilder:
         """
         return self._to_sinks("to_sink", [sink_config])
 
-    def to_sinks(self, sink_configs: Sequence[SinkConfig]) -> ApplicationBuilder:
+    def to_sinks(self, sink_configs: Sequence[SinkConfig[Any]]) -> ApplicationBuilder:
         """End the pipeline at several sinks; every one gets every message.
 
         Args:
@@ -256,7 +261,7 @@ class ApplicationBuilder:
         Example:
             See :class:`ApplicationBuilder`.
         """
-        return self._to_sinks("to_sinks", _as_list("to_sinks: sink_configs", sink_configs))
+        return self._to_sinks("to_sinks", as_list("to_sinks: sink_configs", sink_configs))
 
     def done(self) -> ApplicationBuilder:
         """End the pipeline without a sink; accepted, with no effect, after ``to_sink``.
@@ -306,7 +311,7 @@ class ApplicationBuilder:
             raise WallarooParameterError(f"{step}(...): no pipeline is open", hint=_NEXT_PIPELINE)
 
     def _where(self, step: str, thing: Any) -> str:
-        return f"pipeline {self._pipeline!r}, {step}({_shown(thing)})"
+        return f"pipeline {self._pipeline!r}, {step}({shown_step(thing)})"
 
     def _add(self, node: Node) -> int:
         self._nodes.append(node)
@@ -315,8 +320,15 @@ class ApplicationBuilder:
     def _to_computation(self, step: str, thing: Any) -> ApplicationBuilder:
         self._require_open(step)
         where = self._where(step, thing)
+        if isinstance(thing, (Step, BuilderStateComputation)):
+            if isinstance(thing, BuilderStateComputation) or thing.needs_key:
+                raise WallarooParameterError(
+                    f"{where}: {shown_step(thing)} has state", hint="use to_stateful or to_state_partition for it"
+                )
+            self._head = self._add(thing.node(where, (self._head,)))
+            return self
         computation = as_object(where, thing)
-        call, multi = _compute_method(where, computation, "data")
+        call, multi = compute_method(where, computation, "data")
         name = step_name(where, computation)
         self._head = self._add(ComputationNode(name, (self._head,), call, multi))
         return self
@@ -327,27 +339,36 @@ class ApplicationBuilder:
         self._require_open(step)
         where = self._where(step, computation)
         state_step = self._state_step(where, computation, builder, state_name)
-        function = as_object(f"{where}: partition_function", partition_function)
-        partition = method(f"{where}: partition_function", function, "partition", "data")
-        keys = _check_keys(where, partition_keys)
+        key_of, name = key_function(f"{where}: partition_function", partition_function)
+        keys = check_keys(where, partition_keys)
         self._share(where, state_name, _Sharing(self._pipeline, state_step.table_type, keys, keyed=True))
-        name = step_name(f"{where}: partition_function", function)
-        self._head = self._add(KeyByNode(name, (self._head,), partition, keys, reject_unknown=keys is not None))
+        # In generation 1 the list says which keys there are; since generation 2, which are there from the beginning.
+        reject = keys is not None and not isinstance(partition_function, KeyExtractor)
+        self._head = self._add(KeyByNode(name, (self._head,), key_of, keys, reject_unknown=reject))
         return self._add_state(state_step)
 
-    def _state_step(self, where: str, thing: Any, builder: Any, state_name: str) -> StateNode:
-        computation = as_object(where, thing)
-        call, multi = _compute_method(where, computation, "data", "state")
-        built_by = as_object(f"{where}: state_builder", builder)
-        build = method(f"{where}: state_builder", built_by, "build")
-        _check_name(f"{where}: state_name", state_name)
-        if state_name.startswith("generator:"):
+    def _state_step(self, where: str, thing: Any, state: Any, state_name: str) -> StateNode:
+        check_name(f"{where}: state_name", state_name)
+        check_state_name(f"{where}: state_name", state_name)
+        if isinstance(thing, StateStep):
+            if state is not thing.state:
+                raise WallarooParameterError(
+                    f"{where}: its decorator says that its state is {shown_step(thing.state)}, not {shown_step(state)}",
+                    hint="give the same class in both places, or leave state= out of the decorator",
+                )
+            return thing.state_node((), state_name)
+        if isinstance(thing, BuilderStateComputation):
+            build, table_type = state_class(f"{where}: state_class", state)
+            return StateNode(thing.name, (), state_name, table_type, build, thing.function, thing.multi)
+        if isinstance(thing, Step):
             raise WallarooParameterError(
-                f"{where}: state_name {state_name!r} begins with the reserved word 'generator:'",
-                hint="give the state another name",
+                f"{where}: {shown_step(thing)} has no state",
+                hint="use to or to_parallel for it, or decorate it with @wallaroo.state_computation",
             )
-        name = step_name(where, computation)
-        return StateNode(name, (), state_name, qualified_name(built_by), build, call, multi)
+        computation = as_object(where, thing)
+        call, multi = compute_method(where, computation, "data", "state")
+        build, table_type = state_builder(f"{where}: state_builder", state)
+        return StateNode(step_name(where, computation), (), state_name, table_type, build, call, multi)
 
     def _add_state(self, step: StateNode) -> ApplicationBuilder:
         placed = StateNode(step.name, (self._head,), step.table, step.table_type, step.build, step.call, step.multi)
@@ -381,76 +402,12 @@ class ApplicationBuilder:
             raise WallarooParameterError(
                 f"{where}: the list is empty", hint="give at least one sink config, or use done()"
             )
-        for sink_config in sink_configs:
-            if not isinstance(sink_config, SinkConfig):
-                raise WallarooParameterError(
-                    f"{where}: the argument is {_shown_type(sink_config)}, not a sink config",
-                    hint="for example wallaroo.TCPSinkConfig(host, port, encoder)",
-                )
-        for sink_config in sink_configs:
-            self._add(SinkNode(_sink_name(sink_config), (self._head,), sink_config))
+        checked = [check_sink_config(where, sink_config) for sink_config in sink_configs]
+        for sink_config in checked:
+            self._add(SinkNode(sink_config.shown_name, (self._head,), sink_config))
         self._open = None
         self._may_be_done = True
         return self
-
-    def _check_address_is_free(self, where: str, source_config: SourceConfig) -> None:
-        described = source_config.describe()
-        if described["kind"] == "generator" or described.get("port") == 0:
-            return
-        for node in self._nodes:
-            if isinstance(node, SourceNode) and node.source.describe() == described:
-                place = " ".join(str(value) for value in described.values())
-                raise WallarooParameterError(
-                    f"{where}: pipeline {node.name!r} reads from {place} already",
-                    hint="give each source its own address",
-                )
-
-
-def _compute_method(where: str, computation: Any, *parameters: str) -> tuple[Callable[..., Any], bool]:
-    multi = optional_method(where, computation, "compute_multi", *parameters)
-    if multi is not None:
-        return multi, True
-    single = optional_method(where, computation, "compute", *parameters)
-    if single is not None:
-        return single, False
-    signature = ", ".join(("self", *parameters))
-    raise WallarooParameterError(
-        f"{where}: {class_name(computation)} has no method compute or compute_multi",
-        hint=f"define compute({signature}) or compute_multi({signature}) in class {class_name(computation)}",
-    )
-
-
-def _check_name(where: str, name: Any) -> str:
-    if not isinstance(name, str) or not name or not name.isprintable():
-        raise WallarooParameterError(
-            f"{where} must be a non-empty str of printable characters, got {name!r}", hint="give it a name people know"
-        )
-    return name
-
-
-def _as_list(where: str, sequence: Any) -> list[Any]:
-    if isinstance(sequence, (str, bytes)):
-        raise WallarooParameterError(f"{where} is {_shown_type(sequence)}, not a list", hint="give a list")
-    try:
-        return list(sequence)
-    except TypeError:
-        raise WallarooParameterError(f"{where} is {_shown_type(sequence)}, not a list", hint="give a list") from None
-
-
-def _check_keys(where: str, partition_keys: Any) -> tuple[Any, ...] | None:
-    keys = _as_list(f"{where}: partition_keys", partition_keys)
-    for index, key in enumerate(keys):
-        problem = key_problem(key)
-        if problem is not None:
-            raise WallarooParameterError(f"{where}: partition_keys[{index}]: {problem}", hint=f"a key is {KEY_TYPES}")
-    seen = set()
-    for index, key in enumerate(keys):
-        if key in seen:
-            raise WallarooParameterError(
-                f"{where}: partition_keys[{index}]: {key!r} is in the list twice", hint="give each key once"
-            )
-        seen.add(key)
-    return tuple(keys) or None
 
 
 def _listed(keys: tuple[Any, ...] | None) -> str:
@@ -458,18 +415,3 @@ def _listed(keys: tuple[Any, ...] | None) -> str:
         return "any"
     text = repr(list(keys))
     return text if len(text) <= 200 else text[:200] + "…"
-
-
-def _sink_name(sink_config: SinkConfig) -> str:
-    described = sink_config.describe()
-    if described["kind"] == "tcp":
-        return f"tcp {described['host']}:{described['port']}"
-    return " ".join(str(value) for value in described.values())
-
-
-def _shown(thing: Any) -> str:
-    return thing.__name__ if isinstance(thing, type) else class_name(thing)
-
-
-def _shown_type(thing: Any) -> str:
-    return f"the class {thing.__name__}" if isinstance(thing, type) else f"of type {class_name(thing)}"

@@ -10,11 +10,19 @@ from typing import Any, Callable
 
 from wallaroo._errors import WallarooParameterError
 
+_DECORATORS = {"decode": "decoder", "header_length": "decoder", "encode": "encoder", "partition": "partition"}
+"""The decorator whose functions stand for objects with a method."""
+
 
 def as_object(where: str, thing: Any) -> Any:
     """Return ``thing``, or an instance of it when it is a class: steps may be given as either."""
     if thing is None:
         raise WallarooParameterError(f"{where}: got None", hint="give a class or an instance of it")
+    if inspect.isroutine(thing):
+        raise WallarooParameterError(
+            f"{where}: {class_name(thing)} is a plain function",
+            hint="put the decorator for its place above it, such as @wallaroo.computation(name=...), or give a class",
+        )
     if not inspect.isclass(thing):
         return thing
     try:
@@ -33,6 +41,11 @@ def method(where: str, thing: Any, name: str, *parameters: str) -> Callable[...,
         WallarooParameterError: There is no such method, or it cannot be called with that many arguments.
     """
     found = optional_method(where, thing, name, *parameters)
+    if found is None and hasattr(thing, "__wrapped__"):
+        raise WallarooParameterError(
+            f"{where}: {class_name(thing)} is decorated for another place, as {type(thing).__name__}",
+            hint=f"decorate it with @wallaroo.{_DECORATORS[name]}",
+        )
     if found is None:
         signature = f"{name}({', '.join(('self', *parameters))})"
         raise WallarooParameterError(
@@ -52,11 +65,23 @@ def optional_method(where: str, thing: Any, name: str, *parameters: str) -> Call
             f"{where}: {class_name(thing)}.{name} is {type(found).__name__}, not a method",
             hint=f"define {name}({', '.join(('self', *parameters))}) in class {class_name(thing)}",
         )
-    _check_arity(where, thing, name, found, parameters)
+    define_as = f"{name}({', '.join(('self', *parameters))})"
+    check_arity(f"{where}: {class_name(thing)}.{name}", found, define_as, parameters)
     return found  # type: ignore[no-any-return]
 
 
-def _check_arity(where: str, thing: Any, name: str, found: Callable[..., Any], parameters: tuple[str, ...]) -> None:
+def check_arity(described: str, found: Callable[..., Any], define_as: str, parameters: tuple[str, ...]) -> None:
+    """Refuse a function that cannot be called with so many arguments.
+
+    Args:
+        described: Where it stands, and its name, for the error.
+        found: The function, or bound method.
+        define_as: What its definition should look like.
+        parameters: Names of the arguments it will be given, by position.
+
+    Raises:
+        WallarooParameterError: It takes fewer arguments, or needs more.
+    """
     try:
         signature = inspect.signature(found)
     except (TypeError, ValueError):
@@ -64,9 +89,12 @@ def _check_arity(where: str, thing: Any, name: str, found: Callable[..., Any], p
     try:
         signature.bind(*parameters)
     except TypeError:
+        shown = signature.replace(
+            parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()],
+            return_annotation=signature.empty,
+        )
         raise WallarooParameterError(
-            f"{where}: {class_name(thing)}.{name}{signature} cannot be called with {_counted(parameters)}",
-            hint=f"define it as {name}({', '.join(('self', *parameters))})",
+            f"{described}{shown} cannot be called with {_counted(parameters)}", hint=f"define it as {define_as}"
         ) from None
 
 
@@ -78,14 +106,15 @@ def _counted(parameters: tuple[str, ...]) -> str:
 
 
 def class_name(thing: Any) -> str:
-    """Return the name of the class of ``thing``."""
-    return type(thing).__name__
+    """Return the name of the class of ``thing``; of a decorated function its own name."""
+    return str(getattr(thing, "__name__", type(thing).__name__))
 
 
-def qualified_name(thing: Any) -> str:
-    """Return module and name of the class of ``thing``: the same in every worker of a run."""
-    cls = type(thing)
-    return f"{cls.__module__}.{cls.__qualname__}"
+def qualified_name(definition: Any) -> str:
+    """Return module and name of a class or function: the same in every worker of a run."""
+    if not hasattr(definition, "__qualname__"):
+        definition = type(definition)
+    return f"{definition.__module__}.{definition.__qualname__}"
 
 
 def step_name(where: str, thing: Any) -> str:
@@ -95,7 +124,7 @@ def step_name(where: str, thing: Any) -> str:
         return class_name(thing)
     given = named
     if callable(named):
-        _check_arity(where, thing, "name", named, ())
+        check_arity(f"{where}: {class_name(thing)}.name", named, "name(self)", ())
         given = named()
     if not isinstance(given, str) or not given:
         raise WallarooParameterError(
@@ -103,3 +132,44 @@ def step_name(where: str, thing: Any) -> str:
             hint="return a str from name(), or leave name() out to use the name of the class",
         )
     return given
+
+
+def check_name(where: str, name: Any) -> str:
+    """Return ``name``, or refuse what people could not read in a log.
+
+    Raises:
+        WallarooParameterError: It is not a non-empty ``str`` of printable characters.
+    """
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise WallarooParameterError(
+            f"{where} must be a non-empty str of printable characters, got {name!r}", hint="give it a name people know"
+        )
+    return name
+
+
+def as_list(where: str, sequence: Any) -> list[Any]:
+    """Return ``sequence`` as a list, or refuse what is none.
+
+    Raises:
+        WallarooParameterError: It cannot be iterated, or is text, which would be taken apart.
+    """
+    if isinstance(sequence, (str, bytes)):
+        raise WallarooParameterError(f"{where} is {shown_type(sequence)}, not a list", hint="give a list")
+    try:
+        return list(sequence)
+    except TypeError:
+        raise WallarooParameterError(f"{where} is {shown_type(sequence)}, not a list", hint="give a list") from None
+
+
+def shown_step(thing: Any) -> str:
+    """Return the name of a class, of an object's class, or of a function."""
+    return thing.__name__ if isinstance(thing, type) else class_name(thing)
+
+
+def shown_type(thing: Any) -> str:
+    """Return what ``thing`` is, for an error that says what it is not."""
+    if inspect.isclass(thing):
+        return f"the class {thing.__name__}"
+    if inspect.isfunction(thing):
+        return f"the function {thing.__name__}"
+    return f"of type {type(thing).__name__}"

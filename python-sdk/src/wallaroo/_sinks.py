@@ -7,20 +7,25 @@ A config is checked when it is made. It holds no socket or file: the orchestrato
 from __future__ import annotations
 
 import os
-from typing import Any, Callable
+from typing import Any, Callable, Generic, TypeVar
 
 from wallaroo._addresses import Port, check_host, check_port
-from wallaroo._objects import as_object, class_name, method
+from wallaroo._encoders import EncoderLike, Message
+from wallaroo._errors import WallarooParameterError
+from wallaroo._objects import as_object, class_name, method, shown_type
 from wallaroo._sources import check_path
 
 Description = dict[str, Any]
 
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
-class SinkConfig:
+
+class SinkConfig(Generic[T_contra]):
     """What every sink config has: its encoder and its description for the orchestrator."""
 
     encoder: Any
-    encode: Callable[[Any], Any]
+    encode: Callable[[T_contra], Message]
 
     def describe(self) -> Description:
         """Return the ``sink`` map of the topology."""
@@ -32,19 +37,25 @@ class SinkConfig:
         self.encode = method(where, self.encoder, "encode", "data")
 
     @property
+    def shown_name(self) -> str:
+        """The name of the sink's node: its kind and place."""
+        kind, *place = self.describe().values()
+        return f"{kind} {':'.join(map(str, place))}".rstrip()
+
+    @property
     def encoder_name(self) -> str:
         """The name of the encoder's class."""
         return class_name(self.encoder)
 
 
-class TCPSinkConfig(SinkConfig):
+class TCPSinkConfig(SinkConfig[T]):
     r"""Connect to a TCP port and write to it; while it is down, messages are kept and sources held back.
 
     Args:
         host: Address to connect to.
         port: Port to connect to, as ``int`` or as digits.
-        encoder: Class or instance with ``encode(data)``, which returns ``str`` (written as UTF-8), ``bytes``, or
-            ``None`` to write nothing.
+        encoder: A function decorated with :func:`encoder`, or a class or instance with ``encode(data)``; it returns
+            ``str`` (written as UTF-8), ``bytes``, or ``None`` to write nothing.
 
     Raises:
         WallarooParameterError: An argument is unusable, or the encoder lacks its method.
@@ -52,12 +63,12 @@ class TCPSinkConfig(SinkConfig):
     Example:
         >>> class Line:
         ...     def encode(self, data):
-        ...         return f"{data}\\n"
+        ...         return f"{data}\n"
         >>> TCPSinkConfig("127.0.0.1", 7002, Line).describe()
         {'kind': 'tcp', 'host': '127.0.0.1', 'port': 7002}
     """
 
-    def __init__(self, host: str, port: Port, encoder: Any) -> None:
+    def __init__(self, host: str, port: Port, encoder: EncoderLike[T]) -> None:
         self.host = check_host("TCPSinkConfig", host)
         self.port = check_port("TCPSinkConfig", port)
         self._set_encoder(encoder)
@@ -67,7 +78,7 @@ class TCPSinkConfig(SinkConfig):
         return {"kind": "tcp", "host": self.host, "port": self.port}
 
 
-class FileSinkConfig(SinkConfig):
+class FileSinkConfig(SinkConfig[T]):
     r"""Write to a file.
 
     Args:
@@ -80,12 +91,12 @@ class FileSinkConfig(SinkConfig):
     Example:
         >>> class Line:
         ...     def encode(self, data):
-        ...         return f"{data}\\n"
+        ...         return f"{data}\n"
         >>> FileSinkConfig("counts.txt", Line()).describe()
         {'kind': 'file', 'path': 'counts.txt'}
     """
 
-    def __init__(self, path: str | os.PathLike[str], encoder: Any) -> None:
+    def __init__(self, path: str | os.PathLike[str], encoder: EncoderLike[T]) -> None:
         self.path = check_path("FileSinkConfig", path)
         self._set_encoder(encoder)
 
@@ -94,7 +105,7 @@ class FileSinkConfig(SinkConfig):
         return {"kind": "file", "path": self.path}
 
 
-class StdoutSinkConfig(SinkConfig):
+class StdoutSinkConfig(SinkConfig[T]):
     r"""Write to the orchestrator's standard output.
 
     Args:
@@ -106,14 +117,28 @@ class StdoutSinkConfig(SinkConfig):
     Example:
         >>> class Line:
         ...     def encode(self, data):
-        ...         return f"{data}\\n"
+        ...         return f"{data}\n"
         >>> StdoutSinkConfig(Line).describe()
         {'kind': 'stdout'}
     """
 
-    def __init__(self, encoder: Any) -> None:
+    def __init__(self, encoder: EncoderLike[T]) -> None:
         self._set_encoder(encoder)
 
     def describe(self) -> Description:
         """Return the ``sink`` map of the topology."""
         return {"kind": "stdout"}
+
+
+def check_sink_config(where: str, sink_config: Any) -> SinkConfig[Any]:
+    """Return ``sink_config``, or refuse what is none.
+
+    Raises:
+        WallarooParameterError: It is something else.
+    """
+    if not isinstance(sink_config, SinkConfig):
+        raise WallarooParameterError(
+            f"{where}: the argument is {shown_type(sink_config)}, not a sink config",
+            hint="for example wallaroo.TCPSinkConfig(host, port, encoder)",
+        )
+    return sink_config

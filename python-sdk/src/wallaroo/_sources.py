@@ -7,22 +7,26 @@ A config is checked when it is made. It holds no socket or file: the orchestrato
 from __future__ import annotations
 
 import os
-from typing import Any, Callable
+from typing import Any, Callable, Generic, Protocol, TypeVar, Union
 
 from wallaroo._addresses import Port, check_host, check_port
+from wallaroo._decoders import DecoderLike
 from wallaroo._errors import WallarooParameterError
 from wallaroo._framing import Framing, framing_of
-from wallaroo._objects import as_object, class_name, method
+from wallaroo._objects import as_object, class_name, method, shown_type
 
 Description = dict[str, Any]
 
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
-class SourceConfig:
+
+class SourceConfig(Generic[T_co]):
     """What every source config has: the steps it runs in a worker and its description for the orchestrator."""
 
     decoder: Any = None
     framing: Framing | None = None
-    decode: Callable[[bytes], Any] | None = None
+    decode: Callable[[bytes], T_co | None] | None = None
 
     def describe(self) -> Description:
         """Return the ``source`` map of the topology."""
@@ -35,14 +39,14 @@ class SourceConfig:
         self.framing = framing_of(where, self.decoder)
 
 
-class TCPSourceConfig(SourceConfig):
+class TCPSourceConfig(SourceConfig[T]):
     r"""Listen on a TCP port; every connection may send any number of messages.
 
     Args:
         host: Address to listen on.
         port: Port to listen on, as ``int`` or as digits; 0 lets the system choose.
-        decoder: Class or instance with ``decode(bs)`` and either ``header_length()`` and ``payload_length(bs)``, in
-            bytes, or ``delimiter``, the bytes that end a message.
+        decoder: A function decorated with :func:`decoder`; or a class or instance with ``decode(bs)`` and either
+            ``header_length()`` and ``payload_length(bs)``, in bytes, or ``delimiter``, the bytes that end a message.
         parallelism: Accepted for older applications and ignored: there is no limit to the number of connections.
 
     Raises:
@@ -50,14 +54,14 @@ class TCPSourceConfig(SourceConfig):
 
     Example:
         >>> class Lines:
-        ...     delimiter = b"\\n"
+        ...     delimiter = b"\n"
         ...     def decode(self, bs):
         ...         return bs.decode("utf-8")
         >>> TCPSourceConfig("127.0.0.1", "7010", Lines).describe()
         {'kind': 'tcp', 'host': '127.0.0.1', 'port': 7010}
     """
 
-    def __init__(self, host: str, port: Port, decoder: Any, parallelism: int = 10) -> None:
+    def __init__(self, host: str, port: Port, decoder: DecoderLike[T | None], parallelism: int = 10) -> None:
         self.host = check_host("TCPSourceConfig", host)
         self.port = check_port("TCPSourceConfig", port)
         self.parallelism = parallelism
@@ -68,7 +72,7 @@ class TCPSourceConfig(SourceConfig):
         return {"kind": "tcp", "host": self.host, "port": self.port}
 
 
-class FileSourceConfig(SourceConfig):
+class FileSourceConfig(SourceConfig[T]):
     r"""Read messages from a file; the source ends with the file.
 
     Args:
@@ -80,14 +84,14 @@ class FileSourceConfig(SourceConfig):
 
     Example:
         >>> class Lines:
-        ...     delimiter = b"\\n"
+        ...     delimiter = b"\n"
         ...     def decode(self, bs):
         ...         return bs.decode("utf-8")
         >>> FileSourceConfig("text.txt", Lines()).describe()
         {'kind': 'file', 'path': 'text.txt'}
     """
 
-    def __init__(self, path: str | os.PathLike[str], decoder: Any) -> None:
+    def __init__(self, path: str | os.PathLike[str], decoder: DecoderLike[T | None]) -> None:
         self.path = check_path("FileSourceConfig", path)
         self._set_decoder(decoder)
 
@@ -96,7 +100,7 @@ class FileSourceConfig(SourceConfig):
         return {"kind": "file", "path": self.path}
 
 
-class StdinSourceConfig(SourceConfig):
+class StdinSourceConfig(SourceConfig[T]):
     r"""Read messages from the orchestrator's standard input; the source ends with it.
 
     Args:
@@ -108,14 +112,14 @@ class StdinSourceConfig(SourceConfig):
     Example:
         >>> class Lines:
         ...     def delimiter(self):
-        ...         return b"\\n"
+        ...         return b"\n"
         ...     def decode(self, bs):
         ...         return bs.decode("utf-8")
         >>> StdinSourceConfig(Lines).framing
-        {'kind': 'delimiter', 'delimiter': b'\\n'}
+        {'kind': 'delimiter', 'delimiter': b'\n'}
     """
 
-    def __init__(self, decoder: Any) -> None:
+    def __init__(self, decoder: DecoderLike[T | None]) -> None:
         self._set_decoder(decoder)
 
     def describe(self) -> Description:
@@ -123,7 +127,23 @@ class StdinSourceConfig(SourceConfig):
         return {"kind": "stdin"}
 
 
-class GenSourceConfig(SourceConfig):
+class Generates(Protocol[T]):
+    """An object that generates messages, each of the one before; ``None`` ends them."""
+
+    def initial_value(self) -> T | None:
+        """Return the first message."""
+        ...
+
+    def apply(self, previous: T, /) -> T | None:
+        """Return the message after ``previous``."""
+        ...
+
+
+GeneratorLike = Union[Generates[T], Callable[[], Generates[T]]]
+"""Such an object, or a class of such objects."""
+
+
+class GenSourceConfig(SourceConfig[T]):
     """Generate messages in the application itself.
 
     Args:
@@ -144,7 +164,7 @@ class GenSourceConfig(SourceConfig):
         {'kind': 'generator'}
     """
 
-    def __init__(self, generator: Any) -> None:
+    def __init__(self, generator: GeneratorLike[T]) -> None:
         where = "GenSourceConfig generator"
         self.generator = as_object(where, generator)
         method(where, self.generator, "initial_value")
@@ -153,6 +173,20 @@ class GenSourceConfig(SourceConfig):
     def describe(self) -> Description:
         """Return the ``source`` map of the topology."""
         return {"kind": "generator"}
+
+
+def check_source_config(where: str, source_config: Any) -> SourceConfig[Any]:
+    """Return ``source_config``, or refuse what is none.
+
+    Raises:
+        WallarooParameterError: It is something else.
+    """
+    if not isinstance(source_config, SourceConfig):
+        raise WallarooParameterError(
+            f"{where}: source_config is {shown_type(source_config)}, not a source config",
+            hint="for example wallaroo.TCPSourceConfig(host, port, decoder)",
+        )
+    return source_config
 
 
 def check_path(owner: str, path: Any) -> str:
@@ -168,6 +202,6 @@ def check_path(owner: str, path: Any) -> str:
     return text
 
 
-def decoder_name(source: SourceConfig) -> str | None:
+def decoder_name(source: SourceConfig[Any]) -> str | None:
     """Return the name of the decoder's class, or ``None`` for a source without one."""
     return None if source.decoder is None else class_name(source.decoder)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, ClassVar, Union
 
+from wallaroo._errors import WallarooParameterError
 from wallaroo._sinks import SinkConfig
 from wallaroo._sources import SourceConfig, decoder_name
 
@@ -23,7 +24,7 @@ class SourceNode:
     kind: ClassVar[str] = "source"
     name: str
     inputs: tuple[int, ...]
-    source: SourceConfig
+    source: SourceConfig[Any]
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology."""
@@ -44,6 +45,23 @@ class ComputationNode:
     inputs: tuple[int, ...]
     call: Callable[[Any], Any]
     multi: bool
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology: none."""
+        return {}
+
+
+@dataclass(frozen=True)
+class BatchNode:
+    """A stateless step that is given many messages at once: ``call`` takes a list and returns as many outputs.
+
+    To the orchestrator it is a computation like any other.
+    """
+
+    kind: ClassVar[str] = "computation"
+    name: str
+    inputs: tuple[int, ...]
+    call: Callable[[list[Any]], Any]
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology: none."""
@@ -115,14 +133,31 @@ class SinkNode:
     kind: ClassVar[str] = "sink"
     name: str
     inputs: tuple[int, ...]
-    sink: SinkConfig
+    sink: SinkConfig[Any]
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology."""
         return {"sink": self.sink.describe(), "encoder": self.sink.encoder_name}
 
 
-Node = Union[SourceNode, ComputationNode, KeyByNode, CollectNode, StateNode, SinkNode]
+Node = Union[SourceNode, ComputationNode, BatchNode, KeyByNode, CollectNode, StateNode, SinkNode]
+
+
+def check_address_is_free(where: str, source_config: SourceConfig[Any], nodes: Sequence[Node]) -> None:
+    """Refuse a second source at the place of one among ``nodes``.
+
+    Raises:
+        WallarooParameterError: Only one of the two could read there.
+    """
+    described = source_config.describe()
+    if described["kind"] == "generator" or described.get("port") == 0:
+        return
+    for node in nodes:
+        if isinstance(node, SourceNode) and node.source.describe() == described:
+            place = " ".join(str(value) for value in described.values())
+            raise WallarooParameterError(
+                f"{where}: pipeline {node.name!r} reads from {place} already", hint="give each source its own address"
+            )
 
 
 class Application:

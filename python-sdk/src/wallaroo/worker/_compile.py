@@ -10,6 +10,7 @@ from wallaroo._protocol import ENVELOPE, ProtocolError
 from wallaroo._sources import GenSourceConfig
 from wallaroo._topology import (
     Application,
+    BatchNode,
     CollectNode,
     ComputationNode,
     KeyByNode,
@@ -34,6 +35,7 @@ from wallaroo.worker._generate import GeneratorRoot, GeneratorState, table_name
 from wallaroo.worker._outlets import GroupOutlet, KeyFunction, Outlet, SinkOutlet
 from wallaroo.worker._stage import AnyStage, Columns, CutStage, FramesStage, GenerateStage, GroupsStage, StatefulStage
 from wallaroo.worker._state import StateTables
+from wallaroo.worker._vectorised import BatchStep, batch_computation
 
 G = TypeVar("G", CapturingGroupOutlet, GroupOutlet)
 
@@ -132,6 +134,10 @@ class Compiler:
             if isinstance(node, ComputationNode):
                 make = multi_computation if node.multi else computation
                 return Branch(node_id, partial(make, node_id, node.call), below, has_state=False)
+            if isinstance(node, BatchNode):
+                return Branch(
+                    node_id, partial(batch_computation, node_id, node.call, self._codec), below, has_state=False
+                )
             if isinstance(node, StateNode):
                 table = self._tables.table(node.table, node.build)
                 make_state = state_multi_computation if node.multi else state_computation
@@ -148,9 +154,11 @@ class Compiler:
             if node_id in outlets:
                 return outlets[node_id]
             node = self._application.nodes[node_id]
-            if not isinstance(node, ComputationNode):
+            if not isinstance(node, (ComputationNode, BatchNode)):
                 raise ProtocolError(f"node {node_id}, a {node.kind}, is in a stage whose messages have no key")
             below = [step(child) for child in self._application.children(node_id)]
+            if isinstance(node, BatchNode):
+                return BatchStep(node_id, below, node.call)
             return (MultiStep if node.multi else ComputationStep)(node_id, below, node.call)
 
         return [step(child) for child in self._application.children(root)], list(outlets.values())

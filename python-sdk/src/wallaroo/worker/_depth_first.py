@@ -12,6 +12,7 @@ Each step is a function that takes a value and hands what it makes of it to the 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
 
@@ -29,6 +30,15 @@ class Place:
     run: BatchRun
     origin = 0
     key: Any = None
+
+    def __init__(self) -> None:
+        # What steps that hold values back have still to do; that may hold back others further down.
+        self.at_end: deque[Callable[[], None]] = deque()
+
+    def finish(self) -> None:
+        """Let go of what was held back, once the last message has been pushed."""
+        while self.at_end:
+            self.at_end.popleft()()
 
     def fail(self, node: int, error: BaseException, value: Any, key: Any = None) -> None:
         """Record that ``node`` could not process ``value``, made of the message of this place."""

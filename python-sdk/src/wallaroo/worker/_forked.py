@@ -47,3 +47,8 @@ def leave_if_child(error: BaseException | None = None) -> None:
         os._exit(code if isinstance(code, int) else 0 if code is None else 1)
     os.write(2, _EXPLANATION)
     os._exit(_EXIT_CODE)
+
+
+def this_is_the_worker() -> None:
+    """Say that steps are run in this process on purpose, though it was forked: a test's, by a runner of tests."""
+    in_child.clear()

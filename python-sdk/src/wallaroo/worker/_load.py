@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 
 from wallaroo._builder import ApplicationBuilder
 from wallaroo._errors import WallarooParameterError
+from wallaroo._pipeline import Pipeline
 from wallaroo._protocol import Refused
 from wallaroo._topology import Application
 from wallaroo._values import ValueCodec
 from wallaroo.worker._failures import exception_message, exception_type, user_traceback
 
-_DEFINE_SETUP = "define application_setup(args) and return ApplicationBuilder(...)...build() from it"
+_DEFINE_SETUP = (
+    "define application_setup(args) and return wallaroo.build_application(...) or ApplicationBuilder(...)...build()"
+)
 
 
 class Loaded(NamedTuple):
@@ -51,7 +54,7 @@ def load(application: str, args: list[str]) -> Loaded:
         raise LoadError("import", f"{application} has no application_setup", _DEFINE_SETUP)
     if not callable(setup):
         raise LoadError("import", f"application_setup of {application} is not a function", _DEFINE_SETUP)
-    return Loaded(_set_up(application, setup, args), _value_codec(module))
+    return Loaded(_set_up(application, setup, args), codec_of(module))
 
 
 def _import(application: str, args: list[str]) -> ModuleType:
@@ -61,6 +64,9 @@ def _import(application: str, args: list[str]) -> ModuleType:
         module = _import_path(application) if is_path else _import_module(application)
     except LoadError:
         raise
+    except WallarooParameterError as error:
+        # A decorator's complaint.
+        raise LoadError("topology", error.message, error.hint, error) from None
     except BaseException as error:  # noqa: BLE001 - whatever a module may do when imported
         raise LoadError("import", _raised(f"{application} could not be imported", error), _hint(error), error) from None
     sys.argv[0] = os.path.abspath(getattr(module, "__file__", None) or application)
@@ -131,14 +137,17 @@ def _set_up(application: str, setup: Any, args: list[str]) -> Application:
         ) from None
     if isinstance(described, Application):
         return described
-    hint = "end it with: return ab.build()"
+    hint = "end it with: return ab.build(), or return wallaroo.build_application(...)"
     if isinstance(described, ApplicationBuilder):
         hint = "it returned the builder: return ab.build() instead of ab"
+    if isinstance(described, Pipeline):
+        hint = "it returned a pipeline: return wallaroo.build_application(name, pipeline)"
     message = f"application_setup of {application} returned {type(described).__name__}, not a built application"
     raise LoadError("topology", message, hint)
 
 
-def _value_codec(module: ModuleType) -> ValueCodec:
+def codec_of(module: ModuleType) -> ValueCodec:
+    """Return the value codec of an application: by its ``serialize`` and ``deserialize``, if it has both."""
     serialize, deserialize = getattr(module, "serialize", None), getattr(module, "deserialize", None)
     if callable(serialize) and callable(deserialize):
         return ValueCodec(serialize, deserialize)

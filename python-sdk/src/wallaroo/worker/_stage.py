@@ -76,6 +76,7 @@ class Stage:
                 if run.careful:
                     run.at(origin, 0)
                 push(message)
+        place.finish()
 
 
 class Columns(NamedTuple):
@@ -255,6 +256,7 @@ def _push_groups(groups: Groups, push: Push, place: Place, run: BatchRun) -> Non
                 if run.careful:
                     run.at(group, index)
                 push(value)
+    place.finish()
 
 
 def _without_skipped(groups: Groups, run: BatchRun) -> Groups:

@@ -1,0 +1,64 @@
+"""Scores messages with a scikit-learn model, many at a time: ``computation_batch``.
+
+The interpreter that runs this needs scikit-learn; ``wallaroo-orch`` itself does not. ``train.py`` makes the model.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import pickle
+from typing import Any, NamedTuple
+
+import wallaroo
+
+MODEL = pathlib.Path(__file__).resolve().parent / "model.pickle"
+
+
+class Petal(NamedTuple):
+    name: str
+    length: float
+    width: float
+
+
+class Score(NamedTuple):
+    name: str
+    kind: str
+    probability: float
+
+
+model: Any = None
+
+
+def application_setup(args: list[str]) -> wallaroo.Application:
+    global model
+    # In every worker, once.
+    model = pickle.loads(MODEL.read_bytes())
+    in_host, in_port = wallaroo.tcp_parse_input_addrs(args)[0]
+    out_host, out_port = wallaroo.tcp_parse_output_addrs(args)[0]
+    pipeline = (
+        wallaroo.source("Petals", wallaroo.TCPSourceConfig(in_host, in_port, decode))
+        .to(score)
+        .to_sink(wallaroo.TCPSinkConfig(out_host, out_port, encode))
+    )
+    return wallaroo.build_application("Model Scoring", pipeline)
+
+
+@wallaroo.decoder(header_length=4, length_fmt=">I")
+def decode(bs: bytes) -> Petal:
+    name, length, width = bs.decode("utf-8").split(",")
+    return Petal(name, float(length), float(width))
+
+
+@wallaroo.computation_batch(name="score")
+def score(batch: list[Petal]) -> list[Score]:
+    probabilities = model.predict_proba([(petal.length, petal.width) for petal in batch])
+    best = probabilities.argmax(axis=1)
+    return [
+        Score(petal.name, str(model.classes_[kind]), float(row[kind]))
+        for petal, kind, row in zip(batch, best, probabilities)
+    ]
+
+
+@wallaroo.encoder
+def encode(data: Score) -> str:
+    return f"{data.name},{data.kind},{data.probability:.2f}\n"

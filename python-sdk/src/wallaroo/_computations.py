@@ -1,0 +1,215 @@
+"""Steps that are functions: what the decorators of ``_decorators`` make, and their nodes."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import Any, Callable, ClassVar, Generic, TypeVar
+
+from wallaroo._decorated import Decorated, shown_name
+from wallaroo._errors import WallarooParameterError
+from wallaroo._objects import check_arity, qualified_name, shown_type
+from wallaroo._topology import BatchNode, ComputationNode, Node, StateNode
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+Returned = TypeVar("Returned", covariant=True)
+State = TypeVar("State")
+
+_RESERVED = "generator:"
+"""What the names of the generators' own state tables begin with."""
+
+
+class Step(ABC, Generic[In, Out]):
+    """What :meth:`Pipeline.to` takes: it knows its name and the node it is in the topology."""
+
+    name: str
+
+    needs_key: ClassVar[bool] = False
+    """Whether it has state, and so must stand below a ``key_by`` or ``collect``."""
+
+    @abstractmethod
+    def node(self, where: str, inputs: tuple[int, ...]) -> Node:
+        """Return the step's node.
+
+        Args:
+            where: Which pipeline and call it is for, for errors.
+            inputs: The nodes it takes messages from.
+
+        Raises:
+            WallarooParameterError: It cannot stand there.
+        """
+
+
+class Computation(Decorated[Callable[[In], Returned]], Step[In, Any], Generic[In, Returned]):
+    """A function decorated with :func:`computation`: called like the function."""
+
+    def __init__(self, name: str, function: Callable[[In], Returned]) -> None:
+        super().__init__("computation", function, "data")
+        self.name = name
+        _refuse_generator("computation", function)
+
+    def __call__(self, data: In, /) -> Returned:
+        """Call the function."""
+        return self.function(data)
+
+    def node(self, where: str, inputs: tuple[int, ...]) -> Node:
+        """Return the step's node."""
+        return ComputationNode(self.name, inputs, self.function, multi=False)
+
+
+class ComputationMulti(Decorated[Callable[[In], Returned]], Step[In, Any], Generic[In, Returned]):
+    """A function decorated with :func:`computation_multi`: called like the function."""
+
+    def __init__(self, name: str, function: Callable[[In], Returned]) -> None:
+        super().__init__("computation_multi", function, "data")
+        self.name = name
+
+    def __call__(self, data: In, /) -> Returned:
+        """Call the function."""
+        return self.function(data)
+
+    def node(self, where: str, inputs: tuple[int, ...]) -> Node:
+        """Return the step's node."""
+        return ComputationNode(self.name, inputs, self.function, multi=True)
+
+
+class ComputationBatch(Decorated[Callable[[list[Any]], Returned]], Step[In, Any], Generic[In, Returned]):
+    """A function decorated with :func:`computation_batch`: called like the function."""
+
+    def __init__(self, name: str, function: Callable[[list[Any]], Returned]) -> None:
+        super().__init__("computation_batch", function, "batch")
+        self.name = name
+
+    def __call__(self, batch: list[Any], /) -> Returned:
+        """Call the function."""
+        return self.function(batch)
+
+    def node(self, where: str, inputs: tuple[int, ...]) -> Node:
+        """Return the step's node."""
+        return BatchNode(self.name, inputs, self.function)
+
+
+class StateStep(Decorated[Callable[[In, State], Returned]], Step[In, Any], Generic[In, State, Returned]):
+    """A function whose decorator says what its state is: it returns its output and nothing else.
+
+    Args:
+        decorator: The decorator's name.
+        name: The step's.
+        function: The user's.
+        state: Makes the state of a key that has none.
+    """
+
+    needs_key: ClassVar[bool] = True
+    multi: ClassVar[bool]
+
+    def __init__(
+        self, decorator: str, name: str, function: Callable[[In, State], Returned], state: Callable[[], State]
+    ) -> None:
+        super().__init__(decorator, function, "data", "state")
+        self.name = name
+        self.state = state
+        check_state_name(f"@wallaroo.{decorator}: name", name)
+        check_state_class(f"@wallaroo.{decorator}: {shown_name(function)}: state", state)
+
+    def __call__(self, data: In, state: State, /) -> Returned:
+        """Call the function."""
+        return self.function(data, state)
+
+    def node(self, where: str, inputs: tuple[int, ...]) -> StateNode:
+        """Return the step's node: its state is its own, in a table of its name."""
+        return self.state_node(inputs, self.name)
+
+    def state_node(self, inputs: tuple[int, ...], table: str) -> StateNode:
+        """Return the step's node with its state in ``table``."""
+        call, build = _changing(self.function), self.state
+        return StateNode(self.name, inputs, table, qualified_name(build), build, call, self.multi)
+
+
+class StateComputation(StateStep[In, State, Returned]):
+    """A function decorated with :func:`state_computation` and ``state=``: called like the function."""
+
+    multi: ClassVar[bool] = False
+
+    def __init__(self, name: str, function: Callable[[In, State], Returned], state: Callable[[], State]) -> None:
+        super().__init__("state_computation", name, function, state)
+        _refuse_generator("state_computation", function)
+
+
+class StateComputationMulti(StateStep[In, State, Returned]):
+    """A function decorated with :func:`state_computation_multi` and ``state=``: called like the function."""
+
+    multi: ClassVar[bool] = True
+
+    def __init__(self, name: str, function: Callable[[In, State], Returned], state: Callable[[], State]) -> None:
+        super().__init__("state_computation_multi", name, function, state)
+
+
+class BuilderStateComputation(Decorated[Callable[[In, State], Returned]], Generic[In, State, Returned]):
+    """A function whose state :class:`ApplicationBuilder` is told: it returns its output and whether the state changed.
+
+    Args:
+        decorator: The decorator's name.
+        name: The step's.
+        function: The user's.
+        multi: Whether its output is any number of outputs.
+    """
+
+    def __init__(self, decorator: str, name: str, function: Callable[[In, State], Returned], *, multi: bool) -> None:
+        super().__init__(decorator, function, "data", "state")
+        self.decorator = decorator
+        self.name = name
+        self.multi = multi
+        if inspect.isgeneratorfunction(function):
+            raise WallarooParameterError(
+                f"@wallaroo.{decorator}: {shown_name(function)} yields, and has no result (output, state_changed)",
+                hint="return the pair, or use @wallaroo.state_computation_multi with state=, which may yield",
+            )
+
+    def __call__(self, data: In, state: State, /) -> Returned:
+        """Call the function."""
+        return self.function(data, state)
+
+
+def _changing(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], tuple[Any, bool]]:
+    """Return a function that says what generation 3 takes for granted: the state may have changed."""
+
+    def call_and_say_so(data: Any, state: Any) -> tuple[Any, bool]:
+        return call(data, state), True
+
+    return call_and_say_so
+
+
+def check_state_name(where: str, name: str) -> None:
+    """Refuse a name for state that the generators' own state has.
+
+    Raises:
+        WallarooParameterError: It begins with the reserved word.
+    """
+    if name.startswith(_RESERVED):
+        raise WallarooParameterError(
+            f"{where} {name!r} begins with the reserved word {_RESERVED!r}", hint="give the state another name"
+        )
+
+
+def check_state_class(where: str, state: Any) -> None:
+    """Refuse what cannot make a key's state when called without arguments.
+
+    Raises:
+        WallarooParameterError: It is no class or function, or needs arguments.
+    """
+    if not callable(state):
+        raise WallarooParameterError(
+            f"{where} is {shown_type(state)}, not a class", hint="give the class of the state, not an object of it"
+        )
+    name = shown_name(state)
+    define_as = f"__init__(self) in class {name}" if inspect.isclass(state) else f"{name}()"
+    check_arity(f"{where}: {name}", state, define_as, ())
+
+
+def _refuse_generator(decorator: str, function: Any) -> None:
+    if inspect.isgeneratorfunction(function):
+        raise WallarooParameterError(
+            f"@wallaroo.{decorator}: {shown_name(function)} yields, and its output would be the generator itself",
+            hint=f"return the output, or use @wallaroo.{decorator}_multi",
+        )

@@ -1,0 +1,60 @@
+"""Encoders: what a sink config takes as one, and the decorator that makes one of a function."""
+
+from __future__ import annotations
+
+from typing import Callable, Generic, Protocol, TypeVar, Union
+
+from wallaroo._decorated import Decorated
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+Message = Union[str, bytes, None]
+"""What an encoder returns: ``str`` is written as UTF-8, ``None`` not at all."""
+
+M = TypeVar("M", bound=Message)
+M_co = TypeVar("M_co", bound=Message, covariant=True)
+
+
+class EncodesMessages(Protocol[T_contra]):
+    """An object with ``encode(data)``, which turns a message into what the sink writes."""
+
+    def encode(self, data: T_contra, /) -> Message:
+        """Return what is to be written."""
+        ...
+
+
+EncoderLike = Union[EncodesMessages[T], Callable[[], EncodesMessages[T]]]
+"""Such an object, or a class of such objects."""
+
+
+class Encoder(Decorated[Callable[[T_contra], M_co]], Generic[T_contra, M_co]):
+    """A function decorated with :func:`encoder`: called like the function."""
+
+    def __call__(self, data: T_contra, /) -> M_co:
+        """Call the function."""
+        return self.function(data)
+
+    @property
+    def encode(self) -> Callable[[T_contra], M_co]:
+        """The function itself, so that calling it costs nothing more."""
+        return self.function
+
+
+def encoder(function: Callable[[T], M]) -> Encoder[T, M]:
+    r"""Make an encoder of a function ``f(data)``.
+
+    Args:
+        function: Returns what the sink writes: ``bytes``, ``str``, which is written as UTF-8, or ``None`` for nothing.
+
+    Raises:
+        WallarooParameterError: The function cannot be called with one argument.
+
+    Example:
+        >>> @encoder
+        ... def line(data: str) -> str:
+        ...     return data + "\n"
+        >>> line("tea")
+        'tea\n'
+    """
+    return Encoder("encoder", function, "data")

@@ -1,0 +1,69 @@
+"""Functions that say what a message's key is, decorated."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Generic, TypeVar, Union
+
+from wallaroo._decorated import Decorated
+
+Key = Union[str, bytes, int, tuple[Any, ...]]
+"""What may be a key; in a tuple, the same again."""
+
+In = TypeVar("In", contravariant=True)
+K_co = TypeVar("K_co", bound=Key, covariant=True)
+T = TypeVar("T")
+K = TypeVar("K", bound=Key)
+
+
+class KeyExtractor(Decorated[Callable[[In], K_co]], Generic[In, K_co]):
+    """A function decorated with :func:`key_extractor` or :func:`partition`: called like the function."""
+
+    def __call__(self, data: In, /) -> K_co:
+        """Call the function."""
+        return self.function(data)
+
+    @property
+    def name(self) -> str:
+        """The function's own name: that of its ``key_by``."""
+        return str(self.__wrapped__.__name__)
+
+
+def key_extractor(function: Callable[[T], K]) -> KeyExtractor[T, K]:
+    """Make a key function for :meth:`Pipeline.key_by` of a function ``f(data)``.
+
+    Args:
+        function: Returns the message's key: ``str``, ``bytes``, ``int``, or a tuple of these.
+
+    Raises:
+        WallarooParameterError: The function cannot be called with one argument.
+
+    Example:
+        >>> @key_extractor
+        ... def first_letter(word: str) -> str:
+        ...     return word[:1]
+        >>> first_letter("tea")
+        't'
+    """
+    return KeyExtractor("key_extractor", function, "data")
+
+
+def partition(function: Callable[[T], K]) -> KeyExtractor[T, K]:
+    """Make a partition function for :meth:`ApplicationBuilder.to_state_partition` of a function ``f(data)``.
+
+    A key that is not among ``partition_keys`` is made as it occurs; with a partition function that is a class such a
+    message becomes a dead letter.
+
+    Args:
+        function: As of :func:`key_extractor`, which does the same under generation 3's name.
+
+    Raises:
+        WallarooParameterError: The function cannot be called with one argument.
+
+    Example:
+        >>> @partition
+        ... def by_length(word: str) -> int:
+        ...     return len(word)
+        >>> by_length("tea")
+        3
+    """
+    return KeyExtractor("partition", function, "data")

@@ -1,0 +1,417 @@
+"""Generation 3 of the API: pipelines that are values. Every call returns a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Callable, Generic, NoReturn, TypeVar, overload
+
+from wallaroo._computations import (
+    BuilderStateComputation,
+    Computation,
+    ComputationBatch,
+    ComputationMulti,
+    StateComputation,
+    StateComputationMulti,
+    Step,
+)
+from wallaroo._errors import WallarooParameterError
+from wallaroo._key_functions import Key, KeyExtractor
+from wallaroo._objects import as_list, check_name, shown_step, shown_type
+from wallaroo._sinks import SinkConfig, check_sink_config
+from wallaroo._sources import SourceConfig, check_source_config
+from wallaroo._topology import (
+    Application,
+    CollectNode,
+    KeyByNode,
+    Node,
+    SinkNode,
+    SourceNode,
+    check_address_is_free,
+)
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class _Vertex:
+    """A node to be, of one or more pipelines: two that branch off one pipeline share what comes before.
+
+    Args:
+        pipeline: Name of the pipeline it was added to, for errors.
+        inputs: The vertices it takes messages from.
+        make: Makes the node, once the numbers of its inputs are known.
+    """
+
+    def __init__(
+        self, pipeline: str, inputs: Sequence[_Vertex], make: Callable[[tuple[int, ...]], Node], *, named: bool = False
+    ) -> None:
+        self.pipeline = pipeline
+        self.inputs = tuple(inputs)
+        self.make = make
+        # Whether its name is the user's choice, and so must be the only one of its kind.
+        self.named = named
+
+
+# By what a pipeline's messages are placed, and so what one state is of.
+_BY_KEY = frozenset(("key",))
+_TOGETHER = frozenset(("collect",))
+_BY_NOTHING = frozenset(("nothing",))
+
+
+class Pipeline(Generic[T_co]):
+    r"""A stream of messages of type ``T`` and the steps that lead to it; immutable. Made by :func:`source`.
+
+    Example:
+        >>> import wallaroo
+        >>> @wallaroo.decoder(delimiter=b"\n")
+        ... def text(bs: bytes) -> str:
+        ...     return bs.decode()
+        >>> @wallaroo.computation_multi(name="split into words")
+        ... def split(line: str) -> list[str]:
+        ...     return line.split()
+        >>> @wallaroo.key_extractor
+        ... def word(data: str) -> str:
+        ...     return data
+        >>> class Total:
+        ...     count = 0
+        >>> @wallaroo.state_computation(name="count", state=Total)
+        ... def count(data: str, total: Total) -> tuple[str, int]:
+        ...     total.count += 1
+        ...     return data, total.count
+        >>> @wallaroo.encoder
+        ... def line(counted: tuple[str, int]) -> str:
+        ...     return "{} => {}\n".format(*counted)
+        >>> def application_setup(args: list[str]) -> wallaroo.Application:
+        ...     words = wallaroo.source("text", wallaroo.StdinSourceConfig(text)).to(split)
+        ...     counts = words.key_by(word).to(count).to_sink(wallaroo.StdoutSinkConfig(line))
+        ...     return wallaroo.build_application("Word Count", counts)
+        >>> [node.name for node in application_setup([]).nodes]
+        ['text', 'split into words', 'word', 'count', 'stdout']
+    """
+
+    __slots__ = ("_ended_by", "_heads", "_name", "_placed_by", "_sinks")
+
+    def __init__(
+        self,
+        name: str,
+        heads: Sequence[_Vertex],
+        placed_by: frozenset[str],
+        sinks: Sequence[_Vertex] = (),
+        ended_by: str | None = None,
+    ) -> None:
+        self._name = name
+        # After merge, there is more than one that messages come from, and they may be placed differently.
+        self._heads = tuple(heads)
+        self._placed_by = placed_by
+        self._sinks = tuple(sinks)
+        self._ended_by = ended_by
+
+    @overload
+    def to(self, computation: Computation[T_co, U | None]) -> Pipeline[U]: ...
+    @overload
+    def to(self, computation: ComputationMulti[T_co, Iterable[U | None] | None]) -> Pipeline[U]: ...
+    @overload
+    def to(self, computation: ComputationBatch[T_co, Iterable[U | None]]) -> Pipeline[U]: ...
+    @overload
+    def to(self, computation: StateComputation[T_co, Any, U | None]) -> Pipeline[U]: ...
+    @overload
+    def to(self, computation: StateComputationMulti[T_co, Any, Iterable[U | None] | None]) -> Pipeline[U]: ...
+    @overload
+    def to(self, computation: Step[T_co, U]) -> Pipeline[U]: ...
+    def to(self, computation: Any) -> Pipeline[Any]:
+        """Add a step.
+
+        A step with state keeps one for each key of the ``key_by`` that comes before it, and one for all messages where
+        none does.
+
+        Args:
+            computation: A function decorated with :func:`computation`, :func:`computation_multi`,
+                :func:`computation_batch`, or with :func:`state_computation` or :func:`state_computation_multi` and
+                ``state=``.
+
+        Raises:
+            WallarooParameterError: It is something else, the pipeline has ended, or a step with state comes after a
+                ``merge`` of pipelines whose messages are placed differently.
+
+        Example:
+            See :class:`Pipeline`.
+        """
+        where = self._where("to", computation)
+        self._require_open(where)
+        if not isinstance(computation, Step):
+            _refuse_step(where, computation)
+        below = self._with_state_placed(where, computation) if computation.needs_key else self
+        return below._then(lambda inputs: computation.node(where, inputs), named=True)
+
+    def key_by(self, key_extractor: KeyExtractor[T_co, Key]) -> Pipeline[T_co]:
+        """Give every message a key, for the steps up to the next ``key_by`` or ``collect``.
+
+        Messages of one key are processed in the order they came in.
+
+        Args:
+            key_extractor: A function decorated with :func:`key_extractor`.
+
+        Raises:
+            WallarooParameterError: It is something else, or the pipeline has ended.
+
+        Example:
+            See :class:`Pipeline`.
+        """
+        where = self._where("key_by", key_extractor)
+        self._require_open(where)
+        if not isinstance(key_extractor, KeyExtractor):
+            raise WallarooParameterError(
+                f"{where}: the argument is {shown_type(key_extractor)}, not a key function",
+                hint="put @wallaroo.key_extractor above a function that returns the message's key",
+            )
+        function, name = key_extractor.function, key_extractor.name
+        return self._then(lambda inputs: KeyByNode(name, inputs, function, None, reject_unknown=False), _BY_KEY)
+
+    def collect(self) -> Pipeline[T_co]:
+        r"""Bring all messages together: one worker takes them one after another, and a state is of all of them.
+
+        Raises:
+            WallarooParameterError: The pipeline has ended.
+
+        Example:
+            >>> import wallaroo
+            >>> @wallaroo.decoder(delimiter=b"\n")
+            ... def text(bs: bytes) -> str:
+            ...     return bs.decode()
+            >>> wallaroo.source("lines", wallaroo.StdinSourceConfig(text)).collect()
+            <Pipeline 'lines'>
+        """
+        self._require_open(f"pipeline {self._name!r}, collect()")
+        return self._then(lambda inputs: CollectNode("collect", inputs), _TOGETHER)
+
+    def merge(self, other: Pipeline[U]) -> Pipeline[T_co | U]:
+        r"""Join two pipelines: what comes of either goes on, in the order in which it comes.
+
+        Args:
+            other: Another pipeline, or another branch of this one.
+
+        Raises:
+            WallarooParameterError: It is no pipeline, shares an end with this one, or either has ended.
+
+        Example:
+            >>> import wallaroo
+            >>> @wallaroo.decoder(delimiter=b"\n")
+            ... def text(bs: bytes) -> str:
+            ...     return bs.decode()
+            >>> first, second = (wallaroo.source(f, wallaroo.FileSourceConfig(f, text)) for f in ("a.txt", "b.txt"))
+            >>> first.merge(second)
+            <Pipeline 'a.txt + b.txt'>
+        """
+        if not isinstance(other, Pipeline):
+            raise WallarooParameterError(
+                f"pipeline {self._name!r}, merge: the argument is {shown_type(other)}, not a pipeline",
+                hint="wallaroo.source(name, source_config) begins one",
+            )
+        where = f"pipeline {self._name!r}, merge({other._name!r})"
+        self._require_open(where)
+        other._require_open(where)
+        if not set(self._heads).isdisjoint(other._heads):
+            raise WallarooParameterError(
+                f"{where}: some messages are in both pipelines, and would come twice",
+                hint="merge what comes of different sources or steps",
+            )
+        names = [self._name, *(name for name in other._name.split(" + ") if name not in self._name.split(" + "))]
+        return Pipeline(" + ".join(names), self._heads + other._heads, self._placed_by | other._placed_by)
+
+    def to_sink(self, sink_config: SinkConfig[T_co]) -> Pipeline[T_co]:
+        """End the pipeline at a sink.
+
+        Args:
+            sink_config: For example a :class:`TCPSinkConfig`.
+
+        Raises:
+            WallarooParameterError: It is something else, or the pipeline has ended.
+
+        Example:
+            See :class:`Pipeline`.
+        """
+        return self._to_sinks("to_sink", [sink_config])
+
+    def to_sinks(self, sink_configs: Sequence[SinkConfig[T_co]]) -> Pipeline[T_co]:
+        """End the pipeline at several sinks; every one gets every message.
+
+        Args:
+            sink_configs: At least one sink config.
+
+        Raises:
+            WallarooParameterError: It is no list of sink configs, or the pipeline has ended.
+
+        Example:
+            See :class:`Pipeline`.
+        """
+        return self._to_sinks("to_sinks", as_list("to_sinks: sink_configs", sink_configs))
+
+    def __repr__(self) -> str:
+        return f"<Pipeline {self._name!r}>"
+
+    def _where(self, call: str, thing: Any) -> str:
+        return f"pipeline {self._name!r}, {call}({shown_step(thing)})"
+
+    def _require_open(self, where: str) -> None:
+        if self._ended_by is not None:
+            raise WallarooParameterError(
+                f"{where}: pipeline {self._name!r} has ended with {self._ended_by}",
+                hint="every call returns a new pipeline: branch off the one before the sink",
+            )
+
+    def _then(
+        self, make: Callable[[tuple[int, ...]], Node], placed_by: frozenset[str] | None = None, *, named: bool = False
+    ) -> Pipeline[Any]:
+        vertex = _Vertex(self._name, self._heads, make, named=named)
+        return Pipeline(self._name, [vertex], placed_by or self._placed_by)
+
+    def _with_state_placed(self, where: str, computation: Any) -> Pipeline[T_co]:
+        if len(self._placed_by) > 1:
+            raise WallarooParameterError(
+                f"{where}: {shown_step(computation)} has state, and the pipelines that were merged are placed by "
+                f"{' and by '.join(sorted(self._placed_by))}",
+                hint="put key_by(...) or collect() after merge(...)",
+            )
+        return self.collect() if self._placed_by == _BY_NOTHING else self
+
+    def _to_sinks(self, call: str, sink_configs: Sequence[Any]) -> Pipeline[T_co]:
+        where = f"pipeline {self._name!r}, {call}"
+        self._require_open(where)
+        if not sink_configs:
+            raise WallarooParameterError(f"{where}: the list is empty", hint="give at least one sink config")
+        checked = [check_sink_config(where, config) for config in sink_configs]
+        sinks = [_Vertex(self._name, self._heads, _sink_node(config)) for config in checked]
+        return Pipeline(self._name, self._heads, self._placed_by, sinks, call)
+
+
+def _sink_node(config: SinkConfig[Any]) -> Callable[[tuple[int, ...]], Node]:
+    return lambda inputs: SinkNode(config.shown_name, inputs, config)
+
+
+def _refuse_step(where: str, thing: Any) -> NoReturn:
+    if isinstance(thing, BuilderStateComputation):
+        raise WallarooParameterError(
+            f"{where}: the decorator of {shown_step(thing)} does not say what its state is",
+            hint=f'write @wallaroo.{thing.decorator}(name="{thing.name}", state=TheClass), and return the output alone',
+        )
+    raise WallarooParameterError(
+        f"{where}: the argument is {shown_type(thing)}, not a step",
+        hint='put @wallaroo.computation(name="...") above a function, and give that',
+    )
+
+
+def source(name: str, source_config: SourceConfig[T]) -> Pipeline[T]:
+    """Begin a pipeline at its source.
+
+    Args:
+        name: The pipeline's name; each source of an application has its own.
+        source_config: For example a :class:`TCPSourceConfig`.
+
+    Raises:
+        WallarooParameterError: An argument is unusable.
+
+    Example:
+        >>> import wallaroo
+        >>> class Countdown:
+        ...     def initial_value(self):
+        ...         return 3
+        ...     def apply(self, previous):
+        ...         return previous - 1 if previous > 1 else None
+        >>> source("countdown", wallaroo.GenSourceConfig(Countdown))
+        <Pipeline 'countdown'>
+    """
+    check_name("source: name", name)
+    config = check_source_config(f"source({name!r})", source_config)
+    vertex = _Vertex(name, (), lambda _inputs: SourceNode(name, (), config))
+    return Pipeline(name, [vertex], _BY_NOTHING)
+
+
+def build_application(name: str, *pipelines: Pipeline[Any]) -> Application:
+    """Return the application of some pipelines, for ``application_setup`` to return.
+
+    Args:
+        name: The application's name, in messages, logs and metrics.
+        pipelines: Each has ended at a sink.
+
+    Raises:
+        WallarooParameterError: There is no pipeline or one that has not ended, two steps or two sources have one name,
+            or two sources one address.
+
+    Example:
+        See :class:`Pipeline`.
+    """
+    check_name("build_application: name", name)
+    where = f"application {name!r}"
+    if not pipelines:
+        raise WallarooParameterError(
+            f"{where} has no pipeline", hint="give build_application the pipelines it is made of"
+        )
+    for index, pipeline in enumerate(pipelines):
+        if not isinstance(pipeline, Pipeline):
+            raise WallarooParameterError(
+                f"{where}: pipelines[{index}] is {shown_type(pipeline)}, not a pipeline",
+                hint="wallaroo.source(name, source_config) begins one",
+            )
+        if pipeline._ended_by is None:
+            raise WallarooParameterError(
+                f"{where}: pipeline {pipeline._name!r} has not ended",
+                hint="end it with to_sink(...) or to_sinks([...]), and give what that returns",
+            )
+    return Application(name, _Numbering(where).numbered(pipelines))
+
+
+class _Numbering:
+    """Makes nodes of vertices: each once, after its inputs, in the order in which the pipelines reach them."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._nodes: list[Node] = []
+        self._numbers: dict[_Vertex, int] = {}
+        self._named: dict[str, str] = {}
+
+    def numbered(self, pipelines: Iterable[Pipeline[Any]]) -> list[Node]:
+        for pipeline in pipelines:
+            for sink in pipeline._sinks:
+                self._number(sink)
+        return self._nodes
+
+    def _number(self, last: _Vertex) -> None:
+        # Not recursive: a pipeline may be longer than Python's stack is deep.
+        waiting = [last]
+        while waiting:
+            vertex = waiting[-1]
+            missing = [above for above in vertex.inputs if above not in self._numbers]
+            if vertex in self._numbers:
+                waiting.pop()
+                continue
+            if missing:
+                waiting.extend(reversed(missing))
+                continue
+            node = vertex.make(tuple(self._numbers[above] for above in vertex.inputs))
+            self._check(vertex, node)
+            self._numbers[vertex] = len(self._nodes)
+            self._nodes.append(node)
+            waiting.pop()
+
+    def _check(self, vertex: _Vertex, node: Node) -> None:
+        if isinstance(node, SourceNode):
+            if any(isinstance(other, SourceNode) and other.name == node.name for other in self._nodes):
+                raise WallarooParameterError(
+                    f"{self._where}: two sources are named {node.name!r}",
+                    hint="give each its own name, or branch off one pipeline: every call returns a new one",
+                )
+            check_address_is_free(f"source({node.name!r})", node.source, self._nodes)
+        if vertex.named:
+            if node.name in self._named:
+                other, own = self._named[node.name], vertex.pipeline
+                both = (
+                    f"pipeline {own!r} has two steps"
+                    if own == other
+                    else f"pipelines {other!r} and {own!r} both have a step"
+                )
+                raise WallarooParameterError(
+                    f"{self._where}: {both} named {node.name!r}",
+                    hint="give each step its own name; what two pipelines share can come after a merge",
+                )
+            self._named[node.name] = vertex.pipeline

@@ -1,0 +1,256 @@
+"""Running an application in the test's own process: the stages that workers run, with a queue between them.
+
+Values cross from stage to stage through the value codec and the wire's messages, as they do between processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, Union
+
+import msgpack
+
+from wallaroo._keys import key_from_wire
+from wallaroo._protocol import DEFAULT_MAX_BODY, Batch
+from wallaroo._sources import GenSourceConfig
+from wallaroo._topology import Application, SinkNode, SourceNode
+from wallaroo._values import ValueCodec
+from wallaroo.testing._outcome import DeadLetter, Outcome
+from wallaroo.testing._plan import planned_stages
+from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._compile import Compiler
+from wallaroo.worker._forked import this_is_the_worker
+from wallaroo.worker._load import codec_of
+from wallaroo.worker._marker import Marker
+from wallaroo.worker._results import result_bodies
+from wallaroo.worker._stage import Stage
+from wallaroo.worker._state import StateTables
+
+Message = Union[bytes, str]
+Inputs = Union[Mapping[str, Union[Iterable[Message], int]], Iterable[Message]]
+
+
+def run(
+    application: Application | ModuleType, inputs: Inputs = (), *, args: Sequence[str] = (), batch: int = 1
+) -> Outcome:
+    r"""Take messages through an application and return what its sinks were given to write.
+
+    Args:
+        application: What ``application_setup`` returns, or the module that has it.
+        inputs: Messages for the only source, or those for each source by its name, one source after the other. A
+            message is one frame's payload, as the decoder is given it; ``str`` is encoded as UTF-8. For a generator
+            source, a number: how many messages to take of it; without one it is run to its end.
+        args: Words for ``application_setup``, where a module is given.
+        batch: How many messages are taken together. With 1, each has gone through all steps before the next begins. A
+            :func:`wallaroo.computation_batch` is never given more.
+
+    Raises:
+        WallarooParameterError: ``application_setup`` describes what cannot run.
+        ValueError: There is no source of a name, or ``inputs`` does not say which of several is meant.
+
+    Example:
+        >>> import wallaroo, wallaroo.testing
+        >>> class Lines:
+        ...     delimiter = b"\n"
+        ...     def decode(self, bs):
+        ...         return bs.decode()
+        ...     def encode(self, data):
+        ...         return f"{data}\n"
+        >>> @wallaroo.computation(name="invert")
+        ... def invert(data):
+        ...     return 1 / int(data)
+        >>> p = wallaroo.source("numbers", wallaroo.StdinSourceConfig(Lines)).to(invert)
+        >>> app = wallaroo.build_application("app", p.to_sink(wallaroo.StdoutSinkConfig(Lines)))
+        >>> outcome = wallaroo.testing.run(app, ["2", "0", "4"])
+        >>> outcome.lines
+        ['0.5', '0.25']
+        >>> [(letter.step, letter.exception, letter.value) for letter in outcome.dead_letters]
+        [('invert', 'ZeroDivisionError', '0')]
+    """
+    in_process = InProcess(application, args=args, batch=batch)
+    if isinstance(inputs, Mapping):
+        for source, given in inputs.items():
+            in_process.generate(given, source=source) if isinstance(given, int) else in_process.send(
+                given, source=source
+            )
+    else:
+        messages = list(inputs)
+        if messages:
+            in_process.send(messages)
+    for source in in_process.generators.difference(inputs if isinstance(inputs, Mapping) else ()):
+        in_process.generate(source=source)
+    return in_process.outcome
+
+
+class InProcess:
+    r"""An application that is given messages bit by bit.
+
+    Args:
+        application: As of :func:`run`.
+        args: As of :func:`run`.
+        batch: As of :func:`run`.
+
+    Raises:
+        WallarooParameterError: As of :func:`run`.
+
+    Example:
+        >>> import wallaroo, wallaroo.testing
+        >>> class Lines:
+        ...     delimiter = b"\n"
+        ...     def decode(self, bs):
+        ...         return bs.decode()
+        ...     def encode(self, data):
+        ...         return f"{data}\n"
+        >>> @wallaroo.state_computation(name="number", state=lambda: [0])
+        ... def number(data, state):
+        ...     state[0] += 1
+        ...     return f"{state[0]} {data}"
+        >>> p = wallaroo.source("lines", wallaroo.StdinSourceConfig(Lines)).to(number)
+        >>> app = InProcess(wallaroo.build_application("app", p.to_sink(wallaroo.StdoutSinkConfig(Lines))))
+        >>> app.send(["to", "be"])
+        >>> app.send(["or"])
+        >>> app.outcome.lines
+        ['1 to', '2 be', '3 or']
+    """
+
+    def __init__(self, application: Application | ModuleType, *, args: Sequence[str] = (), batch: int = 1) -> None:
+        self._codec = ValueCodec()
+        if isinstance(application, ModuleType):
+            self._codec = codec_of(application)
+            application = application.application_setup(list(args))
+        if not isinstance(application, Application):
+            raise TypeError(f"the application is {type(application).__name__}, not a built Application or a module")
+        if batch < 1:
+            raise ValueError(f"batch must be 1 or more, got {batch}")
+        self._nodes = application.nodes
+        self._batch_size = batch
+        self._batches = itertools.count(1)
+        self._tables = StateTables()
+        compiler = Compiler(application, self._tables, self._codec, DEFAULT_MAX_BODY)
+        self._stages = {stage.root: _stage(compiler, *stage) for stage in planned_stages(application)}
+        self._sources = {node.name: root for root, node in enumerate(self._nodes) if isinstance(node, SourceNode)}
+        self._groups: deque[tuple[int, list[Any]]] = deque()
+        self._written: dict[int, list[bytes]] = {
+            number: [] for number, node in enumerate(self._nodes) if isinstance(node, SinkNode)
+        }
+        self._dead_letters: list[DeadLetter] = []
+
+    def send(self, messages: Iterable[Message], *, source: str | None = None) -> None:
+        """Let messages come in at a source, and take them to the sinks.
+
+        Args:
+            messages: The payloads of frames, ``str`` encoded as UTF-8.
+            source: The source's name; may be left out when there is only one.
+
+        Raises:
+            ValueError: There is no such source, or it is a generator.
+        """
+        root = self._source(source, generates=False)
+        frames = [message.encode("utf-8") if isinstance(message, str) else bytes(message) for message in messages]
+        for start in range(0, len(frames), self._batch_size):
+            self._run(root, frames[start : start + self._batch_size])
+
+    def generate(self, most: int | None = None, *, source: str | None = None) -> None:
+        """Let a generator source generate messages, and take them to the sinks.
+
+        Args:
+            most: How many; without it, all until it ends.
+            source: The source's name; may be left out when there is only one.
+
+        Raises:
+            ValueError: There is no such source, or it is no generator.
+        """
+        root = self._source(source, generates=True)
+        while not self._stages[root].ended and most != 0:
+            count = self._batch_size if most is None else min(self._batch_size, most)
+            self._run(root, count)
+            most = None if most is None else most - count
+
+    @property
+    def generators(self) -> set[str]:
+        """The names of the generator sources."""
+        return {name for name, root in self._sources.items() if self._generates(root)}
+
+    @property
+    def outcome(self) -> Outcome:
+        """What has come of the messages so far."""
+        outputs: dict[str, list[bytes]] = {}
+        for number, messages in self._written.items():
+            name = self._nodes[number].name
+            numbered = (f"{name} ({count})" for count in itertools.count(2))
+            unused = name if name not in outputs else next(other for other in numbered if other not in outputs)
+            outputs[unused] = list(messages)
+        return Outcome(outputs, list(self._dead_letters))
+
+    def _generates(self, root: int) -> bool:
+        node = self._nodes[root]
+        return isinstance(node, SourceNode) and isinstance(node.source, GenSourceConfig)
+
+    def _source(self, name: str | None, *, generates: bool) -> int:
+        known = f"the sources are {', '.join(map(repr, self._sources))}"
+        if name is None:
+            of_kind = [root for root in self._sources.values() if self._generates(root) is generates]
+            if len(of_kind) != 1:
+                raise ValueError(f"which source is meant is not said: {known}")
+            return of_kind[0]
+        if name not in self._sources:
+            raise ValueError(f"there is no source {name!r}: {known}")
+        if self._generates(self._sources[name]) is not generates:
+            raise ValueError(f"source {name!r} {'takes messages' if generates else 'generates its messages itself'}")
+        return self._sources[name]
+
+    def _run(self, root: int, given: list[bytes] | int) -> None:
+        self._run_stage(root, given)
+        while self._groups:
+            self._run_stage(*self._groups.popleft())
+
+    def _run_stage(self, root: int, given: Any) -> None:
+        this_is_the_worker()
+        number = next(self._batches)
+        run = BatchRun(Batch(number, root, 0, [], given), self._codec, Marker(None))
+        self._tables.begin_batch(number)
+        stage = self._stages[root]
+        outlets = stage.run(given, run)
+        for body in result_bodies(run, outlets, lambda: 0, ended=stage.ended, max_body=DEFAULT_MAX_BODY):
+            _, _, _, _, outputs, failures, _ = msgpack.unpackb(body, strict_map_key=False)
+            fields = iter(outputs)
+            for outlet, _, data in zip(fields, fields, fields):
+                self._take(outlet, data)
+            self._dead_letters += [self._dead_letter(given, *failure) for failure in failures]
+
+    def _take(self, outlet: int, data: list[Any]) -> None:
+        if outlet in self._written:
+            self._written[outlet] += [item.encode("utf-8") if isinstance(item, str) else item for item in data]
+        else:
+            self._groups.append((outlet, data))
+
+    def _dead_letter(
+        self,
+        given: Any,
+        node: int,
+        origin: int,
+        key: Any,
+        exception: str,
+        message: str,
+        traceback: str,
+        shown_value: str,
+        payload: bytes,
+        codec: int,
+    ) -> DeadLetter:
+        value: Any = None
+        if codec != 0:
+            with contextlib.suppress(Exception):  # The user's unpickling, or a whole group that could not be read.
+                (value,) = self._codec.decode(codec, payload, 1)
+        elif isinstance(given, list) and isinstance(given[origin], bytes):
+            value = given[origin]
+        return DeadLetter(self._nodes[node].name, key_from_wire(key), exception, message, traceback, value, shown_value)
+
+
+def _stage(compiler: Compiler, kind: str, root: int, outlets: list[int]) -> Stage:
+    stage = compiler.compile(kind, root, outlets)
+    assert isinstance(stage, Stage), "no stage is planned to cut frames: they are given whole"
+    return stage

@@ -1,0 +1,67 @@
+"""What came of a run: messages by sink, and dead letters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message that a step could not process.
+
+    Args:
+        step: The step's name.
+        key: The message's key, ``None`` where it had none.
+        exception: The exception's class, with its module unless that is ``builtins``.
+        message: What the exception says.
+        traceback: Of the application's own code; empty where it did nothing but return what it must not.
+        value: What the step was given: the frame, for a decoder; ``None`` when it cannot be pickled.
+        shown_value: ``repr`` of that, cut.
+    """
+
+    step: str
+    key: Any
+    exception: str
+    message: str
+    traceback: str = field(repr=False)
+    value: Any
+    shown_value: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    r"""What came of a run.
+
+    Args:
+        outputs: What every sink was given to write, message by message, by the sink's name: ``stdout``, ``file PATH``
+            or ``tcp HOST:PORT``; a second sink of one name has `` (2)`` after it.
+        dead_letters: In the order in which they occurred.
+
+    Example:
+        >>> outcome = Outcome({"stdout": [b"to => 1\n", b"be => 1\n"]}, [])
+        >>> outcome.lines
+        ['to => 1', 'be => 1']
+    """
+
+    outputs: dict[str, list[bytes]]
+    dead_letters: list[DeadLetter]
+
+    @property
+    def messages(self) -> list[bytes]:
+        """The messages of the only sink.
+
+        Raises:
+            ValueError: There are several sinks; use ``outputs``.
+        """
+        if len(self.outputs) != 1:
+            raise ValueError(
+                f"there are {len(self.outputs)} sinks: use outputs[name], with one of {list(self.outputs)}"
+            )
+        (messages,) = self.outputs.values()
+        return messages
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of text that the messages of the only sink are."""
+        return b"".join(self.messages).decode("utf-8").splitlines()

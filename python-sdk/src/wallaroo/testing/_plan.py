@@ -1,0 +1,48 @@
+"""The stages of an application, as the orchestrator's ``plan.rs`` makes them.
+
+A stage begins at a source, a ``key_by`` or a ``collect``, and holds everything below it up to the next ``key_by`` or
+``collect``, or to a sink.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from wallaroo._sources import GenSourceConfig
+from wallaroo._topology import Application, CollectNode, KeyByNode, Node, SinkNode, SourceNode
+
+
+class PlannedStage(NamedTuple):
+    """A stage, as a worker is told it."""
+
+    kind: str
+    root: int
+    outlets: list[int]
+
+
+def planned_stages(application: Application) -> list[PlannedStage]:
+    """Return the stages of ``application``, those nearer a source first."""
+    stages = []
+    for root, node in enumerate(application.nodes):
+        kind = _input_kind(node)
+        if kind is not None:
+            stages.append(PlannedStage(kind, root, _outlets(application, root)))
+    return stages
+
+
+def _input_kind(node: Node) -> str | None:
+    if isinstance(node, SourceNode):
+        return "generate" if isinstance(node.source, GenSourceConfig) else "frames"
+    return "groups" if isinstance(node, (KeyByNode, CollectNode)) else None
+
+
+def _outlets(application: Application, root: int) -> list[int]:
+    seen: set[int] = set()
+    below = application.children(root)
+    while below:
+        node = below.pop()
+        if node not in seen:
+            seen.add(node)
+            if not isinstance(application.nodes[node], (KeyByNode, CollectNode, SinkNode)):
+                below += application.children(node)
+    return sorted(node for node in seen if isinstance(application.nodes[node], (KeyByNode, CollectNode, SinkNode)))

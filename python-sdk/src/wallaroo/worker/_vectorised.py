@@ -1,0 +1,140 @@
+"""``computation_batch``: a step that is given many messages at once.
+
+In a stage without state that is a column, as it stands. In a stage that runs message by message, values are held back
+until the batch is over, then run together; those that a state computation may still change are copied by the value
+codec, as they would be on their way to another stage. A careful batch runs each message alone, so that one that kills
+the worker can be told from its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Callable, NamedTuple
+
+from wallaroo._values import ValueCodec
+from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._columns import Column, Step
+from wallaroo.worker._depth_first import Place, Push
+from wallaroo.worker._failures import StepContractError
+from wallaroo.worker._forked import leave_if_child
+from wallaroo.worker._lineage import Dropped
+
+Call = Callable[[list[Any]], Any]
+Fail = Callable[[int, BaseException], None]
+
+
+def run_together(call: Call, values: list[Any], fail: Fail) -> list[Any]:
+    """Call ``call`` with ``values`` and return an output for each, ``None`` where there is none.
+
+    When it raises, halves are tried, and halves of these, until the values at fault are alone.
+
+    Args:
+        call: The user's function.
+        values: Not changed: it is given copies of the list.
+        fail: Told the position of each value that has no output because of an error, and the error.
+    """
+    outputs: list[Any] = [None] * len(values)
+    waiting = [(0, len(values))] if values else []
+    while waiting:
+        start, end = waiting.pop()
+        try:
+            produced = _listed(call(values[start:end]), end - start)
+            leave_if_child()
+        except StepContractError as error:
+            # Which output belongs to which value cannot be known, in halves no more than in the whole.
+            for position in range(start, end):
+                fail(position, error)
+        except BaseException as error:  # noqa: BLE001
+            leave_if_child(error)
+            if end - start == 1:
+                fail(start, error)
+            else:
+                middle = (start + end) // 2
+                waiting += ((middle, end), (start, middle))
+        else:
+            outputs[start:end] = produced
+    return outputs
+
+
+def _listed(produced: Any, count: int) -> list[Any]:
+    if isinstance(produced, (str, bytes, Mapping, Set)) or not hasattr(produced, "__iter__"):
+        raise StepContractError(
+            f"computation_batch returned {type(produced).__name__}; return a list of outputs, one for each message"
+        )
+    outputs = list(produced)
+    if len(outputs) != count:
+        raise StepContractError(
+            f"computation_batch returned {len(outputs)} outputs for {count} messages; return one for each, in order,"
+            " and None where there is none"
+        )
+    return outputs
+
+
+class BatchStep(Step):
+    """The step in a stage without state: it is given the whole column."""
+
+    def __init__(self, node: int, children: Sequence[Step], call: Call) -> None:
+        super().__init__(node, children)
+        self._call = call
+
+    def apply(self, column: Column, run: BatchRun) -> Column:
+        """Apply the step alone."""
+        values, lineage = column.values, column.lineage
+
+        def fail(position: int, error: BaseException) -> None:
+            run.fail(self.node, lineage.origin(position), error, values[position])
+
+        outputs = run_together(self._call, values, fail)
+        dropped = [position for position, output in enumerate(outputs) if output is None]
+        if not dropped:
+            return Column(outputs, lineage)
+        return Column([output for output in outputs if output is not None], Dropped(lineage, dropped))
+
+
+class _Held(NamedTuple):
+    """A value that waits for the end of the batch, and where it came from."""
+
+    value: Any
+    origin: int
+    key: Any
+
+
+def batch_computation(node: int, call: Call, codec: ValueCodec, below: Push, place: Place) -> Push:
+    """Return the push of the step in a stage that runs message by message."""
+    held: list[_Held] = []
+
+    def run_held() -> None:
+        together = held.copy()
+        held.clear()
+        if together:
+            place.run.enter(node)
+
+        def fail(position: int, error: BaseException) -> None:
+            value, place.origin, place.key = together[position]
+            place.fail(node, error, value)
+
+        outputs = run_together(call, [waiting.value for waiting in together], fail)
+        for output, (_, origin, key) in zip(outputs, together):
+            if output is not None:
+                place.origin, place.key = origin, key
+                below(output)
+
+    def hold(value: Any) -> None:
+        if place.run.careful:
+            held.append(_Held(value, place.origin, place.key))
+            run_held()
+            return
+        try:
+            if not codec.is_fixed(value):
+                (value,) = codec.decode(*codec.encode([value]), 1)
+        except BaseException:  # noqa: BLE001 - the user's pickling: it cannot be kept, and must not wait
+            own = _Held(value, place.origin, place.key)
+            run_held()
+            held.append(own)
+            run_held()
+            return
+        if not held:
+            place.at_end.append(run_held)
+        held.append(_Held(value, place.origin, place.key))
+
+    return hold

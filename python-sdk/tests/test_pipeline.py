@@ -1,0 +1,377 @@
+"""Fluent pipelines and decorated functions: the topology they make, and the exact words of what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+import wallaroo
+from wallaroo import ApplicationBuilder, WallarooParameterError, build_application
+
+
+@wallaroo.decoder(delimiter=b"\n")
+def text(bs):
+    return bs.decode()
+
+
+@wallaroo.encoder
+def line(data):
+    return f"{data}\n"
+
+
+@wallaroo.computation(name="upper")
+def upper(data):
+    return data.upper()
+
+
+@wallaroo.computation_multi(name="split")
+def split(data):
+    return data.split()
+
+
+@wallaroo.computation_batch(name="lengths")
+def lengths(batch):
+    return [len(data) for data in batch]
+
+
+class Total:
+    count = 0
+
+
+class OtherTotal:
+    count = 0
+
+
+class Built:
+    def build(self):
+        return Total()
+
+
+@wallaroo.state_computation(name="count", state=Total)
+def count(data, total):
+    total.count += 1
+    return data, total.count
+
+
+@wallaroo.state_computation_multi(name="echo", state=Total)
+def echo(data, total):
+    yield data
+
+
+@wallaroo.state_computation(name="old count")
+def old_count(data, total):
+    return data, True
+
+
+@wallaroo.state_computation_multi(name="old echo")
+def old_echo(data, total):
+    return [data], True
+
+
+@wallaroo.key_extractor
+def word(data):
+    return data
+
+
+@wallaroo.partition
+def first(data):
+    return data[:1]
+
+
+class Upper:
+    def compute(self, data):
+        return data.upper()
+
+
+class First:
+    def partition(self, data):
+        return data[:1]
+
+
+def source(name="p", port=7010):
+    return wallaroo.source(name, wallaroo.TCPSourceConfig("127.0.0.1", port, text))
+
+
+def sink():
+    return wallaroo.StdoutSinkConfig(line)
+
+
+def shape(application):
+    return [(node["kind"], node["name"], node["inputs"]) for node in application.describe()["nodes"]]
+
+
+def test_the_topology_of_every_step():
+    p = source().to(upper).to(split).to(lengths).key_by(word).to(count).to(echo).collect()
+    application = build_application("app", p.to_sinks([sink(), wallaroo.TCPSinkConfig("127.0.0.1", 7002, line)]))
+    assert shape(application) == [
+        ("source", "p", []),
+        ("computation", "upper", [0]),
+        ("computation", "split", [1]),
+        ("computation", "lengths", [2]),
+        ("key_by", "word", [3]),
+        ("state", "count", [4]),
+        ("state", "echo", [5]),
+        ("collect", "collect", [6]),
+        ("sink", "stdout", [7]),
+        ("sink", "tcp 127.0.0.1:7002", [7]),
+    ]
+    nodes = application.describe()["nodes"]
+    assert (nodes[4]["keys"], nodes[4]["unknown_key"]) == (None, "create")
+    assert (nodes[5]["table"], nodes[5]["table_type"]) == ("count", f"{__name__}.Total")
+    assert (nodes[0]["decoder"], nodes[8]["encoder"]) == ("text", "line")
+
+
+def test_every_call_returns_a_new_pipeline():
+    p = source()
+    branches = [p.to(upper).to_sink(sink()), p.to(split).to_sink(sink())]
+    assert shape(build_application("app", *branches)) == [
+        ("source", "p", []),
+        ("computation", "upper", [0]),
+        ("sink", "stdout", [1]),
+        ("computation", "split", [0]),
+        ("sink", "stdout", [3]),
+    ]
+
+
+def test_state_without_a_key_is_global():
+    assert shape(build_application("app", source().to(upper).to(count).to(echo).to_sink(sink()))) == [
+        ("source", "p", []),
+        ("computation", "upper", [0]),
+        ("collect", "collect", [1]),
+        ("state", "count", [2]),
+        ("state", "echo", [3]),
+        ("sink", "stdout", [4]),
+    ]
+
+
+def test_merge_and_state_of_what_was_merged():
+    merged = source("a", 1).to(upper).merge(source("b", 2)).merge(source("c", 3))
+    assert shape(build_application("app", merged.to(count).to_sink(sink()))) == [
+        ("source", "a", []),
+        ("computation", "upper", [0]),
+        ("source", "b", []),
+        ("source", "c", []),
+        ("collect", "collect", [1, 2, 3]),
+        ("state", "count", [4]),
+        ("sink", "stdout", [5]),
+    ]
+
+
+def test_pipelines_with_keys_may_be_merged_before_state():
+    merged = source("a", 1).key_by(word).merge(source("b", 2).key_by(word)).to(count).to_sink(sink())
+    assert shape(build_application("app", merged))[-2:] == [("state", "count", [1, 3]), ("sink", "stdout", [4])]
+
+
+def test_a_branch_may_be_merged_with_its_own_beginning():
+    p = source()
+    assert shape(build_application("app", p.to(upper).merge(p).to(split).to_sink(sink()))) == [
+        ("source", "p", []),
+        ("computation", "upper", [0]),
+        ("computation", "split", [1, 0]),
+        ("sink", "stdout", [2]),
+    ]
+
+
+def test_a_pipeline_longer_than_the_stack_is_deep():
+    p = source()
+    for number in range(5_000):
+        p = p.to(wallaroo.computation(name=f"step {number}")(upper.function))
+    assert len(build_application("app", p.to_sink(sink())).nodes) == 5_002
+
+
+def test_the_builder_takes_decorated_functions():
+    ab = ApplicationBuilder("app").new_pipeline("p", wallaroo.StdinSourceConfig(text))
+    ab.to(upper).to_parallel(split).to(lengths).to_stateful(old_count, Total, "all")
+    ab.to_state_partition(old_echo, Built, "some", first, ["a"]).to_state_partition(count, Total, "total", First, ["b"])
+    nodes = ab.to_sink(sink()).build().describe()["nodes"]
+    assert [(node["kind"], node["name"]) for node in nodes] == [
+        ("source", "p"),
+        ("computation", "upper"),
+        ("computation", "split"),
+        ("computation", "lengths"),
+        ("collect", "collect"),
+        ("state", "old count"),
+        ("key_by", "first"),
+        ("state", "old echo"),
+        ("key_by", "First"),
+        ("state", "count"),
+        ("sink", "stdout"),
+    ]
+    assert [node["table_type"].rpartition(".")[2] for node in nodes if "table" in node] == ["Total", "Built", "Total"]
+    assert [node["unknown_key"] for node in nodes if node["kind"] == "key_by"] == ["create", "reject"]
+
+
+def test_decorated_functions_share_state_by_name():
+    ab = ApplicationBuilder("app")
+    for name, computation in (("p", old_count), ("q", old_echo)):
+        ab.new_pipeline(name, wallaroo.FileSourceConfig(name, text))
+        ab.to_state_partition(computation, Total, "totals", first).to_sink(sink())
+    assert [node["table"] for node in ab.build().describe()["nodes"] if node["kind"] == "state"] == ["totals"] * 2
+
+
+def builder():
+    return ApplicationBuilder("app").new_pipeline("p", wallaroo.StdinSourceConfig(text))
+
+
+BRANCH = "hint: every call returns a new pipeline: branch off the one before the sink"
+CASES = {
+    "no step": (
+        lambda: source().to(Upper),
+        "pipeline 'p', to(Upper): the argument is the class Upper, not a step\n"
+        'hint: put @wallaroo.computation(name="...") above a function, and give that',
+    ),
+    "a plain function": (
+        lambda: source().to(upper.function),
+        "pipeline 'p', to(upper): the argument is the function upper, not a step\n"
+        'hint: put @wallaroo.computation(name="...") above a function, and give that',
+    ),
+    "state of which nothing is known": (
+        lambda: source().to(old_count),
+        "pipeline 'p', to(old_count): the decorator of old_count does not say what its state is\n"
+        'hint: write @wallaroo.state_computation(name="old count", state=TheClass), and return the output alone',
+    ),
+    "no key function": (
+        lambda: source().key_by(upper),
+        "pipeline 'p', key_by(upper): the argument is of type Computation, not a key function\n"
+        "hint: put @wallaroo.key_extractor above a function that returns the message's key",
+    ),
+    "no pipeline to merge": (
+        lambda: source().merge(upper),
+        "pipeline 'p', merge: the argument is of type Computation, not a pipeline\n"
+        "hint: wallaroo.source(name, source_config) begins one",
+    ),
+    "merged with itself": (
+        lambda: (lambda p: p.merge(p))(source()),
+        "pipeline 'p', merge('p'): some messages are in both pipelines, and would come twice\n"
+        "hint: merge what comes of different sources or steps",
+    ),
+    "merged after the sink": (
+        lambda: source().merge(source("q").to_sink(sink())),
+        f"pipeline 'p', merge('q'): pipeline 'q' has ended with to_sink\n{BRANCH}",
+    ),
+    "a step after the sink": (
+        lambda: source().to_sink(sink()).to(upper),
+        f"pipeline 'p', to(upper): pipeline 'p' has ended with to_sink\n{BRANCH}",
+    ),
+    "a key after the sink": (
+        lambda: source().to_sink(sink()).key_by(word),
+        f"pipeline 'p', key_by(word): pipeline 'p' has ended with to_sink\n{BRANCH}",
+    ),
+    "collect after the sink": (
+        lambda: source().to_sink(sink()).collect(),
+        f"pipeline 'p', collect(): pipeline 'p' has ended with to_sink\n{BRANCH}",
+    ),
+    "a sink after the sinks": (
+        lambda: source().to_sinks([sink()]).to_sink(sink()),
+        f"pipeline 'p', to_sink: pipeline 'p' has ended with to_sinks\n{BRANCH}",
+    ),
+    "state after a merge of different placements": (
+        lambda: source("a", 1).key_by(word).merge(source("b", 2)).to(upper).to(count),
+        "pipeline 'a + b', to(count): count has state, and the pipelines that were merged are placed by key and by "
+        "nothing\nhint: put key_by(...) or collect() after merge(...)",
+    ),
+    "no sinks": (
+        lambda: source().to_sinks([]),
+        "pipeline 'p', to_sinks: the list is empty\nhint: give at least one sink config",
+    ),
+    "no list of sinks": (
+        lambda: source().to_sinks(sink()),
+        "to_sinks: sink_configs is of type StdoutSinkConfig, not a list\nhint: give a list",
+    ),
+    "no sink config": (
+        lambda: source().to_sink(line),
+        "pipeline 'p', to_sink: the argument is of type Encoder, not a sink config\n"
+        "hint: for example wallaroo.TCPSinkConfig(host, port, encoder)",
+    ),
+    "no source config": (
+        lambda: wallaroo.source("p", text),
+        "source('p'): source_config is of type DelimiterDecoder, not a source config\n"
+        "hint: for example wallaroo.TCPSourceConfig(host, port, decoder)",
+    ),
+    "a source without a name": (
+        lambda: wallaroo.source(None, wallaroo.StdinSourceConfig(text)),
+        "source: name must be a non-empty str of printable characters, got None\nhint: give it a name people know",
+    ),
+    "an application without a name": (
+        lambda: build_application("", source().to_sink(sink())),
+        "build_application: name must be a non-empty str of printable characters, got ''\n"
+        "hint: give it a name people know",
+    ),
+    "no pipeline": (
+        lambda: build_application("app"),
+        "application 'app' has no pipeline\nhint: give build_application the pipelines it is made of",
+    ),
+    "a builder in place of a pipeline": (
+        lambda: build_application("app", builder()),
+        "application 'app': pipelines[0] is of type ApplicationBuilder, not a pipeline\n"
+        "hint: wallaroo.source(name, source_config) begins one",
+    ),
+    "a pipeline that has not ended": (
+        lambda: build_application("app", source().to(upper)),
+        "application 'app': pipeline 'p' has not ended\n"
+        "hint: end it with to_sink(...) or to_sinks([...]), and give what that returns",
+    ),
+    "two steps of one name": (
+        lambda: build_application("app", source().to(upper).to(upper).to_sink(sink())),
+        "application 'app': pipeline 'p' has two steps named 'upper'\n"
+        "hint: give each step its own name; what two pipelines share can come after a merge",
+    ),
+    "two pipelines with a step of one name": (
+        lambda: build_application(
+            "app", source("a", 1).to(count).to_sink(sink()), source("b", 2).to(count).to_sink(sink())
+        ),
+        "application 'app': pipelines 'a' and 'b' both have a step named 'count'\n"
+        "hint: give each step its own name; what two pipelines share can come after a merge",
+    ),
+    "two sources of one name": (
+        lambda: build_application("app", source("a", 1).merge(source("a", 2)).to_sink(sink())),
+        "application 'app': two sources are named 'a'\n"
+        "hint: give each its own name, or branch off one pipeline: every call returns a new one",
+    ),
+    "two sources on one port": (
+        lambda: build_application("app", source("a").merge(source("b")).to_sink(sink())),
+        "source('b'): pipeline 'a' reads from tcp 127.0.0.1 7010 already\nhint: give each source its own address",
+    ),
+    "state where the builder takes none": (
+        lambda: builder().to(old_count),
+        "pipeline 'p', to(old_count): old_count has state\nhint: use to_stateful or to_state_partition for it",
+    ),
+    "no state where the builder takes some": (
+        lambda: builder().to_stateful(upper, Total, "totals"),
+        "pipeline 'p', to_stateful(upper): upper has no state\n"
+        "hint: use to or to_parallel for it, or decorate it with @wallaroo.state_computation",
+    ),
+    "a plain function for the builder": (
+        lambda: builder().to(upper.function),
+        "pipeline 'p', to(upper): upper is a plain function\n"
+        "hint: put the decorator for its place above it, such as @wallaroo.computation(name=...), or give a class",
+    ),
+    "another state than the decorator says": (
+        lambda: builder().to_stateful(count, OtherTotal, "totals"),
+        "pipeline 'p', to_stateful(count): its decorator says that its state is Total, not OtherTotal\n"
+        "hint: give the same class in both places, or leave state= out of the decorator",
+    ),
+    "a state object for the builder": (
+        lambda: builder().to_stateful(old_count, Total(), "totals"),
+        "pipeline 'p', to_stateful(old_count): state_class is of type Total, not a class\n"
+        "hint: give the class of the state, not an object of it",
+    ),
+    "a key function that is decorated for another place": (
+        lambda: builder().to_state_partition(old_count, Total, "totals", upper),
+        "pipeline 'p', to_state_partition(old_count): partition_function: upper is decorated for another place, as "
+        "Computation\nhint: decorate it with @wallaroo.partition",
+    ),
+    "state classes that differ": (
+        lambda: builder().to_stateful(old_count, Total, "totals").to_stateful(old_echo, OtherTotal, "totals"),
+        "pipeline 'p', to_stateful(old_echo): state 'totals' is shared with pipeline 'p', which builds it with "
+        f"{__name__}.Total, not {__name__}.OtherTotal\n"
+        "hint: use the same state builder in both, or another state_name",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_misuse(name):
+    build, expected = CASES[name]
+    with pytest.raises(WallarooParameterError) as caught:
+        build()
+    assert str(caught.value) == expected

@@ -1,0 +1,148 @@
+"""Every example under 1, 2 and 3 workers: what comes out is its expected output, in order for every key."""
+
+import importlib.util
+import os
+import random
+import subprocess
+import sys
+from collections import defaultdict
+
+import pytest
+
+from tests.harness.clients import frames, send
+from tests.harness.orchestrator import PATIENCE, Orchestrator, read_dead_letters
+from tests.harness.places import EXAMPLES, orchestrator_command
+
+WORKERS = [1, 2, 3]
+
+
+def by_first_field(line):
+    return line.partition(" ")[0]
+
+
+def one_order(line):
+    return None
+
+
+# What order is kept within: the name of the example's messages' module, and the key of a line of output.
+PLAIN = {
+    "reverse": one_order,
+    "celsius": one_order,
+    "alphabet": one_order,
+    "alphabet_partitioned": by_first_field,
+    "word_count_fluent": by_first_field,
+}
+
+
+def messages_of(name):
+    folder = EXAMPLES / name
+    if (folder / "input.txt").exists():
+        return (folder / "input.txt").read_text(encoding="utf-8").splitlines()
+    return module(name, f"{name}_data").messages()
+
+
+def module(example, name):
+    sys.path.insert(0, str(EXAMPLES / example))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
+
+
+def in_order(lines, key):
+    ordered = defaultdict(list)
+    for line in lines:
+        ordered[key(line)].append(line)
+    return dict(ordered)
+
+
+def expected_of(name):
+    return (EXAMPLES / name / "expected.txt").read_text(encoding="utf-8").splitlines()
+
+
+def run_plain(name, consumer, **options):
+    expected = expected_of(name)
+    args = ["--in", "127.0.0.1:0", "--out", consumer.place]
+    with Orchestrator(EXAMPLES / name / f"{name}.py", *args, **options) as run:
+        send(run.address(), frames(messages_of(name)))
+        consumer.wait_count(len(expected))
+        run.stop()
+    assert in_order(consumer.lines(), PLAIN[name]) == in_order(expected, PLAIN[name])
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("name", PLAIN)
+def test_expected_output(name, workers, consumer):
+    run_plain(name, consumer, workers=workers)
+
+
+@pytest.mark.parametrize("name", ["alphabet_partitioned", "word_count_fluent"])
+def test_every_interpreter(name, consumer, interpreter):
+    run_plain(name, consumer, python=interpreter)
+
+
+def market_spread(consumer, workers, quotes, orders):
+    """Sends orders and quotes at once; returns the ids of the orders, those rejected, and those the model rejects."""
+    data = module("market_spread", "market_spread_data")
+    args = ["--in", "127.0.0.1:0,127.0.0.1:0", "--out", consumer.place, "--verdicts"]
+    with Orchestrator(EXAMPLES / "market_spread" / "market_spread.py", *args, workers=workers) as run:
+        orders_at, quotes_at = run.addresses()
+        send(quotes_at, frames(data.first_quotes()))
+        # A quote has no output. That it has been taken in is seen from the verdict on an order after it.
+        asked, waiting = 0, list(data.SYMBOLS)
+        while waiting:
+            send(orders_at, frames(data.order(symbol, "probe", random.Random(1)) for symbol in waiting))
+            asked += len(waiting)
+            consumer.wait_count(asked)
+            answers = [line.split(",") for line in consumer.lines()[-len(waiting) :]]
+            waiting = [symbol for symbol, _, _, bid, _ in answers if bid == "0.0000"]
+        sent = data.orders(orders)
+        send(quotes_at, frames(data.quotes(quotes)))
+        send(orders_at, frames(sent))
+        consumer.wait_count(asked + len(sent))
+        run.stop()
+    verdicts = [line.split(",") for line in consumer.lines()[asked:]]
+    ids = sorted(order_id for _, order_id, _, _, _ in verdicts)
+    return ids, {order_id for _, order_id, verdict, _, _ in verdicts if verdict == "rejected"}, data.rejected(sent)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_market_spread_rejects_what_the_model_rejects(workers, consumer):
+    ids, rejected, expected = market_spread(consumer, workers, quotes=4_000, orders=2_000)
+    assert ids == [f"{number:06}" for number in range(2_000)]
+    assert rejected == expected
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_crashy_loses_nothing_but_the_guilty(workers, consumer, tmp_path):
+    letters = tmp_path / "dead.jsonl"
+    args = ["--in", "127.0.0.1:0", "--out", consumer.place]
+    options = ["--step-timeout", "1s", "--dead-letters", letters]
+    expected = expected_of("crashy")
+    with Orchestrator(EXAMPLES / "crashy" / "crashy.py", *args, workers=workers, options=options) as run:
+        send(run.address(), frames(messages_of("crashy")))
+        consumer.wait_count(len(expected))
+        run.stop()
+    assert in_order(consumer.lines(), by_first_field) == in_order(expected, by_first_field)
+    assert sorted(letter["key"] for letter in read_dead_letters(letters)) == [
+        "'exit'",
+        "'hang'",
+        "'raise'",
+        "'segfault'",
+    ]
+
+
+def test_the_examples_own_tests():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "wallaroo._pytest_plugin", "-p", "no:cacheprovider"]
+    # Where the wheel is installed pytest would find the plugin a second time.
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "WALLAROO_ORCH": orchestrator_command()}
+    ran = subprocess.run(
+        [*command, EXAMPLES],
+        cwd=EXAMPLES,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
