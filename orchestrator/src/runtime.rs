@@ -315,8 +315,10 @@ impl Runtime {
 
     /// Gives one event to the engine and carries out what follows.
     fn feed(&mut self, pool: &mut Pool, event: Event) -> Result<(), RunError> {
-        let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
+        let mut next = Some(event);
+        // Hardly ever used, and then not even allocated.
+        let mut later = VecDeque::new();
+        while let Some(event) = next.take().or_else(|| later.pop_front()) {
             self.deaths += u64::from(matches!(event, Event::WorkerLost { .. }));
             let mut actions = std::mem::take(&mut self.actions);
             self.engine.handle(event, self.begun.elapsed(), &mut actions);
@@ -327,7 +329,7 @@ impl Runtime {
                 }
                 for news in news {
                     match news {
-                        PoolNews::Engine(event) => events.push_back(event),
+                        PoolNews::Engine(event) => later.push_back(event),
                         PoolNews::Failed(error) => return Err(error.into()),
                         PoolNews::Described(_) => {}
                     }

@@ -65,11 +65,6 @@ impl Reader {
         self.at
     }
 
-    /// Goes back to a position that was read before.
-    pub(crate) fn rewind(&mut self, position: usize) {
-        self.at = position;
-    }
-
     pub(crate) fn remaining(&self) -> usize {
         self.body.len() - self.at
     }

@@ -165,23 +165,20 @@ impl Messages {
         })
     }
 
-    /// Walks the messages twice, first to learn what they take together.
+    /// What is left of the body holds them: making room for all of it is cheaper than walking them twice to learn what they take.
     fn read(reader: &mut Reader) -> Result<Self, ProtocolError> {
         let count = reader.array("data")?;
-        let start = reader.position();
         let mut lengths = Vec::with_capacity(count);
-        let mut total = 0;
+        let mut bytes = BytesMut::with_capacity(reader.remaining());
         for _ in 0..count {
-            let length = reader.payload("data")?.len();
-            lengths.push(length as u32);
-            total += length;
+            let message = reader.payload("data")?;
+            lengths.push(message.len() as u32);
+            bytes.put_slice(message);
         }
-        let mut bytes = BytesMut::with_capacity(total);
-        reader.rewind(start);
-        for _ in 0..count {
-            bytes.put_slice(reader.payload("data")?);
-        }
-        Ok(Self { bytes: bytes.freeze(), lengths })
+        // Room that was not needed is given back where it is more than what was.
+        let mostly_empty = bytes.len() < bytes.capacity() / 2;
+        let bytes = if mostly_empty { Bytes::copy_from_slice(&bytes) } else { bytes.freeze() };
+        Ok(Self { bytes, lengths })
     }
 }
 
