@@ -15,7 +15,7 @@ import pytest
 
 from tests.harness.places import ROOT
 
-# Instructions of the worker over those of the loop. To be lowered when a change makes it faster, raised only for a reason.
+# Instructions of the worker over those of the loop. Lowered when a change makes it faster, raised only for a reason.
 EXPECTED = {"word-count": 1.23, "market-spread": 3.17}
 TOLERANCE = 1.08
 # Rounds of the shorter and of the longer run: what both have in common, starting and importing, does not count.
