@@ -64,12 +64,10 @@ def worker(loaded: Loaded, frames: list[bytes]) -> Callable[[], None]:
         return reply
 
     source = protocol.encode(protocol.Batch(1, 0, 0, [], frames))
-    groups = msgpack.unpackb(answer(source))[4][2]
-    keyed = protocol.encode(protocol.Batch(2, 1, 0, [], groups))
 
     def turn() -> None:
-        answer(source)
-        answer(keyed)
+        groups = msgpack.unpackb(answer(source))[4][2]
+        answer(protocol.encode(protocol.Batch(2, 1, 0, [], groups)))
 
     return turn
 
