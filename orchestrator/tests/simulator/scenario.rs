@@ -123,6 +123,7 @@ impl Scenario {
             step_timeout: Duration::from_secs(30),
             max_messages_per_worker: random.pick(&[None, None, Some(100)]),
             replay_budget: random.pick(&[Duration::ZERO, Duration::from_millis(20), Duration::from_secs(250)]),
+            keep_ledger: true,
         };
         Self {
             plan,
