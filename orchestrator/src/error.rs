@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::{DeadLettersError, ReceiveError, SendError};
+use crate::cli::{DeadLettersError, InitError, ReceiveError, SendError};
 use crate::interpreter::{Diagnosis, InterpreterError};
 use crate::runtime::RunError;
 use crate::sink::SinkError;
@@ -48,6 +48,9 @@ pub enum CliError {
     /// `dead-letters` failed.
     #[error(transparent)]
     DeadLetters(#[from] DeadLettersError),
+    /// `init` failed.
+    #[error(transparent)]
+    Init(#[from] InitError),
     /// The machine does not even let the command begin.
     #[error("cannot start")]
     Start(#[from] std::io::Error),
@@ -95,6 +98,7 @@ impl CliError {
             },
             Self::Receive(error) if error.is_busy() => Exit::Busy,
             Self::DeadLetters(DeadLettersError::File(_)) => Exit::Busy,
+            Self::Init(_) => Exit::Busy,
             Self::DeadLetters(error) if error.is_usage() => Exit::Usage,
             Self::Send(_) | Self::Receive(_) | Self::DeadLetters(_) | Self::Start(_) => Exit::Failed,
         }
@@ -125,6 +129,7 @@ impl CliError {
                 Some("one signal alone finishes what was accepted first".to_owned())
             }
             Self::DeadLetters(error) => error.hint().map(str::to_owned),
+            Self::Init(error) => error.hint().map(str::to_owned),
             _ => None,
         }
     }

@@ -339,7 +339,16 @@ def build_application(name: str, *pipelines: Pipeline[Any]) -> Application:
             or two sources one address.
 
     Example:
-        See :class:`Pipeline`.
+        >>> import wallaroo
+        >>> class Lines:
+        ...     delimiter = b";"
+        ...     def decode(self, bs):
+        ...         return bs.decode()
+        ...     def encode(self, data):
+        ...         return data
+        >>> lines = wallaroo.source("lines", wallaroo.StdinSourceConfig(Lines))
+        >>> build_application("Echo", lines.to_sink(wallaroo.StdoutSinkConfig(Lines))).name
+        'Echo'
     """
     check_name("build_application: name", name)
     where = f"application {name!r}"

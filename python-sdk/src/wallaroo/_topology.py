@@ -161,7 +161,23 @@ def check_address_is_free(where: str, source_config: SourceConfig[Any], nodes: S
 
 
 class Application:
-    """A built application, as ``application_setup`` returns it. Made by :meth:`ApplicationBuilder.build`."""
+    """A built application, for ``application_setup`` to return.
+
+    Made by :func:`build_application` and :meth:`ApplicationBuilder.build`.
+
+    Example:
+        >>> import wallaroo
+        >>> class Lines:
+        ...     delimiter = b";"
+        ...     def decode(self, bs):
+        ...         return bs.decode()
+        ...     def encode(self, data):
+        ...         return data
+        >>> lines = wallaroo.source("lines", wallaroo.StdinSourceConfig(Lines))
+        >>> app = wallaroo.build_application("Echo", lines.to_sink(wallaroo.StdoutSinkConfig(Lines)))
+        >>> app.name, [node.kind for node in app.nodes]
+        ('Echo', ['source', 'sink'])
+    """
 
     def __init__(self, name: str, nodes: Sequence[Node]) -> None:
         self.name = name
@@ -178,5 +194,9 @@ class Application:
         }
 
     def children(self, node_id: int) -> list[int]:
-        """Return the nodes that take what ``node_id`` outputs, in order."""
+        """Return the nodes that take a node's outputs, in order.
+
+        Args:
+            node_id: The node's position in ``nodes``.
+        """
         return [index for index, node in enumerate(self.nodes) if node_id in node.inputs]

@@ -98,7 +98,11 @@ class Orchestrator:
         self._folder.cleanup()
 
     def address(self, source: int = 0) -> tuple[str, int]:
-        """Return host and port of a TCP source, by its position among them, once the application runs."""
+        """Return host and port of a TCP source, once the application runs.
+
+        Args:
+            source: Which TCP source, by its position among them.
+        """
         self.wait_for("ready")
         prefix = "listening on "
         places = [text[len(prefix) :] for text in self.log if text.startswith(prefix)]

@@ -18,6 +18,10 @@ class DeadLetter:
         traceback: Of the application's own code; empty where it did nothing but return what it must not.
         value: What the step was given: the frame, for a decoder; ``None`` when it cannot be pickled.
         shown_value: ``repr`` of that, cut.
+
+    Example:
+        >>> DeadLetter("invert", None, "ZeroDivisionError", "division by zero", "Traceback ...", "0", "'0'")
+        DeadLetter(step='invert', key=None, exception='ZeroDivisionError', message='division by zero', value='0')
     """
 
     step: str
