@@ -97,8 +97,7 @@ impl CliError {
                 }
             },
             Self::Receive(error) if error.is_busy() => Exit::Busy,
-            Self::DeadLetters(DeadLettersError::File(_)) => Exit::Busy,
-            Self::Init(_) => Exit::Busy,
+            Self::Init(_) | Self::DeadLetters(DeadLettersError::File(_)) => Exit::Busy,
             Self::DeadLetters(error) if error.is_usage() => Exit::Usage,
             Self::Send(_) | Self::Receive(_) | Self::DeadLetters(_) | Self::Start(_) => Exit::Failed,
         }

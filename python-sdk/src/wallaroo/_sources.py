@@ -7,7 +7,7 @@ A config is checked when it is made. It holds no socket or file: the orchestrato
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Generic, Protocol, TypeVar, Union
+from typing import Any, Callable, Generic, Protocol, TypeVar, Union, overload
 
 from wallaroo._addresses import Port, check_host, check_port
 from wallaroo._decoders import DecoderLike
@@ -49,6 +49,8 @@ class TCPSourceConfig(SourceConfig[T]):
             ``header_length()`` and ``payload_length(bs)``, in bytes, or ``delimiter``, the bytes that end a message.
         parallelism: Accepted for older applications and ignored: there is no limit to the number of connections.
 
+    As in the last versions of Wallaroo, a name may come before the host; it is ignored, for the source has one.
+
     Raises:
         WallarooParameterError: An argument is unusable, or the decoder lacks a method.
 
@@ -61,7 +63,13 @@ class TCPSourceConfig(SourceConfig[T]):
         {'kind': 'tcp', 'host': '127.0.0.1', 'port': 7010}
     """
 
-    def __init__(self, host: str, port: Port, decoder: DecoderLike[T | None], parallelism: int = 10) -> None:
+    @overload
+    def __init__(self, host: str, port: Port, decoder: DecoderLike[T | None], parallelism: int = 10) -> None: ...
+    @overload
+    def __init__(self, name: str, host: str, port: Port, decoder: DecoderLike[T | None], /) -> None: ...
+    def __init__(self, host: Any, port: Any, decoder: Any, parallelism: Any = 10) -> None:
+        if isinstance(decoder, (str, int)) and not isinstance(parallelism, int):
+            host, port, decoder, parallelism = port, decoder, parallelism, 10
         self.host = check_host("TCPSourceConfig", host)
         self.port = check_port("TCPSourceConfig", port)
         self.parallelism = parallelism
@@ -151,6 +159,8 @@ class GenSourceConfig(SourceConfig[T]):
             after ``previous``. ``None`` from either ends the source. The object is state: it is pickled with the last
             message, so that a worker's death neither repeats nor skips one.
 
+    As in the last versions of Wallaroo, a name may come before the generator; it is ignored.
+
     Raises:
         WallarooParameterError: The generator lacks a method.
 
@@ -164,7 +174,13 @@ class GenSourceConfig(SourceConfig[T]):
         {'kind': 'generator'}
     """
 
-    def __init__(self, generator: GeneratorLike[T]) -> None:
+    @overload
+    def __init__(self, generator: GeneratorLike[T]) -> None: ...
+    @overload
+    def __init__(self, name: str, generator: GeneratorLike[T], /) -> None: ...
+    def __init__(self, generator: Any, _named: Any = None) -> None:
+        if isinstance(generator, str) and _named is not None:
+            generator = _named
         where = "GenSourceConfig generator"
         self.generator = as_object(where, generator)
         method(where, self.generator, "initial_value")
