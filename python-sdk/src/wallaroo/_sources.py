@@ -27,6 +27,7 @@ class SourceConfig(Generic[T_co]):
     decoder: Any = None
     framing: Framing | None = None
     decode: Callable[[bytes], T_co | None] | None = None
+    event_time: Callable[[Any], int] | None = None
 
     def describe(self) -> Description:
         """Return the ``source`` map of the topology."""

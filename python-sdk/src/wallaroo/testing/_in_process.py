@@ -211,12 +211,12 @@ class InProcess:
     def _run_stage(self, root: int, given: Any) -> None:
         this_is_the_worker()
         number = next(self._batches)
-        run = BatchRun(Batch(number, root, 0, [], given), self._codec, Marker(None))
+        run = BatchRun(Batch(number, root, 0, [], [], given), self._codec, Marker(None))
         self._tables.begin_batch(number)
         stage = self._stages[root]
         outlets = stage.run(given, run)
         for body in result_bodies(run, outlets, lambda: 0, ended=stage.ended, max_body=DEFAULT_MAX_BODY):
-            _, _, _, _, outputs, failures, _ = msgpack.unpackb(body, strict_map_key=False)
+            _, _, _, _, outputs, failures, _, _ = msgpack.unpackb(body, strict_map_key=False)
             fields = iter(outputs)
             for outlet, _, data in zip(fields, fields, fields):
                 self._take(outlet, data)
