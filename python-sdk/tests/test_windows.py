@@ -18,7 +18,6 @@ import wallaroo
 from stages import Lines, Runner
 from wallaroo._errors import WallarooParameterError
 from wallaroo._protocol import BEGINNING, CAREFUL, DISCARD, END, TIMER, TIMES, WHOLE
-from wallaroo._sources import StdinSourceConfig
 from wallaroo._topology import Application, CollectNode, ComputationNode, KeyByNode, SinkNode, SourceNode
 from wallaroo._windows import (
     Aggregation,
@@ -77,9 +76,7 @@ def event_time(data):
 
 
 def source(when=event_time):
-    config = StdinSourceConfig(Messages)
-    config.event_time = when
-    return SourceNode("p", (), config)
+    return SourceNode("p", (), wallaroo.StdinSourceConfig(Messages, event_time=when))
 
 
 def application(*steps, when=event_time):

@@ -7,9 +7,7 @@ the clock. FROM and TO are paths, or HOST:PORT.
 import os
 
 import wallaroo
-from wallaroo._sources import FileSourceConfig, TCPSourceConfig
-from wallaroo._topology import Application, KeyByNode, SinkNode, SourceNode
-from wallaroo._windows import Aggregation, count_windows, milliseconds, range_windows, session_windows
+from wallaroo import count_windows, milliseconds, range_windows, session_windows
 
 KINDS = {
     "range": lambda: range_windows(100, on_late="dead-letter").with_slide(50).with_delay(10),
@@ -32,7 +30,7 @@ class Lines:
         return f"{key} {','.join(map(str, sorted(numbers)))}\n"
 
 
-class Numbers(Aggregation):
+class Numbers(wallaroo.Aggregation):
     def initial_accumulator(self):
         return []
 
@@ -50,22 +48,27 @@ class Numbers(Aggregation):
         return key, numbers
 
 
+@wallaroo.key_extractor
+def key(data):
+    return data[1]
+
+
+def time(data):
+    return data[0]
+
+
 def application_setup(args):
     kind, source, sink = args
-    sources = []
-    for number in range(2 if kind == "two" else 1):
-        host, _, port = source.rpartition(":")
-        config = TCPSourceConfig(host, port, Lines) if host else FileSourceConfig(source, Lines)
-        if kind != "arrival":
-            config.event_time = lambda data: data[0]
-        sources.append(SourceNode(f"lines {number}", (), config))
+    event_time = None if kind == "arrival" else time
+    host, _, port = source.rpartition(":")
+    if host:
+        config = wallaroo.TCPSourceConfig(host, port, Lines, event_time=event_time)
+    else:
+        config = wallaroo.FileSourceConfig(source, Lines, event_time=event_time)
+    pipeline = wallaroo.source("lines", config)
+    if kind == "two":
+        pipeline = pipeline.merge(wallaroo.source("more lines", config))
+    windows = pipeline.key_by(key).to(KINDS[kind]().over(Numbers))
     host, _, port = sink.rpartition(":")
     out = wallaroo.TCPSinkConfig(host, port, Lines) if host else wallaroo.FileSinkConfig(sink, Lines)
-    key = len(sources)
-    nodes = [
-        *sources,
-        KeyByNode("key", tuple(range(key)), lambda data: data[1], None, reject_unknown=False),
-        KINDS[kind]().over(Numbers).node("windows", (key,)),
-        SinkNode("out", (key + 1,), out),
-    ]
-    return Application("Windows", nodes)
+    return wallaroo.build_application("Windows", windows.to_sink(out))

@@ -139,7 +139,7 @@ class WindowNode:
     inputs: tuple[int, ...]
     table: str
     table_type: str
-    step: WindowStep
+    step: WindowStep[Any, Any]
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Callable, ClassVar, Generic, TypeVar, Union
 
+from wallaroo._computations import Step
 from wallaroo._errors import WallarooParameterError
 from wallaroo._objects import as_object, class_name, method, qualified_name, step_name
 from wallaroo._topology import WindowNode
@@ -164,6 +165,10 @@ class Aggregation(Generic[In, Accumulator, Out]):
         raise NotImplementedError
 
 
+AggregationLike = Union[Aggregation[In, Any, Out], Callable[[], Aggregation[In, Any, Out]]]
+"""An aggregation, or a class of aggregations."""
+
+
 @dataclass(frozen=True)
 class CountWindows:
     """So many values in a row. Made by :func:`count_windows`."""
@@ -176,7 +181,7 @@ class CountWindows:
         """Return the ``window`` map of the topology."""
         return {"kind": "count", "count": self.count}
 
-    def over(self, aggregation: Any) -> WindowStep:
+    def over(self, aggregation: AggregationLike[In, Out]) -> WindowStep[In, Out]:
         """Say what is made of a window.
 
         Args:
@@ -203,7 +208,11 @@ class _TimeWindows:
 
     call: ClassVar[str]
 
-    def over(self, aggregation: Any) -> WindowStep:
+    def describe(self) -> dict[str, Any]:
+        """Return the ``window`` map of the topology."""
+        raise NotImplementedError
+
+    def over(self, aggregation: AggregationLike[In, Out]) -> WindowStep[In, Out]:
         """Say what is made of a window.
 
         Args:
@@ -218,7 +227,7 @@ class _TimeWindows:
         Example:
             See :func:`range_windows`.
         """
-        return WindowStep(self, aggregation)  # type: ignore[arg-type]
+        return WindowStep(self, aggregation)
 
 
 @dataclass(frozen=True)
@@ -305,7 +314,7 @@ class SessionWindows(_TimeWindows):
         return {"kind": "session", "gap": self.gap, "delay": self.delay, "on_late": self.on_late}
 
 
-Windows = Union[CountWindows, RangeWindows, SessionWindows]
+Windows = Union[CountWindows, _TimeWindows]
 
 
 def count_windows(count: int) -> CountWindows:
@@ -392,7 +401,7 @@ def session_windows(gap: int, *, on_late: str = "drop") -> SessionWindows:
     return SessionWindows(0, _check_on_late("session_windows", on_late), gap)
 
 
-class WindowStep:
+class WindowStep(Step[In, Out], Generic[In, Out]):
     """Windows and what is made of them. Made by ``over``.
 
     Args:
@@ -403,7 +412,7 @@ class WindowStep:
     needs_key: ClassVar[bool] = True
     """It has state, and so must stand below a ``key_by`` or ``collect``."""
 
-    def __init__(self, windows: Windows, aggregation: Any) -> None:
+    def __init__(self, windows: Windows, aggregation: AggregationLike[In, Out]) -> None:
         where = f"{windows.call}(...).over({getattr(aggregation, '__name__', class_name(aggregation))})"
         self.windows = windows
         self.aggregation = as_object(where, aggregation)

@@ -93,7 +93,7 @@ class StepWindows:
         delay_above: Delays of the windows above it in its stage: how much its watermark is behind the stage's.
     """
 
-    def __init__(self, node: int, step: WindowStep, table: StateTable, delay_above: int) -> None:
+    def __init__(self, node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int) -> None:
         self._node = node
         self._step = step
         self._table = table
@@ -203,7 +203,9 @@ class StepWindows:
 class CountedWindows(StepWindows):
     """So many values in a row. A window that is not full waits for the end of the sources."""
 
-    def __init__(self, node: int, step: WindowStep, table: StateTable, delay_above: int, windows: CountWindows) -> None:
+    def __init__(
+        self, node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int, windows: CountWindows
+    ) -> None:
         super().__init__(node, step, table, delay_above)
         self._count = windows.count
 
@@ -227,7 +229,9 @@ class CountedWindows(StepWindows):
 class RangedWindows(StepWindows):
     """Ranges of time that begin at multiples of the slide."""
 
-    def __init__(self, node: int, step: WindowStep, table: StateTable, delay_above: int, windows: RangeWindows) -> None:
+    def __init__(
+        self, node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int, windows: RangeWindows
+    ) -> None:
         super().__init__(node, step, table, delay_above)
         self._windows = windows
 
@@ -263,7 +267,7 @@ class Sessions(StepWindows):
     """Stretches without a gap. Those that are complete are not joined any more."""
 
     def __init__(
-        self, node: int, step: WindowStep, table: StateTable, delay_above: int, windows: SessionWindows
+        self, node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int, windows: SessionWindows
     ) -> None:
         super().__init__(node, step, table, delay_above)
         self._windows = windows
@@ -297,13 +301,14 @@ class Sessions(StepWindows):
         return window.end + self._windows.delay
 
 
-def step_windows(node: int, step: WindowStep, table: StateTable, delay_above: int) -> StepWindows:
+def step_windows(node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int) -> StepWindows:
     """Return the windows of a step."""
     windows = step.windows
     if isinstance(windows, CountWindows):
         return CountedWindows(node, step, table, delay_above, windows)
     if isinstance(windows, RangeWindows):
         return RangedWindows(node, step, table, delay_above, windows)
+    assert isinstance(windows, SessionWindows), "there are three kinds"
     return Sessions(node, step, table, delay_above, windows)
 
 
