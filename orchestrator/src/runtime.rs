@@ -9,7 +9,7 @@ mod peers;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -135,6 +135,8 @@ pub struct Summary {
     pub messages_out: u64,
     /// Messages that became dead letters.
     pub dead_letters: u64,
+    /// Values that came too late for all of their windows.
+    pub late: u64,
     /// Workers that died.
     pub deaths: u64,
     /// Time from ready to the end.
@@ -310,6 +312,7 @@ impl Runtime {
         }
         inputs.names.shrink_to_fit();
         runtime.begun = Instant::now();
+        runtime.engine.set_epoch(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
         Ok((runtime, inputs))
     }
 
@@ -477,6 +480,7 @@ impl Runtime {
             messages_in: self.plan.sources.iter().map(entered).sum(),
             messages_out: status.sink_messages.iter().sum(),
             dead_letters: self.dead_letters.count(),
+            late: status.stages.iter().map(|stage| stage.late).sum(),
             deaths: self.deaths,
             elapsed: self.begun.elapsed(),
         };

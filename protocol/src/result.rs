@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::{
-    BatchId, Group, NodeId, ProtocolError, group::read_groups, input::GROUP_ELEMENTS, reader::Reader, writer::Writer,
+    BatchId, EventTime, Group, NodeId, ProtocolError, Timer, Timing, group::read_groups, input::GROUP_ELEMENTS,
+    reader::Reader, writer::Writer,
 };
 
 /// Elements of one output in the flat array `outlet, kind, data, …`.
@@ -19,6 +20,12 @@ const FAILURE_ELEMENTS: usize = 9;
 
 /// The smallest failure: its array's header, eight elements of one byte and an empty bin.
 const LEAST_FAILURE_BYTES: usize = 11;
+
+/// Elements of a `timing`.
+const TIMING_ELEMENTS: usize = 3;
+
+/// Elements of one timer in the flat array `key, deadline, …`.
+const TIMER_ELEMENTS: usize = 2;
 
 /// The answer, or one part of it, to a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +42,8 @@ pub struct BatchResult {
     pub failures: Vec<Failure>,
     /// Whether the generator that was asked has ended.
     pub ended: bool,
+    /// What there is to say about time, if the stage knows of it.
+    pub timing: Option<Timing>,
 }
 
 /// What one outlet emitted.
@@ -98,6 +107,7 @@ impl BatchResult {
             outputs: read_outputs(reader)?,
             failures: read_failures(reader)?,
             ended: reader.bool("ended")?,
+            timing: if reader.skip_nil() { None } else { Some(Timing::read(reader)?) },
         })
     }
 
@@ -114,6 +124,34 @@ impl BatchResult {
             failure.write(writer);
         }
         writer.bool(self.ended);
+        match &self.timing {
+            Some(timing) => timing.write(writer),
+            None => writer.nil(),
+        }
+    }
+}
+
+impl Timing {
+    fn read(reader: &mut Reader) -> Result<Self, ProtocolError> {
+        reader.record("timing", TIMING_ELEMENTS)?;
+        let time = reader.optional_int("time")?.map(EventTime);
+        let late = reader.uint32("late")?;
+        let count = reader.records(TIMER_ELEMENTS, "timers")?;
+        let timer =
+            |_| Ok(Timer { key: reader.key("key")?, deadline: reader.optional_int("deadline")?.map(EventTime) });
+        let timers = (0..count).map(timer).collect::<Result<_, ProtocolError>>()?;
+        Ok(Self { time, late, timers })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.array(TIMING_ELEMENTS);
+        writer.optional_int(self.time.map(|time| time.0));
+        writer.uint(self.late.into());
+        writer.array(self.timers.len() * TIMER_ELEMENTS);
+        for Timer { key, deadline } in &self.timers {
+            writer.raw(key);
+            writer.optional_int(deadline.map(|deadline| deadline.0));
+        }
     }
 }
 

@@ -118,11 +118,19 @@ impl Engine {
         let Input::Cut(source) = self.plan.stages[stage.index()].input else { return };
         let _ = self.complete(slot, now);
         self.stages[stage.index()].service.observe(1, result.elapsed);
-        self.take_cut(source, connection, result, actions);
+        self.take_cut(source, connection, result, now, actions);
         self.after_batch(slot, now, actions);
     }
 
-    fn take_cut(&mut self, source: SourceId, connection: ConnectionId, result: &CutResult, actions: &mut Vec<Action>) {
+    fn take_cut(
+        &mut self,
+        source: SourceId,
+        connection: ConnectionId,
+        result: &CutResult,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        let arrived = self.wall_clock(now);
         let state = &mut self.sources[source.index()];
         let Some(uncut) = state.cutting.connections.get_mut(&connection) else { return };
         let Some((sent, charge)) = uncut.sent.take() else { return };
@@ -134,7 +142,7 @@ impl Engine {
             let charge = consumed.min(charge);
             released -= charge;
             let block = FrameBlock { data: sent.slice(..consumed), spans };
-            state.queue.push(connection, block, charge);
+            state.queue.push(connection, block, charge, arrived);
         }
         // What is left waits for more without holding credit: otherwise one frame larger than the credit could never arrive.
         if released > 0 {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use wallaroo_protocol::{StageId, input};
+use wallaroo_protocol::{StageId, Timing, input};
 
 use super::batch::{InFlight, Origin, Suspicion, Work};
+use super::times::Times;
 use super::{Action, Engine, SlotId};
 use crate::plan::{Input, Target};
 
@@ -42,7 +43,7 @@ impl Engine {
         }
         for index in 0..self.by_depth.len() {
             let stage = self.by_depth[index];
-            if let Some(work) = self.form(stage, slot, actions) {
+            if let Some(work) = self.form(stage, slot, now, actions) {
                 if matches!(self.plan.stages[stage.index()].input, Input::Frames(_)) {
                     self.let_others_go_first(index);
                 }
@@ -60,7 +61,7 @@ impl Engine {
     }
 
     /// Forms a batch of `stage` for `slot`.
-    fn form(&mut self, stage: StageId, slot: SlotId, actions: &mut Vec<Action>) -> Option<Work> {
+    fn form(&mut self, stage: StageId, slot: SlotId, now: Duration, actions: &mut Vec<Action>) -> Option<Work> {
         let plan = &self.plan.stages[stage.index()];
         let most =
             self.stages[stage.index()].service.messages_within(self.config.service_target, self.config.batch_messages);
@@ -75,21 +76,23 @@ impl Engine {
                 }
                 let sequence = self.stages[stage.index()].resequencer.issue();
                 let origin = Origin::Frames { sequence, connections: taken.connections };
-                Some(self.work(stage, taken.input, taken.messages, origin))
+                let times = self.begin(stage, taken.arrivals);
+                Some(self.work(stage, taken.input, taken.messages, origin, times))
             }
             Input::Cut(source) => {
                 if self.sources[source.index()].queue.len() >= most as usize * self.slots.len() {
                     return None;
                 }
                 let (connection, bytes) = self.sources[source.index()].cutting.take()?;
-                Some(self.work(stage, input::cut(&bytes), 1, Origin::Cut { connection }))
+                Some(self.work(stage, input::cut(&bytes), 1, Origin::Cut { connection }, Times::default()))
             }
             Input::Generate(source, keyspace) => {
                 let home = self.router.slot_of(keyspace, &[]);
                 if home != slot || self.sources[source.index()].ended || !self.has_room(stage) {
                     return None;
                 }
-                Some(self.work(stage, input::generate(most), most, Origin::Generate))
+                let times = self.begin(stage, Times::of(most, self.wall_clock(now)));
+                Some(self.work(stage, input::generate(most), most, Origin::Generate, times))
             }
             Input::Groups(_) => {
                 if self.slots[slot.index()].lanes[stage.index()].is_empty() || !self.has_room(stage) {
@@ -98,18 +101,19 @@ impl Engine {
                 let state = &mut self.slots[slot.index()];
                 let taken = state.lanes[stage.index()].take(most, self.config.batch_bytes)?;
                 self.stages[stage.index()].queued_bytes -= taken.bytes;
-                Some(self.work(stage, taken.input, taken.messages, Origin::Groups))
+                Some(self.work(stage, taken.input, taken.messages, Origin::Groups, taken.times))
             }
         }
     }
 
-    fn work(&mut self, stage: StageId, input: Bytes, messages: u32, origin: Origin) -> Work {
+    fn work(&mut self, stage: StageId, input: Bytes, messages: u32, origin: Origin, times: Times) -> Work {
         Work {
             batch: self.next_batch(),
             stage,
             input,
             messages,
             origin,
+            times,
             skip: Vec::new(),
             deaths: 0,
             suspicion: Suspicion::default(),
@@ -130,7 +134,8 @@ impl Engine {
         let Some(generation) = self.slots[slot.index()].worker() else { return };
         self.restore_for(slot, generation, &work, actions);
         actions.push(Action::Send { slot, generation, message: work.message(replay) });
-        let in_flight = InFlight { work, replay, begun: now, outputs: Vec::new(), failures: Vec::new() };
+        let (outputs, failures, timing) = (Vec::new(), Vec::new(), Timing::default());
+        let in_flight = InFlight { work, replay, begun: now, outputs, failures, timing };
         self.slots[slot.index()].in_flight.push_back(in_flight);
     }
 }

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wallaroo_protocol::{BatchId, Group, RequestId, input};
+use wallaroo_protocol::{BatchId, EventTime, Group, RequestId, input};
 
 use super::batch::{InFlight, Work};
 use super::event::{Generation, KillReason};
 use super::ledger::JournalSize;
+use super::times::Times;
 
 /// A slot. `lanes` has one queue for each stage of the plan; those of parallel stages stay empty.
 #[derive(Debug)]
@@ -119,6 +120,8 @@ impl Slot {
 pub(super) struct Lane {
     groups: VecDeque<Group>,
     messages: usize,
+    /// Empty where no window needs them.
+    times: Times,
 }
 
 /// Groups taken from a lane for one batch.
@@ -126,6 +129,7 @@ pub(super) struct Lane {
 pub(super) struct TakenGroups {
     pub(super) input: Bytes,
     pub(super) messages: u32,
+    pub(super) times: Times,
     /// What they weighed in the queue.
     pub(super) bytes: usize,
 }
@@ -134,6 +138,12 @@ impl Lane {
     pub(super) fn push(&mut self, group: Group) {
         self.messages += group.count as usize;
         self.groups.push_back(group);
+    }
+
+    /// Appends a group whose outputs are no older than `time`.
+    pub(super) fn push_timed(&mut self, group: Group, time: EventTime) {
+        self.times.push(1, time);
+        self.push(group);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -166,6 +176,7 @@ impl Lane {
         let groups = &self.groups.make_contiguous()[..taken];
         let input = input::groups(groups);
         self.groups.drain(..taken);
-        Some(TakenGroups { input, messages, bytes })
+        let times = self.times.take(taken as u32);
+        Some(TakenGroups { input, messages, times, bytes })
     }
 }

@@ -32,6 +32,8 @@ pub struct StageStatus {
     pub batches: u64,
     /// Messages that wait for it.
     pub queued: usize,
+    /// Values that came too late for all of their windows.
+    pub late: u64,
     /// Time a message takes in a worker.
     pub service_time: Option<Duration>,
 }
@@ -91,6 +93,7 @@ impl Engine {
             messages: state.messages,
             batches: state.batches,
             queued,
+            late: state.clock.late,
             service_time: state.service.average(),
         }
     }

@@ -128,7 +128,7 @@ class Pipeline(Generic[T_co]):
         Args:
             computation: A function decorated with :func:`computation`, :func:`computation_multi`,
                 :func:`computation_batch`, or with :func:`state_computation` or :func:`state_computation_multi` and
-                ``state=``.
+                ``state=``; or windows, as :func:`range_windows`, with what is made ``over`` them.
 
         Raises:
             WallarooParameterError: It is something else, the pipeline has ended, or a step with state comes after a

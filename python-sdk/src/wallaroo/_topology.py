@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, Union
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Union
 
 from wallaroo._errors import WallarooParameterError
 from wallaroo._sinks import SinkConfig
 from wallaroo._sources import SourceConfig, decoder_name
+
+if TYPE_CHECKING:
+    from wallaroo._windows import WindowStep
 
 Description = dict[str, Any]
 
@@ -33,6 +36,7 @@ class SourceNode:
             "source": self.source.describe(),
             "decoder": decoder_name(self.source),
             "framing": self.source.framing,
+            "event_time": self.source.event_time is not None,
         }
 
 
@@ -127,6 +131,22 @@ class StateNode:
 
 
 @dataclass(frozen=True)
+class WindowNode:
+    """A step with windows; the open ones of a key are its state."""
+
+    kind: ClassVar[str] = "window"
+    name: str
+    inputs: tuple[int, ...]
+    table: str
+    table_type: str
+    step: WindowStep[Any, Any]
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology."""
+        return {"table": self.table, "table_type": self.table_type, "window": self.step.windows.describe()}
+
+
+@dataclass(frozen=True)
 class SinkNode:
     """Where messages leave, as bytes."""
 
@@ -140,7 +160,7 @@ class SinkNode:
         return {"sink": self.sink.describe(), "encoder": self.sink.encoder_name}
 
 
-Node = Union[SourceNode, ComputationNode, BatchNode, KeyByNode, CollectNode, StateNode, SinkNode]
+Node = Union[SourceNode, ComputationNode, BatchNode, KeyByNode, CollectNode, StateNode, WindowNode, SinkNode]
 
 
 def check_address_is_free(where: str, source_config: SourceConfig[Any], nodes: Sequence[Node]) -> None:

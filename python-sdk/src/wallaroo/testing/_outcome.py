@@ -41,6 +41,7 @@ class Outcome:
         outputs: What every sink was given to write, message by message, by the sink's name: ``stdout``, ``file PATH``
             or ``tcp HOST:PORT``; a second sink of one name has `` (2)`` after it.
         dead_letters: In the order in which they occurred.
+        late: How many values came when all their windows were complete.
 
     Example:
         >>> outcome = Outcome({"stdout": [b"to => 1\n", b"be => 1\n"]}, [])
@@ -50,6 +51,7 @@ class Outcome:
 
     outputs: dict[str, list[bytes]]
     dead_letters: list[DeadLetter]
+    late: int = 0
 
     @property
     def messages(self) -> list[bytes]:
