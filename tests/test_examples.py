@@ -68,7 +68,7 @@ def test_expected_output(name, workers, consumer):
     run_plain(name, consumer, workers=workers)
 
 
-@pytest.mark.parametrize("name", ["alphabet_partitioned", "word_count_fluent"])
+@pytest.mark.parametrize("name", PLAIN)
 def test_every_interpreter(name, consumer, interpreter):
     run_plain(name, consumer, python=interpreter)
 

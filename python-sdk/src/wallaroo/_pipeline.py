@@ -41,6 +41,7 @@ class _Vertex:
         pipeline: Name of the pipeline it was added to, for errors.
         inputs: The vertices it takes messages from.
         make: Makes the node, once the numbers of its inputs are known.
+        named: Its name is the user's choice, and so must be the only one of its kind.
     """
 
     def __init__(
@@ -49,7 +50,6 @@ class _Vertex:
         self.pipeline = pipeline
         self.inputs = tuple(inputs)
         self.make = make
-        # Whether its name is the user's choice, and so must be the only one of its kind.
         self.named = named
 
 
