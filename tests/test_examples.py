@@ -73,6 +73,43 @@ def test_every_interpreter(name, consumer, interpreter):
     run_plain(name, consumer, python=interpreter)
 
 
+def by_user(line):
+    return line.partition(":")[0]
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("kind", ["stateless", "stateful", "windowed"])
+def test_alerts(kind, workers, consumer):
+    expected = (EXAMPLES / "alerts" / f"expected_{kind}.txt").read_text(encoding="utf-8").splitlines()
+    args = [kind, "--in", "127.0.0.1:0", "--out", consumer.place]
+    with Orchestrator(EXAMPLES / "alerts" / "alerts.py", *args, workers=workers) as run:
+        send(run.address(), frames(messages_of("alerts")))
+        consumer.wait_count(len(expected))
+        run.stop()
+    assert in_order(consumer.lines(), by_user) == in_order(expected, by_user)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_sessions(workers, tmp_path):
+    run_sessions(tmp_path, workers=workers)
+
+
+def test_sessions_on_every_interpreter(tmp_path, interpreter):
+    run_sessions(tmp_path, python=interpreter)
+
+
+def run_sessions(tmp_path, **options):
+    letters, out = tmp_path / "dead.jsonl", tmp_path / "out.txt"
+    app = [EXAMPLES / "sessions" / "sessions.py", EXAMPLES / "sessions" / "input.txt"]
+    with open(out, "w") as stdout:
+        with Orchestrator(*app, stdout=stdout, options=["--dead-letters", letters], **options) as run:
+            assert run.wait() == 0, run.log()
+            assert run.summary()["late"] == 1
+    written = out.read_text(encoding="utf-8").splitlines()
+    assert in_order(written, by_first_field) == in_order(expected_of("sessions"), by_first_field)
+    assert [letter["key"] for letter in read_dead_letters(letters)] == ["'eve'"]
+
+
 @pytest.mark.parametrize("workers", WORKERS)
 def test_market_spread_rejects_what_the_model_rejects(workers, consumer):
     assert 0 < market_spread(consumer, workers, quotes=4_000, orders=2_000) < 2_000

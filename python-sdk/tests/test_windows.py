@@ -277,9 +277,23 @@ def test_windows_of_windows_lose_nothing(messages, steps, length, delay, times):
     first, second = range_windows(length).with_delay(delay).over(Gather), range_windows(length * times).over(Total)
     flow = Flow(application(first, second))
     totals = run_all(flow, messages, steps)
-    _, late = expected_ranges(messages, length, length, delay)
-    assert flow.late == late
-    assert sum(sum(window) for windows in totals.values() for window in windows) == len(messages) - late
+    # A message as far back as its window's last moment is in the same window of either.
+    windows, late = expected_ranges(messages, length, length, delay)
+    expected = defaultdict(list)
+    for key, found in windows.items():
+        ends = [(messages[window[0]][0] // length + 1) * length - 1 for window in found]
+        for start in sorted({end // (length * times) for end in ends}):
+            total = sum(len(window) for window, end in zip(found, ends) if end // (length * times) == start)
+            expected[key].append([total])
+    assert (totals, flow.late) == (dict(expected), late)
+
+
+def test_a_window_waits_for_the_delay_of_the_one_above():
+    flow = Flow(application(range_windows(1).with_delay(5).over(Gather), range_windows(3).over(Total)))
+    flow.send((0, "a", 0), (2, "a", 1), (7, "b", 2))
+    assert (flow.timers, flow.outputs) == ({"a": 8, "b": 13}, [])
+    flow.send((8, "b", 3))
+    assert flow.outputs == [("a", [(0, "a", 2)])]
 
 
 def test_arrival_is_the_time_where_messages_have_none():
