@@ -21,15 +21,16 @@ const FRAME: &[u8] = b"a line of text, 32 bytes long...";
 const SINK_MESSAGE: &[u8] = b"word => 1000\n";
 const KEY_BY: NodeId = NodeId(1);
 const SINK: NodeId = NodeId(3);
-/// Bytes of a batch's reply before its number, which is written in nine bytes whatever it is.
-const BEFORE_NUMBER: &[u8] = &[0x97, 37, 0xcf];
+/// Where a reply has the number of its batch, if it is written in eight bytes: behind the headers of the array and of the number, and
+/// the type of the message.
+const NUMBER: std::ops::Range<usize> = 3..11;
 
 /// The engine with one slot, and what its worker answers.
 pub(crate) struct Stream {
     engine: Engine,
     keys: usize,
     block: FrameBlock,
-    /// Replies without the batch's number, by stage and messages.
+    /// Replies, with any number for the batch's, by stage and messages.
     replies: HashMap<(u32, u32), Bytes>,
     /// How many values each group has that was handed to the engine and has not come back.
     counts: VecDeque<u32>,
@@ -111,17 +112,15 @@ impl Stream {
         if let Some(count) = messages.checked_div(groups) {
             self.counts.extend((0..groups).map(|_| count));
         }
-        let rest = self.replies.entry((batch.stage.0, messages)).or_insert_with(|| encode_rest(messages, groups));
-        let mut body = BytesMut::with_capacity(BEFORE_NUMBER.len() + 8 + rest.len());
-        body.put_slice(BEFORE_NUMBER);
-        body.put_u64(batch.batch.0);
-        body.put_slice(rest);
+        let reply = self.replies.entry((batch.stage.0, messages)).or_insert_with(|| encode_reply(messages, groups));
+        let mut body = BytesMut::from(&reply[..]);
+        body[NUMBER].copy_from_slice(&batch.batch.0.to_be_bytes());
         body.freeze()
     }
 }
 
-/// A result's body after the number of its batch: `groups` groups of the first stage, or else the sink's messages.
-fn encode_rest(messages: u32, groups: u32) -> Bytes {
+/// A result's body: `groups` groups of the first stage, or else the sink's messages.
+fn encode_reply(messages: u32, groups: u32) -> Bytes {
     let output = if let Some(count) = messages.checked_div(groups) {
         let values = vec![0xa5; 6 * count as usize];
         let group = |number| Group::new(&key_number(number), count, 1, &values);
@@ -139,7 +138,7 @@ fn encode_rest(messages: u32, groups: u32) -> Bytes {
         ended: false,
         timing: None,
     };
-    FromWorker::Result(result).encode().into_body().slice(BEFORE_NUMBER.len() + 8..)
+    FromWorker::Result(result).encode().into_body()
 }
 
 fn key_number(number: u32) -> Bytes {
