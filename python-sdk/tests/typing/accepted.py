@@ -149,6 +149,27 @@ assert_type(symbol(Order("a", 1)), str)
 assert_type(order(b"a"), Order)
 assert_type(text(1), str)
 
+
+class Volume(wallaroo.Aggregation[Order, list[int], float]):
+    def initial_accumulator(self) -> list[int]:
+        return []
+
+    def update(self, data: Order, acc: list[int]) -> None:
+        acc.append(data.quantity)
+
+    def combine(self, a: list[int], b: list[int]) -> list[int]:
+        return a + b
+
+    def output(self, key: object, acc: list[int]) -> float | None:
+        return sum(acc) / 2 if acc else None
+
+
+assert_type(orders.key_by(symbol).to(wallaroo.count_windows(5).over(Volume)), wallaroo.Pipeline[float])
+assert_type(
+    orders.to(wallaroo.range_windows(wallaroo.seconds(9)).with_slide(wallaroo.seconds(3)).over(Volume)),
+    wallaroo.Pipeline[float],
+)
+
 ended = orders.to(scores).to_sinks([wallaroo.StdoutSinkConfig(text), wallaroo.TCPSinkConfig("127.0.0.1", 7002, number)])
 assert_type(wallaroo.build_application("orders", ended), wallaroo.Application)
 

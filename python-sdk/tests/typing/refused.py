@@ -63,6 +63,10 @@ def plain(data: str) -> str:
     return data
 
 
+class Sum(wallaroo.Aggregation[int, list[int], int]):
+    pass
+
+
 lines = wallaroo.source("lines", wallaroo.StdinSourceConfig(text))
 
 lines.to(length).to(length)  # E: arg-type
@@ -70,6 +74,8 @@ lines.to(length).to(words)  # E: arg-type
 lines.to(length).to(count)  # E: arg-type
 lines.to(plain)  # E: call-overload
 lines.to(for_the_builder)  # E: call-overload
+lines.to(wallaroo.count_windows(5).over(Sum))  # E: arg-type
+lines.to(wallaroo.count_windows(5))  # E: call-overload
 lines.key_by(by_number)  # E: arg-type
 lines.key_by(plain)  # E: arg-type
 lines.to_sink(wallaroo.StdoutSinkConfig(number))  # E: arg-type
