@@ -63,11 +63,11 @@ def worker(loaded: Loaded, frames: list[bytes]) -> Callable[[], None]:
         (reply,) = result_bodies(run, outlets, lambda: 0, ended=False, max_body=CAP)
         return reply
 
-    source = protocol.encode(protocol.Batch(1, 0, 0, [], frames))
+    source = protocol.encode(protocol.Batch(1, 0, 0, [], [], frames))
 
     def turn() -> None:
         groups = msgpack.unpackb(answer(source))[4][2]
-        answer(protocol.encode(protocol.Batch(2, 1, 0, [], groups)))
+        answer(protocol.encode(protocol.Batch(2, 1, 0, [], [], groups)))
 
     return turn
 

@@ -22,7 +22,7 @@ const SINK_MESSAGE: &[u8] = b"word => 1000\n";
 const KEY_BY: NodeId = NodeId(1);
 const SINK: NodeId = NodeId(3);
 /// Bytes of a batch's reply before its number, which is written in nine bytes whatever it is.
-const BEFORE_NUMBER: &[u8] = &[0x97, 37, 0xcf];
+const BEFORE_NUMBER: &[u8] = &[0x98, 37, 0xcf];
 
 /// The engine with one slot, and what its worker answers.
 pub(crate) struct Stream {
