@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.harness import windows
-from tests.harness.clients import Consumer, Sender, send
+from tests.harness.clients import Consumer, send
 from tests.harness.orchestrator import PATIENCE, Orchestrator, message_of, read_dead_letters
 from tests.harness.places import APPS
 
@@ -41,20 +41,22 @@ def test_a_file_gives_the_same_windows_with_any_number_of_workers(tmp_path, kind
 @pytest.mark.parametrize("kind", list(EXPECTED))
 def test_windows_outlive_their_workers(tmp_path, kind):
     """Killed between two halves of the stream, when windows are open, and while the second half is on its way."""
-    sink = tmp_path / "out.txt"
+    source, sink = tmp_path / "in", tmp_path / "out.txt"
+    os.mkfifo(source)
     messages = windows.stream(60_000, seed=4)
     expected, late = EXPECTED[kind](messages)
-    first, second = messages[:30_000], messages[30_000:]
-    with Orchestrator(APP, kind, "127.0.0.1:0", sink, workers=2) as run:
-        address = run.address()
-        send(address, windows.lines(first))
-        kill_seated(run, 1)
-        Sender(address, windows.lines(second)).join()
-        kill_seated(run, 2)
-        run.stop()
+    with Orchestrator(APP, kind, source, sink, workers=2) as run:
+        with open(source, "wb") as pipe:
+            run.ready()
+            pipe.write(windows.lines(messages[:30_000]))
+            pipe.flush()
+            kill_seated(run, 1)
+            pipe.write(windows.lines(messages[30_000:]))
+            pipe.flush()
+            kill_seated(run, 2)
+        assert run.wait() == 0, run.log()
         summary = run.summary()
     assert summary["worker_deaths"] >= 1
-    # Two connections of one source: the second half was sent when the first had been taken, and so comes after it.
     assert windows.read(sink.read_text()) == expected
     assert summary["late"] == len(late)
 
@@ -104,6 +106,7 @@ def test_a_silent_source_holds_nothing_back():
             consumer.wait_count(1, PATIENCE)
             assert windows.read("\n".join(consumer.lines())) == {"a": [[1, 2]]}
             send(one, b"30 a 4\n700 b 5\n")
+            consumer.wait_count(2, PATIENCE)
             run.stop()
             assert run.summary()["late"] == 1
     assert windows.read("\n".join(consumer.lines())) == {"a": [[1, 2]], "b": [[3], [5]]}
