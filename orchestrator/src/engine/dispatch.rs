@@ -85,8 +85,9 @@ impl Engine {
                 Some(self.work(stage, input::cut(&bytes), 1, Origin::Cut { connection }))
             }
             Input::Generate(source, keyspace) => {
-                let home = self.router.slot_of(keyspace, &[]);
-                if home != slot || self.sources[source.index()].ended || !self.has_room(stage) {
+                let partition = self.router.partition(keyspace, &[]);
+                let elsewhere = self.router.slot(partition) != slot || self.is_held(partition);
+                if elsewhere || self.sources[source.index()].ended || !self.has_room(stage) {
                     return None;
                 }
                 Some(self.work(stage, input::generate(most), most, Origin::Generate))

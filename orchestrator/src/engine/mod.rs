@@ -5,16 +5,20 @@
 //! the simulator. It owns every queue, the order of everything, and the ledger.
 //!
 //! Data comes in as frames ([`parallel`]), is sent to workers as batches ([`dispatch`]), comes back as results, which are put in
-//! order and routed by key into the lanes of slots ([`slot`]) or handed to sinks. [`recovery`] deals with workers that die.
+//! order and routed by key into the lanes of slots ([`slot`]) or handed to sinks. [`recovery`] deals with workers that die,
+//! [`replacing`] with those that make room for another, [`moving`] with slots that come and go.
 
 mod batch;
 mod cutting;
 mod dispatch;
 pub mod event;
 mod ledger;
+mod moving;
 mod parallel;
+mod placement;
 mod poison;
 mod recovery;
+mod replacing;
 mod routing;
 mod service_time;
 mod slot;
@@ -29,6 +33,7 @@ use wallaroo_protocol::{BatchId, BatchResult, Failure, Output, OutputData, Reque
 use self::batch::{InFlight, Origin, Work, outputs_weight};
 use self::cutting::Cutting;
 use self::ledger::{JournalEntry, Ledger, MemoryLedger, NoLedger};
+use self::moving::Scaling;
 use self::parallel::{Finished, FrameQueue, Resequencer};
 use self::recovery::Weight;
 use self::routing::Router;
@@ -100,6 +105,7 @@ pub struct Engine {
     slots: Vec<Slot>,
     sinks: Vec<SinkState>,
     ledger: Box<dyn Ledger>,
+    scaling: Option<Box<Scaling>>,
     next_batch: u64,
     next_request: u64,
     /// The slot that is offered work first, so that none is favoured.
@@ -151,6 +157,7 @@ impl Engine {
             slots: (0..config.slots).map(slot).collect(),
             sinks: plan.sinks.iter().map(|_| SinkState::default()).collect(),
             ledger,
+            scaling: None,
             next_batch: 1,
             next_request: 1,
             first_slot: 0,
@@ -163,6 +170,10 @@ impl Engine {
 
     /// Takes in `event`, which happened `now` after the run began, and appends what follows from it to `actions`.
     pub fn handle(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
+        // What a worker said whose slot is gone.
+        if event.slot().is_some_and(|slot| slot.index() >= self.slots.len()) {
+            return;
+        }
         match event {
             Event::Frames { source, connection, block } => {
                 let charge = block.weight();
@@ -181,15 +192,20 @@ impl Engine {
             }
             Event::Result { slot, generation, result } => self.result(slot, generation, result, now, actions),
             Event::CutResult { slot, generation, result } => self.cut_result(slot, generation, &result, now, actions),
-            Event::Snapshot { slot, generation, part } => self.snapshot(slot, generation, part, actions),
+            Event::Snapshot { slot, generation, part } => self.snapshot(slot, generation, part, now, actions),
             Event::SinkWritten { sink, bytes } => {
                 let pending = &mut self.sinks[sink.index()].pending_bytes;
                 debug_assert!(*pending >= bytes, "a sink writes what it was given");
                 *pending = pending.saturating_sub(bytes);
             }
+            Event::Scale { slots } => self.scale(slots, actions),
+            Event::Replace { slot } => self.replace(slot),
+            Event::Save => self.save(actions),
             Event::Drain => self.drain(actions),
             Event::Tick => self.check_deadlines(now, actions),
         }
+        self.go_on_replacing(now, actions);
+        self.go_on_scaling(now, actions);
         self.dispatch(now, actions);
         if !self.finished && self.is_done() {
             self.finished = true;
@@ -211,6 +227,7 @@ impl Engine {
         self.sources.iter().all(|source| source.ended && source.queue.is_empty() && source.cutting.is_idle())
             && self.stages.iter().all(|stage| stage.resequencer.is_idle() && stage.retry.is_empty())
             && self.slots.iter().all(Slot::is_idle)
+            && self.plan.stages.iter().all(|stage| self.held_messages(stage.id) == 0)
             && self.sinks.iter().all(|sink| sink.pending_bytes == 0)
     }
 
@@ -252,6 +269,7 @@ impl Engine {
             return;
         }
         let Some(InFlight { work, replay, outputs, failures, .. }) = self.complete(slot, now) else { return };
+        self.end_pauses(slot, work.batch, now);
         let stage = &self.plan.stages[work.stage.index()];
         self.stages[work.stage.index()].service.observe(work.messages, result.elapsed);
         if let (Input::Generate(source, _), true) = (stage.input, result.ended) {
@@ -323,9 +341,9 @@ impl Engine {
     fn route(&mut self, stage: StageId, groups: Vec<wallaroo_protocol::Group>) {
         let Some(keyspace) = self.plan.stages[stage.index()].input.keyspace() else { return };
         for group in groups {
-            let slot = self.router.slot_of(keyspace, group.key());
+            let partition = self.router.partition(keyspace, group.key());
             self.stages[stage.index()].queued_bytes += group.len();
-            self.slots[slot.index()].lanes[stage.index()].push(group);
+            self.lane(stage, partition).push(group);
         }
     }
 

@@ -9,6 +9,8 @@ use wallaroo_protocol::{BatchId, Group, RequestId, input};
 use super::batch::{InFlight, Work};
 use super::event::{Generation, KillReason};
 use super::ledger::JournalSize;
+use super::moving::Arrival;
+use super::replacing::Replacement;
 
 /// A slot. `lanes` has one queue for each stage of the plan; those of parallel stages stay empty.
 #[derive(Debug)]
@@ -27,6 +29,10 @@ pub(super) struct Slot {
     pub(super) last_death: Option<Duration>,
     /// Batches replayed since a worker was lost.
     pub(super) replayed: u32,
+    /// Workers that took this slot after the first.
+    pub(super) restarts: u32,
+    /// What ended the last worker.
+    pub(super) last_cause: Option<String>,
     /// Deaths since a worker of this slot last answered anything.
     pub(super) deaths_in_a_row: u32,
     /// Some snapshot of this slot's keys may be unknown to its worker, and is sent before the first batch that needs it.
@@ -42,6 +48,12 @@ pub(super) struct Slot {
     pub(super) incompressible: JournalSize,
     /// Why this slot's state cannot be rebuilt any more, once that is so.
     pub(super) unrecoverable: Option<String>,
+    /// Keys that came from other slots and have not been answered yet.
+    pub(super) arrivals: Vec<Arrival>,
+    /// How far the worker has come that makes room for another.
+    pub(super) replacement: Option<Replacement>,
+    /// No partition lives here any more; the slot goes when its worker has gone.
+    pub(super) leaving: bool,
 }
 
 /// Who sits in a slot.
@@ -77,6 +89,8 @@ impl Slot {
             lost_at: None,
             last_death: None,
             replayed: 0,
+            restarts: 0,
+            last_cause: None,
             deaths_in_a_row: 0,
             restoring: false,
             snapshot: SnapshotState::Idle,
@@ -85,6 +99,9 @@ impl Slot {
             unpicklable: None,
             incompressible: JournalSize::default(),
             unrecoverable: None,
+            arrivals: Vec::new(),
+            replacement: None,
+            leaving: false,
         }
     }
 
@@ -136,6 +153,15 @@ impl Lane {
         self.groups.push_back(group);
     }
 
+    /// Takes out the groups that are `wanted`; both lanes keep their order.
+    pub(super) fn split_off(&mut self, wanted: impl Fn(&Group) -> bool) -> Self {
+        let mut taken = Self::default();
+        for group in std::mem::take(self).groups {
+            if wanted(&group) { taken.push(group) } else { self.push(group) }
+        }
+        taken
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
@@ -167,5 +193,14 @@ impl Lane {
         let input = input::groups(groups);
         self.groups.drain(..taken);
         Some(TakenGroups { input, messages, bytes })
+    }
+}
+
+impl IntoIterator for Lane {
+    type Item = Group;
+    type IntoIter = std::collections::vec_deque::IntoIter<Group>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.groups.into_iter()
     }
 }

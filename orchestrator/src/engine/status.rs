@@ -43,6 +43,10 @@ pub struct SlotStatus {
     pub slot: SlotId,
     /// The worker in it, unless it is vacant.
     pub generation: Option<Generation>,
+    /// Workers that took it after the first.
+    pub restarts: u32,
+    /// What ended the last one.
+    pub last_cause: Option<String>,
     /// Batches it has been sent and has not answered.
     pub in_flight: usize,
     /// Bytes in its journal.
@@ -82,9 +86,11 @@ impl Engine {
 
     fn stage_status(&self, stage: StageId) -> StageStatus {
         let state = &self.stages[stage.index()];
-        let queued = match self.plan.stages[stage.index()].input {
-            Input::Frames(source) => self.sources[source.index()].queue.len(),
-            _ => self.slots.iter().map(|slot| slot.lanes[stage.index()].messages()).sum(),
+        let queued = if let Input::Frames(source) = self.plan.stages[stage.index()].input {
+            self.sources[source.index()].queue.len()
+        } else {
+            let lanes = self.slots.iter().map(|slot| slot.lanes[stage.index()].messages());
+            lanes.sum::<usize>() + self.held_messages(stage)
         };
         StageStatus {
             stage,
@@ -105,6 +111,8 @@ impl Engine {
         SlotStatus {
             slot,
             generation,
+            restarts: state.restarts,
+            last_cause: state.last_cause.clone(),
             in_flight: state.in_flight.len(),
             journal_bytes: size.bytes,
             replay: size.replay,

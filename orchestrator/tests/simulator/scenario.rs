@@ -44,6 +44,8 @@ pub(crate) struct Scenario {
     /// Once in how many steps a worker dies by itself; 0: never.
     pub(crate) crashes: usize,
     pub(crate) retires: usize,
+    /// Once in how many steps slots are added, taken away, or given to another worker; 0: never.
+    pub(crate) changes: usize,
     /// Consumers take what they are given only now and then.
     pub(crate) slow_sinks: bool,
     /// The user drains before all is sent.
@@ -132,6 +134,7 @@ impl Scenario {
             keys,
             crashes: random.pick(&[0, 300, 60, 25]),
             retires: random.pick(&[0, 0, 100]),
+            changes: random.pick(&[0, 100, 30]),
             slow_sinks: random.one_in(2),
             drains_early: random.one_in(4),
             part: random.pick(&[1, 2, 1000]),
