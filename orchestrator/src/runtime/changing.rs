@@ -214,12 +214,15 @@ impl Runtime {
             let mut back: VecDeque<SlotId> = done.drain(..).collect();
             back.extend(current.take());
             (*to, *left) = (pool.edition(), back);
+            // Where no standbys are kept somebody has to be started for each of them.
+            pool.recruit(1);
         }
         if current.is_some() {
             return Ok((Some(change), false));
         }
         let Some(slot) = left.pop_front() else {
             if *to == pool.edition() {
+                pool.recruit(0);
                 pool.abandon_edition();
             } else {
                 pool.commit_edition();

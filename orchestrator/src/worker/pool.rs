@@ -226,17 +226,21 @@ impl Pool {
             return Ok(());
         }
         self.not_before = None;
-        self.fill_edition(self.edition, &self.settings.interpreter.clone())?;
-        if let Some((next, interpreter)) = self.next.clone()
-            && let Err(error) = self.fill_edition(next, &interpreter)
+        self.fill_edition(self.edition)?;
+        if let Some((next, _)) = self.next
+            && let Err(error) = self.fill_edition(next)
         {
             self.unrecruited.push(error);
         }
         Ok(())
     }
 
-    fn fill_edition(&mut self, edition: Edition, interpreter: &Interpreter) -> Result<(), PoolError> {
+    fn fill_edition(&mut self, edition: Edition) -> Result<(), PoolError> {
         while self.members.values().filter(|member| member.edition == edition).count() < self.wanted(edition) {
+            let interpreter = match &self.next {
+                Some((next, interpreter)) if *next == edition => interpreter,
+                _ => &self.settings.interpreter,
+            };
             let generation = Generation(self.next_generation);
             self.next_generation += 1;
             if self.guard.is_none() {
@@ -456,7 +460,12 @@ impl Pool {
             match self.members.iter_mut().find(|(_, member)| fits(member)) {
                 Some((generation, member)) => {
                     member.phase = Phase::Seated(slot);
-                    tracing::debug!(worker = generation.0, slot = slot.0, pid = member.handle.pid, "worker took a slot");
+                    tracing::debug!(
+                        worker = generation.0,
+                        slot = slot.0,
+                        pid = member.handle.pid,
+                        "worker took a slot"
+                    );
                     out.push(PoolNews::Engine(Event::WorkerSeated { slot, generation: *generation }));
                 }
                 None => self.vacant.push_back(slot),

@@ -123,6 +123,7 @@ impl Scenario {
             batch_bytes: random.pick(&[64, 1 << 20]),
             max_frame: 1 << 20,
             step_timeout: Duration::from_secs(30),
+            keep_ledger: true,
             max_messages_per_worker: random.pick(&[None, None, Some(100)]),
             replay_budget: random.pick(&[Duration::ZERO, Duration::from_millis(20), Duration::from_secs(250)]),
         };

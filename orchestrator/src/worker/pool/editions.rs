@@ -32,6 +32,9 @@ impl Pool {
             self.edition = next;
             self.settings.interpreter = interpreter;
             self.dismiss_others();
+            for generation in self.standbys(next).into_iter().skip(self.settings.standbys as usize) {
+                self.dismiss(generation);
+            }
         }
     }
 
