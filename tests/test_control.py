@@ -6,6 +6,7 @@ import signal
 import socket
 import stat
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -62,6 +63,34 @@ def test_status_for_people(run):
     assert text.startswith("Numbered  running  pid ")
     assert "slot 0" in text
     assert "standby" in text or "starting" in text
+
+
+def test_latency_is_of_every_message(run, consumer):
+    send(run.address(), frames(messages(1000)))
+    consumer.wait_count(1000)
+    report = status(run)
+    latency = report["latency"]
+    assert latency["messages"] == 1000
+    assert 0 < latency["p50_seconds"] <= latency["p99_seconds"] <= latency["longest_seconds"] < 60
+    assert [stage["latency"]["messages"] for stage in report["stages"]] == [1000, 1000]
+
+
+def test_metrics_for_prometheus(consumer):
+    options = ["--metrics", "127.0.0.1:0"]
+    with Orchestrator(APPS / "numbered.py", "--in", "127.0.0.1:0", "--out", consumer.place, options=options) as run:
+        send(run.address(), frames(messages(1000)))
+        consumer.wait_count(1000)
+        place = run.wait_for("metrics at ")["message"].rpartition(" ")[2]
+        with urllib.request.urlopen(place) as response:
+            assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            text = response.read().decode()
+    samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    assert (
+        samples[f'wallaroo_sink_messages_total{{sink="tcp {consumer.place}",place="tcp {consumer.place}"}}'] == "1000"
+    )
+    assert float(samples['wallaroo_latency_seconds{quantile="0.99"}']) > 0
+    assert float(samples['wallaroo_slot_in_flight_batches{slot="0"}']) == 0
+    assert "# TYPE wallaroo_stage_messages_total counter" in text
 
 
 def test_the_stacks_of_workers(run):

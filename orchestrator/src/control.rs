@@ -3,16 +3,22 @@
 //! HTTP with JSON bodies over a Unix socket that only its owner can use; the routes are laid down in `spec/control.md`. What a
 //! client asks for becomes a [`Request`] in the runtime's queue, with a one-time channel for the answer: the runtime's loop stays
 //! the only owner of the engine and the pool. [`place`] says where sockets lie, [`listener`] binds one, [`routes`] serves it,
-//! [`client`] is the commands' end of it.
+//! [`client`] is the commands' end of it. [`metrics`] serves the same to
+//! Prometheus.
 
 pub mod client;
 pub mod listener;
+mod metrics;
 pub mod place;
 pub mod report;
 pub mod routes;
 
+use std::io;
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use self::listener::{BindError, SocketFile};
 use self::place::Place;
@@ -129,31 +135,52 @@ impl Refusal {
 #[derive(Debug)]
 pub struct Control {
     requests: mpsc::Receiver<Request>,
+    // Dropped before the servers, so that the file goes while somebody still listens.
     socket: Option<SocketFile>,
-    server: Option<tokio::task::JoinHandle<()>>,
+    servers: JoinSet<()>,
+    /// Where metrics can be had.
+    metrics: Option<SocketAddr>,
 }
 
 impl Control {
-    /// Binds a socket and serves it.
+    /// Binds a socket, and a port for `metrics`, and serves both.
     ///
     /// # Errors
-    /// [`BindError`] when the place was asked for and cannot be had. Without a place of its own a run goes on, with a warning.
-    pub fn open(place: &Place) -> Result<Self, BindError> {
+    /// [`BindError`] when what was asked for cannot be had. A run whose socket nobody asked for goes on without one, with a
+    /// warning.
+    pub async fn open(place: &Place, metrics: Option<SocketAddr>) -> Result<Self, BindError> {
         let (sender, requests) = mpsc::channel(QUEUED_REQUESTS);
-        let (listener, socket) = match (listener::bind(place), place) {
-            (Ok(bound), _) => bound,
+        let mut control = Self { requests, socket: None, servers: JoinSet::new(), metrics: None };
+        match (listener::bind(place), place) {
+            (Ok((listener, socket)), _) => {
+                control.socket = Some(socket);
+                control.serve(axum::serve(listener, routes::router(sender.clone())));
+            }
             (Err(error), Place::At(_)) => return Err(error),
             (Err(error), Place::Of(_)) => {
                 tracing::warn!("{}; this run cannot be controlled", crate::error::one_line(&error));
-                return Ok(Self { requests, socket: None, server: None });
             }
-        };
-        let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, routes::router(sender)).await {
-                tracing::warn!("the control socket is closed: {error}");
+        }
+        if let Some(address) = metrics {
+            let listener = metrics::bind(address).await?;
+            control.metrics = listener.local_addr().ok();
+            control.serve(axum::serve(listener, metrics::router(sender)));
+        }
+        Ok(control)
+    }
+
+    fn serve(&mut self, server: impl IntoFuture<Output = io::Result<()>, IntoFuture: Send + 'static>) {
+        let server = server.into_future();
+        self.servers.spawn(async move {
+            if let Err(error) = server.await {
+                tracing::warn!("nobody can be answered any more: {error}");
             }
         });
-        Ok(Self { requests, socket: Some(socket), server: Some(server) })
+    }
+
+    /// Where metrics can be had, if they can.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Where the socket is, if there is one.
@@ -176,14 +203,6 @@ impl Control {
     pub async fn refuse_all(&mut self, refusal: Refusal) -> ! {
         loop {
             self.next().await.refuse(refusal.clone());
-        }
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        if let Some(server) = &self.server {
-            server.abort();
         }
     }
 }

@@ -10,6 +10,7 @@ mod peers;
 mod requests;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,6 +63,8 @@ pub struct RunOptions {
     pub on_error: OnError,
     /// Where the control socket is to be.
     pub control: Place,
+    /// Where metrics are to be had.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What a message that cannot be processed does to the run.
@@ -143,6 +146,8 @@ pub struct Started<'a> {
     pub workers: &'a [MemberStatus],
     /// Where the control socket is, if there is one.
     pub control: Option<&'a Path>,
+    /// Where metrics are to be had, if they are.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What a run did.
@@ -197,7 +202,7 @@ async fn load(pool: &mut Pool, events: &mut mpsc::UnboundedReceiver<WorkerEvent>
 pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Result<Summary, RunError> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let mut terminations = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
-    let mut control = Control::open(&options.control)?;
+    let mut control = Control::open(&options.control, options.metrics).await?;
     let (mut pool, mut workers) = Pool::new(options.pool.clone());
     let early = async {
         tokio::select! {
@@ -219,7 +224,13 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
         }
     };
     let members = pool.members();
-    started(Started { plan: &runtime.plan, sources: &inputs.names, workers: &members, control: control.path() });
+    started(Started {
+        plan: &runtime.plan,
+        sources: &inputs.names,
+        workers: &members,
+        control: control.path(),
+        metrics: control.metrics(),
+    });
     inputs.start();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -1,6 +1,7 @@
 //! `wallaroo-orch run`.
 
 use std::hash::{BuildHasher, Hasher};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,6 +82,9 @@ pub(super) struct RunArgs {
     /// Unix socket for control commands [default: one named after the application]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+    /// Serve metrics for Prometheus there, at /metrics (for example 127.0.0.1:9100)
+    #[arg(long, value_name = "IP:PORT")]
+    metrics: Option<SocketAddr>,
     /// Append messages that could not be processed to this file, as JSON Lines
     #[arg(long, value_name = "PATH")]
     dead_letters: Option<PathBuf>,
@@ -164,6 +168,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
         dead_letters: args.dead_letters,
         on_error: args.on_error,
         control: args.control.map_or_else(|| Place::of(&args.application.app), Place::At),
+        metrics: args.metrics,
     };
     let json = args.log.log_format == LogFormat::Json;
     let show = !args.log.quiet;
@@ -174,6 +179,9 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
         }
         for source in started.sources.iter().filter_map(|source| source.strip_prefix("tcp ")) {
             tracing::info!("listening on {source}");
+        }
+        if let Some(address) = started.metrics {
+            tracing::info!("metrics at http://{address}/metrics");
         }
         tracing::info!("ready");
     });
@@ -216,6 +224,7 @@ fn banner(started: &Started<'_>) -> String {
             None => lines.push(format!("  standby  pid {}  {python}", worker.pid)),
         }
     }
+    lines.extend(started.metrics.map(|address| format!("  metrics  http://{address}/metrics")));
     lines.extend(started.control.map(|control| format!("  control  {}", control.display())));
     lines.join("\n") + "\n"
 }

@@ -11,8 +11,8 @@ use super::run::duration;
 use super::table::Table;
 use crate::control::client::Client;
 use crate::control::report::{
-    InterpreterReport, RunState, SeatReport, SinkReport, SourceReport, StageReport, StatusReport, WorkerReport,
-    WorkerState,
+    InterpreterReport, LatencyReport, RunState, SeatReport, SinkReport, SourceReport, StageReport, StatusReport,
+    WorkerReport, WorkerState,
 };
 use crate::error::CliError;
 
@@ -75,11 +75,12 @@ fn text(report: &StatusReport) -> String {
     report.sources.iter().for_each(|source| table.row(source_row(source)));
     report.stages.iter().enumerate().for_each(|(number, stage)| table.row(stage_row(number, stage)));
     report.sinks.iter().for_each(|sink| table.row(sink_row(sink)));
+    let latency = latency_of(&report.latency);
     let mut workers = Table::default();
     report.workers.iter().for_each(|worker| workers.row(worker_row(worker)));
     format!(
         "{application}  {state}  pid {pid}  up {uptime_seconds:.1} s  dead letters {dead_letters}  worker deaths {worker_deaths}\n\n\
-         {table}\n{workers}"
+         {table}latency  {latency}\n\n{workers}"
     )
 }
 
@@ -139,6 +140,12 @@ fn history_of(seat: &SeatReport) -> String {
         (Some(cause), 1) => format!("1 restart: {cause}"),
         (Some(cause), restarts) => format!("{restarts} restarts, the last: {cause}"),
     }
+}
+
+fn latency_of(latency: &LatencyReport) -> String {
+    let LatencyReport { p50_seconds, p99_seconds, p999_seconds, longest_seconds, .. } = *latency;
+    let times = [("p50", p50_seconds), ("p99", p99_seconds), ("p99.9", p999_seconds), ("longest", longest_seconds)];
+    times.map(|(name, seconds)| format!("{name} {}", duration_of(seconds))).join("  ")
 }
 
 fn rate(rate: f64) -> String {

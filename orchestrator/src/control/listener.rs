@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
@@ -57,6 +58,14 @@ pub enum BindError {
         /// What the system says.
         source: io::Error,
     },
+    /// The port for metrics is taken, or not to be had.
+    #[error("cannot listen on {address} for metrics")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Anything else.
     #[error("cannot listen at {}", path.display())]
     Listen {
@@ -75,12 +84,14 @@ impl BindError {
             Self::NotASocket { .. } | Self::TooLong { .. } | Self::NotPrivate { .. } => {
                 Some("name another place: --control PATH")
             }
+            Self::Metrics { .. } => Some("name a free one: --metrics HOST:PORT"),
             Self::Folder { .. } | Self::Listen { .. } => None,
         }
     }
 }
 
-/// A bound socket's file. Dropping it removes the file.
+/// A bound socket's file. Dropping it removes the file; that must happen while the socket is still listened at, or a successor
+/// may have taken its place.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -227,14 +238,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_file_of_a_successor_is_left_alone() {
+    async fn a_file_that_took_its_place_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("one.sock");
-        let (listener, file) = bind(&Place::At(path.clone())).expect("bound");
-        drop(listener);
-        let (_listener, _successor) = bind(&Place::At(path.clone())).expect("replaced");
+        let (path, other) = (folder.path().join("one.sock"), folder.path().join("other"));
+        let (_listener, file) = bind(&Place::At(path.clone())).expect("bound");
+        fs::write(&other, "mine").expect("written");
+        fs::rename(&other, &path).expect("moved");
         drop(file);
-        assert!(path.exists(), "it was not the first one's any more");
+        assert_eq!(fs::read(&path).expect("there"), b"mine");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use wallaroo_protocol::WorkerHello;
 
 use super::Refusal;
+use crate::engine::LatencyStatus;
 
 /// A run at one moment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +27,8 @@ pub struct StatusReport {
     pub stages: Vec<StageReport>,
     /// By number.
     pub sinks: Vec<SinkReport>,
+    /// Of messages, from when they were read at a source to when they were handed to a sink.
+    pub latency: LatencyReport,
     /// Seated workers by slot, then the others by age.
     pub workers: Vec<WorkerReport>,
     /// Messages that could not be processed.
@@ -72,6 +75,39 @@ pub struct StageReport {
     pub queued: usize,
     /// What a message takes in a worker.
     pub service_seconds: Option<f64>,
+    /// Of messages, from when a worker could begin with their batch to its answer.
+    pub latency: LatencyReport,
+}
+
+/// Times of all messages since the start. A time is how long at most so large a share of them took.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct LatencyReport {
+    /// Messages counted.
+    pub messages: u64,
+    /// Half of them.
+    pub p50_seconds: f64,
+    /// Nine of ten.
+    pub p90_seconds: f64,
+    /// 99 of a hundred.
+    pub p99_seconds: f64,
+    /// 999 of a thousand.
+    pub p999_seconds: f64,
+    /// All of them.
+    pub longest_seconds: f64,
+}
+
+impl From<LatencyStatus> for LatencyReport {
+    fn from(status: LatencyStatus) -> Self {
+        let LatencyStatus { messages, p50, p90, p99, p999, longest } = status;
+        Self {
+            messages,
+            p50_seconds: p50.as_secs_f64(),
+            p90_seconds: p90.as_secs_f64(),
+            p99_seconds: p99.as_secs_f64(),
+            p999_seconds: p999.as_secs_f64(),
+            longest_seconds: longest.as_secs_f64(),
+        }
+    }
 }
 
 /// A sink.

@@ -114,15 +114,22 @@ impl Engine {
         let Origin::Cut { connection } = in_flight.work.origin else {
             return self.kill(slot, KillReason::Protocol("answered a batch as if it were to be cut".into()), actions);
         };
-        let stage = in_flight.work.stage;
+        let (stage, arrived) = (in_flight.work.stage, in_flight.work.arrived);
         let Input::Cut(source) = self.plan.stages[stage.index()].input else { return };
         let _ = self.complete(slot, now);
         self.stages[stage.index()].service.observe(1, result.elapsed);
-        self.take_cut(source, connection, result, actions);
+        self.take_cut(source, connection, result, arrived, actions);
         self.after_batch(slot, now, actions);
     }
 
-    fn take_cut(&mut self, source: SourceId, connection: ConnectionId, result: &CutResult, actions: &mut Vec<Action>) {
+    fn take_cut(
+        &mut self,
+        source: SourceId,
+        connection: ConnectionId,
+        result: &CutResult,
+        arrived: Duration,
+        actions: &mut Vec<Action>,
+    ) {
         let state = &mut self.sources[source.index()];
         let Some(uncut) = state.cutting.connections.get_mut(&connection) else { return };
         let Some((sent, charge)) = uncut.sent.take() else { return };
@@ -134,7 +141,7 @@ impl Engine {
             let charge = consumed.min(charge);
             released -= charge;
             let block = FrameBlock { data: sent.slice(..consumed), spans };
-            state.queue.push(connection, block, charge);
+            state.queue.push(connection, block, charge, arrived);
         }
         // What is left waits for more without holding credit: otherwise one frame larger than the credit could never arrive.
         if released > 0 {

@@ -42,7 +42,7 @@ impl Engine {
         }
         for index in 0..self.by_depth.len() {
             let stage = self.by_depth[index];
-            if let Some(work) = self.form(stage, slot, actions) {
+            if let Some(work) = self.form(stage, slot, now, actions) {
                 if matches!(self.plan.stages[stage.index()].input, Input::Frames(_)) {
                     self.let_others_go_first(index);
                 }
@@ -60,7 +60,7 @@ impl Engine {
     }
 
     /// Forms a batch of `stage` for `slot`.
-    fn form(&mut self, stage: StageId, slot: SlotId, actions: &mut Vec<Action>) -> Option<Work> {
+    fn form(&mut self, stage: StageId, slot: SlotId, now: Duration, actions: &mut Vec<Action>) -> Option<Work> {
         let plan = &self.plan.stages[stage.index()];
         let most =
             self.stages[stage.index()].service.messages_within(self.config.service_target, self.config.batch_messages);
@@ -75,14 +75,14 @@ impl Engine {
                 }
                 let sequence = self.stages[stage.index()].resequencer.issue();
                 let origin = Origin::Frames { sequence, connections: taken.connections };
-                Some(self.work(stage, taken.input, taken.messages, origin))
+                Some(self.work(stage, taken.input, taken.messages, taken.arrived, origin))
             }
             Input::Cut(source) => {
                 if self.sources[source.index()].queue.len() >= most as usize * self.slots.len() {
                     return None;
                 }
                 let (connection, bytes) = self.sources[source.index()].cutting.take()?;
-                Some(self.work(stage, input::cut(&bytes), 1, Origin::Cut { connection }))
+                Some(self.work(stage, input::cut(&bytes), 1, now, Origin::Cut { connection }))
             }
             Input::Generate(source, keyspace) => {
                 let partition = self.router.partition(keyspace, &[]);
@@ -90,7 +90,7 @@ impl Engine {
                 if elsewhere || self.sources[source.index()].ended || !self.has_room(stage) {
                     return None;
                 }
-                Some(self.work(stage, input::generate(most), most, Origin::Generate))
+                Some(self.work(stage, input::generate(most), most, now, Origin::Generate))
             }
             Input::Groups(_) => {
                 if self.slots[slot.index()].lanes[stage.index()].is_empty() || !self.has_room(stage) {
@@ -99,17 +99,18 @@ impl Engine {
                 let state = &mut self.slots[slot.index()];
                 let taken = state.lanes[stage.index()].take(most, self.config.batch_bytes)?;
                 self.stages[stage.index()].queued_bytes -= taken.bytes;
-                Some(self.work(stage, taken.input, taken.messages, Origin::Groups))
+                Some(self.work(stage, taken.input, taken.messages, taken.arrived, Origin::Groups))
             }
         }
     }
 
-    fn work(&mut self, stage: StageId, input: Bytes, messages: u32, origin: Origin) -> Work {
+    fn work(&mut self, stage: StageId, input: Bytes, messages: u32, arrived: Duration, origin: Origin) -> Work {
         Work {
             batch: self.next_batch(),
             stage,
             input,
             messages,
+            arrived,
             origin,
             skip: Vec::new(),
             deaths: 0,

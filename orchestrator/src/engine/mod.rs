@@ -12,6 +12,7 @@ mod batch;
 mod cutting;
 mod dispatch;
 pub mod event;
+mod latency;
 mod ledger;
 mod moving;
 mod parallel;
@@ -32,6 +33,7 @@ use wallaroo_protocol::{BatchId, BatchResult, Failure, Output, OutputData, Reque
 
 use self::batch::{InFlight, Origin, Work, outputs_weight};
 use self::cutting::Cutting;
+use self::latency::Latencies;
 use self::ledger::{JournalEntry, Ledger, MemoryLedger, NoLedger};
 use self::moving::Scaling;
 use self::parallel::{Finished, FrameQueue, Resequencer};
@@ -45,6 +47,7 @@ pub use self::event::{
     Action, ConnectionId, DeadMessage, Death, DeathCause, EngineError, Event, FrameBlock, Generation, KillReason,
     Marker, SinkChunk, SinkId, SlotId, SourceId, Span,
 };
+pub use self::latency::LatencyStatus;
 pub use self::status::{SlotStatus, StageStatus, Status};
 
 /// The engine's settings.
@@ -105,6 +108,7 @@ pub struct Engine {
     slots: Vec<Slot>,
     sinks: Vec<SinkState>,
     ledger: Box<dyn Ledger>,
+    latencies: Latencies,
     scaling: Option<Box<Scaling>>,
     next_batch: u64,
     next_request: u64,
@@ -157,6 +161,7 @@ impl Engine {
             slots: (0..config.slots).map(slot).collect(),
             sinks: plan.sinks.iter().map(|_| SinkState::default()).collect(),
             ledger,
+            latencies: Latencies::new(plan.stages.len()),
             scaling: None,
             next_batch: 1,
             next_request: 1,
@@ -177,7 +182,7 @@ impl Engine {
         match event {
             Event::Frames { source, connection, block } => {
                 let charge = block.weight();
-                self.sources[source.index()].queue.push(connection, block, charge);
+                self.sources[source.index()].queue.push(connection, block, charge, now);
             }
             Event::Chunk { source, connection, bytes } => self.sources[source.index()].cutting.push(connection, &bytes),
             Event::ConnectionClosed { source, connection } => {
@@ -268,7 +273,8 @@ impl Engine {
         if result.more {
             return;
         }
-        let Some(InFlight { work, replay, outputs, failures, .. }) = self.complete(slot, now) else { return };
+        let Some(answered) = self.complete(slot, now) else { return };
+        let InFlight { work, replay, begun, outputs, failures } = answered;
         self.end_pauses(slot, work.batch, now);
         let stage = &self.plan.stages[work.stage.index()];
         self.stages[work.stage.index()].service.observe(work.messages, result.elapsed);
@@ -284,6 +290,7 @@ impl Engine {
             actions.push(Action::Recovered { slot, after: now.saturating_sub(lost_at), replayed });
         }
         self.slots[slot.index()].served += u64::from(work.messages);
+        self.latencies.answered(work.stage, now.saturating_sub(begun), work.messages.into());
         self.stages[work.stage.index()].messages += u64::from(work.messages);
         self.stages[work.stage.index()].batches += 1;
         if stage.stateful {
@@ -295,10 +302,10 @@ impl Engine {
             let stage = work.stage;
             self.stages[stage.index()].resequencer.hold(sequence, bytes, Finished { work, outputs, failures });
             while let Some(finished) = self.stages[stage.index()].resequencer.release() {
-                self.release(finished, actions);
+                self.release(finished, now, actions);
             }
         } else {
-            self.release(Finished { work, outputs, failures }, actions);
+            self.release(Finished { work, outputs, failures }, now, actions);
         }
         self.after_batch(slot, now, actions);
     }
@@ -315,14 +322,14 @@ impl Engine {
     }
 
     /// Sends results on: groups to the lanes of their slots, messages to sinks, failures to the dead letters.
-    fn release(&mut self, finished: Finished, actions: &mut Vec<Action>) {
+    fn release(&mut self, finished: Finished, now: Duration, actions: &mut Vec<Action>) {
         let Finished { work, outputs, failures } = finished;
         for failure in failures {
             actions.push(Action::DeadLetter(self.dead_message(&work, failure)));
         }
         for Output { outlet, data } in outputs {
             match (self.plan.stages[work.stage.index()].target(outlet), data) {
-                (Some(Target::Stage(stage)), OutputData::Groups(groups)) => self.route(stage, groups),
+                (Some(Target::Stage(stage)), OutputData::Groups(groups)) => self.route(stage, groups, work.arrived),
                 (Some(Target::Sink(sink)), OutputData::Messages(messages)) => {
                     if messages.lengths.is_empty() {
                         continue;
@@ -330,6 +337,7 @@ impl Engine {
                     let state = &mut self.sinks[sink.index()];
                     state.pending_bytes += messages.bytes.len();
                     state.messages += messages.lengths.len() as u64;
+                    self.latencies.left(now.saturating_sub(work.arrived), messages.lengths.len() as u64);
                     let chunk = SinkChunk { bytes: messages.bytes, lengths: messages.lengths };
                     actions.push(Action::Write { sink, chunk });
                 }
@@ -338,12 +346,12 @@ impl Engine {
         }
     }
 
-    fn route(&mut self, stage: StageId, groups: Vec<wallaroo_protocol::Group>) {
+    fn route(&mut self, stage: StageId, groups: Vec<wallaroo_protocol::Group>, arrived: Duration) {
         let Some(keyspace) = self.plan.stages[stage.index()].input.keyspace() else { return };
         for group in groups {
             let partition = self.router.partition(keyspace, group.key());
             self.stages[stage.index()].queued_bytes += group.len();
-            self.lane(stage, partition).push(group);
+            self.lane(stage, partition).push(group, arrived);
         }
     }
 

@@ -293,9 +293,9 @@ impl Engine {
         let mut reached = BTreeSet::new();
         for (stage, lane) in self.plan.stages.iter().zip(waiting) {
             let Some(keyspace) = stage.input.keyspace() else { continue };
-            for group in lane {
+            for (group, arrived) in lane {
                 let slot = self.router.slot_of(keyspace, group.key());
-                self.slots[slot.index()].lanes[stage.id.index()].push(group);
+                self.slots[slot.index()].lanes[stage.id.index()].push(group, arrived);
                 reached.insert(slot);
             }
         }

@@ -1,6 +1,7 @@
 //! A stage that may run on every worker at once: its queue of frames, and the resequencer that puts its results back in order.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use wallaroo_protocol::{Failure, Output, input};
@@ -23,6 +24,8 @@ struct QueuedBlock {
     next: usize,
     /// Credit to give back to the source once every frame has been taken.
     charge: usize,
+    /// When the engine was given it.
+    arrived: Duration,
 }
 
 /// Frames taken from the queue for one batch.
@@ -34,13 +37,15 @@ pub(super) struct TakenFrames {
     pub(super) connections: Vec<(ConnectionId, u32)>,
     /// Credit that goes back to the source.
     pub(super) released: usize,
+    /// When the engine was given the first of them.
+    pub(super) arrived: Duration,
 }
 
 impl FrameQueue {
-    /// Appends a block; `charge` is the source's credit it holds.
-    pub(super) fn push(&mut self, connection: ConnectionId, block: FrameBlock, charge: usize) {
+    /// Appends a block that has arrived now; `charge` is the source's credit it holds.
+    pub(super) fn push(&mut self, connection: ConnectionId, block: FrameBlock, charge: usize, now: Duration) {
         self.frames += block.spans.len();
-        self.blocks.push_back(QueuedBlock { connection, block, next: 0, charge });
+        self.blocks.push_back(QueuedBlock { connection, block, next: 0, charge, arrived: now });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -87,8 +92,9 @@ impl FrameQueue {
             queued.block.spans[queued.next..].iter().map(move |span| &data[span.start as usize..span.end as usize])
         });
         let input = input::frames(frames.take(messages as usize));
+        let arrived = self.blocks.front().map(|block| block.arrived).unwrap_or_default();
         let released = self.advance(messages as usize);
-        Some(TakenFrames { input, messages, connections, released })
+        Some(TakenFrames { input, messages, connections, released, arrived })
     }
 
     /// Moves past `frames` frames and returns the credit of the blocks that are done with.

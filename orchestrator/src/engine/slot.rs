@@ -135,6 +135,8 @@ impl Slot {
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     groups: VecDeque<Group>,
+    /// When the engine was given what the groups came of, as runs of groups.
+    arrivals: VecDeque<(Duration, usize)>,
     messages: usize,
 }
 
@@ -145,19 +147,25 @@ pub(super) struct TakenGroups {
     pub(super) messages: u32,
     /// What they weighed in the queue.
     pub(super) bytes: usize,
+    /// When the engine was given what the oldest of them came of.
+    pub(super) arrived: Duration,
 }
 
 impl Lane {
-    pub(super) fn push(&mut self, group: Group) {
+    pub(super) fn push(&mut self, group: Group, arrived: Duration) {
         self.messages += group.count as usize;
         self.groups.push_back(group);
+        match self.arrivals.back_mut() {
+            Some((last, groups)) if *last == arrived => *groups += 1,
+            _ => self.arrivals.push_back((arrived, 1)),
+        }
     }
 
     /// Takes out the groups that are `wanted`; both lanes keep their order.
     pub(super) fn split_off(&mut self, wanted: impl Fn(&Group) -> bool) -> Self {
         let mut taken = Self::default();
-        for group in std::mem::take(self).groups {
-            if wanted(&group) { taken.push(group) } else { self.push(group) }
+        for (group, arrived) in std::mem::take(self) {
+            if wanted(&group) { taken.push(group, arrived) } else { self.push(group, arrived) }
         }
         taken
     }
@@ -192,15 +200,36 @@ impl Lane {
         let groups = &self.groups.make_contiguous()[..taken];
         let input = input::groups(groups);
         self.groups.drain(..taken);
-        Some(TakenGroups { input, messages, bytes })
+        let arrived = self.drop_arrivals(taken);
+        Some(TakenGroups { input, messages, bytes, arrived })
+    }
+
+    /// Forgets when the first so many groups arrived; the oldest of them.
+    fn drop_arrivals(&mut self, mut groups: usize) -> Duration {
+        let mut oldest = Duration::MAX;
+        while let Some((arrived, run)) = self.arrivals.front_mut() {
+            if groups == 0 {
+                break;
+            }
+            // Those of one source are in order, those of two need not be.
+            oldest = oldest.min(*arrived);
+            let dropped = groups.min(*run);
+            *run -= dropped;
+            groups -= dropped;
+            if *run == 0 {
+                self.arrivals.pop_front();
+            }
+        }
+        oldest
     }
 }
 
 impl IntoIterator for Lane {
-    type Item = Group;
-    type IntoIter = std::collections::vec_deque::IntoIter<Group>;
+    type Item = (Group, Duration);
+    type IntoIter = Box<dyn Iterator<Item = Self::Item>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.groups.into_iter()
+        let arrivals = self.arrivals.into_iter().flat_map(|(arrived, groups)| std::iter::repeat_n(arrived, groups));
+        Box::new(self.groups.into_iter().zip(arrivals))
     }
 }

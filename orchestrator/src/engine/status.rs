@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wallaroo_protocol::StageId;
 
+use super::latency::LatencyStatus;
 use super::slot::{Seat, Slot};
 use super::{Engine, Generation, SlotId};
 use crate::plan::Input;
@@ -19,6 +20,8 @@ pub struct Status {
     pub sink_messages: Vec<u64>,
     /// Bytes handed to each sink and not written yet.
     pub sink_pending_bytes: Vec<usize>,
+    /// From a source to a sink.
+    pub latency: LatencyStatus,
 }
 
 /// One stage.
@@ -34,6 +37,8 @@ pub struct StageStatus {
     pub queued: usize,
     /// Time a message takes in a worker.
     pub service_time: Option<Duration>,
+    /// From when a worker could begin with a message's batch to its answer.
+    pub latency: LatencyStatus,
 }
 
 /// One slot.
@@ -63,6 +68,7 @@ impl Engine {
             slots: (0..self.slots.len()).map(|index| self.slot_status(SlotId(index as u32))).collect(),
             sink_messages: self.sinks.iter().map(|sink| sink.messages).collect(),
             sink_pending_bytes: self.sinks.iter().map(|sink| sink.pending_bytes).collect(),
+            latency: self.latencies.end_to_end(),
         }
     }
 
@@ -98,6 +104,7 @@ impl Engine {
             batches: state.batches,
             queued,
             service_time: state.service.average(),
+            latency: self.latencies.stage(stage),
         }
     }
 

@@ -53,7 +53,7 @@ impl Observed {
     /// Takes in the counts of now, and forgets those that are older than the window.
     pub(super) fn sample(&mut self, status: &Status, now: Instant) {
         self.samples.push_back(Sample::new(status, now));
-        while self.samples.len() > 2 && now.duration_since(self.samples[1].at) > WINDOW {
+        while self.samples.len() > 2 && now.duration_since(self.samples[1].at) >= WINDOW {
             self.samples.pop_front();
         }
     }
@@ -75,9 +75,16 @@ impl Observed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::LatencyStatus;
 
     fn status(messages: u64) -> Status {
-        Status { stages: Vec::new(), slots: Vec::new(), sink_messages: vec![messages], sink_pending_bytes: vec![0] }
+        Status {
+            stages: Vec::new(),
+            slots: Vec::new(),
+            sink_messages: vec![messages],
+            sink_pending_bytes: vec![0],
+            latency: LatencyStatus::default(),
+        }
     }
 
     #[test]

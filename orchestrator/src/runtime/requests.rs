@@ -53,6 +53,7 @@ impl Runtime {
             sources: self.source_reports(&status, &stage_rates),
             stages: self.plan.stages.iter().map(|stage| self.stage_report(stage, &status, &stage_rates)).collect(),
             sinks: self.sink_reports(&status, &sink_rates),
+            latency: status.latency.into(),
             workers: worker_reports(pool, &status),
             dead_letters: self.dead_letters.count(),
             worker_deaths: self.deaths,
@@ -81,6 +82,7 @@ impl Runtime {
             rate: rates[stage.id.index()],
             queued: counts.queued,
             service_seconds: counts.service_time.map(|time| time.as_secs_f64()),
+            latency: counts.latency.into(),
         }
     }
 

@@ -142,6 +142,8 @@ struct Member {
     handle: WorkerHandle,
     hello: Option<WorkerHello>,
     phase: Phase,
+    /// It was told to go: its end is no accident.
+    retired: bool,
 }
 
 /// How far a worker has come.
@@ -261,7 +263,8 @@ impl Pool {
                 generation: generation.0,
             };
             handle.send(ToWorker::Load(load).encode());
-            self.members.insert(generation, Member { edition, handle, hello: None, phase: Phase::Greeting });
+            self.members
+                .insert(generation, Member { edition, handle, hello: None, phase: Phase::Greeting, retired: false });
         }
         Ok(())
     }
@@ -329,7 +332,9 @@ impl Pool {
         let (worker, pid, cause) = (generation.0, member.handle.pid, &death.cause);
         match member.phase {
             Phase::Seated(slot) => {
-                if !self.closing {
+                if member.retired {
+                    tracing::info!(worker, slot = slot.0, pid, "worker gave up its slot");
+                } else if !self.closing {
                     tracing::warn!(worker, slot = slot.0, pid, "worker died: {cause}");
                 }
                 out.push(PoolNews::Engine(Event::WorkerLost { slot, generation, death }));
@@ -482,7 +487,8 @@ impl Pool {
                 }
             }
             Action::Kill { generation, reason, slot } => {
-                if let Some(member) = self.members.get(&generation) {
+                if let Some(member) = self.members.get_mut(&generation) {
+                    member.retired = reason == KillReason::Retired;
                     match reason {
                         KillReason::Timeout(after) => {
                             tracing::warn!(
