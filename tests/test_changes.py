@@ -20,6 +20,7 @@ def test_more_workers_and_fewer(changes):
     for size in (3, 1, 4, 2):
         report = changes.scale(size)
         assert report["moved_partitions"] > 0
+        assert len(changes.seated()) == size
     changes.finish()
 
 
@@ -44,12 +45,11 @@ def test_new_code(changes):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_workers_killed_meanwhile(changes, seed):
-    killer = Killer(changes.run, random.Random(seed), period=0.15)
-    changes.reload()
-    changes.scale(3)
-    changes.reload()
-    changes.scale(2)
-    killer.finish()
+    with Killer(changes.run, random.Random(seed), period=0.5) as killer:
+        changes.reload()
+        changes.scale(3)
+        changes.reload()
+        changes.scale(2)
     assert killer.kills > 0
     changes.finish()
 

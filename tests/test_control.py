@@ -49,11 +49,14 @@ def test_status_knows_open_connections(run, consumer):
     consumer.wait_count(2)
 
 
-def test_status_says_what_ended_a_worker(run):
-    victim = next(worker["pid"] for worker in status(run)["workers"] if worker["seat"])
-    os.kill(victim, signal.SIGKILL)
-    run.wait_for("worker died")
-    seats = [worker["seat"] for worker in status(run)["workers"] if worker["seat"]]
+def test_status_says_what_ended_a_worker(consumer):
+    application = [APPS / "numbered.py", "--in", "127.0.0.1:0", "--out", consumer.place]
+    with Orchestrator(*application, options=["-v"]) as run:
+        run.ready().wait_for("worker took a slot", count=2)
+        victim = next(worker["pid"] for worker in status(run)["workers"] if worker["seat"])
+        os.kill(victim, signal.SIGKILL)
+        run.wait_for("worker took a slot", count=3)
+        seats = [worker["seat"] for worker in status(run)["workers"] if worker["seat"]]
     (restarted,) = (seat for seat in seats if seat["restarts"])
     assert "SIGKILL" in restarted["last_death"]
 
