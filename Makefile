@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 # One stamp a step that is known by its effect on a folder rather than by one file.
 STAMPS := target/stamps
 
-RUST_SOURCES := Cargo.toml Cargo.lock $(shell find protocol/Cargo.toml protocol/src orchestrator/Cargo.toml orchestrator/src -type f)
+RUST_SOURCES := Cargo.toml Cargo.lock \
+    $(shell find protocol/Cargo.toml protocol/src orchestrator/Cargo.toml orchestrator/src orchestrator/templates -type f)
 SDK_SOURCES := $(wildcard python-sdk/pyproject.toml python-sdk/README.md) \
     $(shell find python-sdk/src -type f -not -name '*.pyc')
 REQUIREMENTS := python-sdk/requirements-dev.txt tests/requirements.txt
@@ -30,14 +31,14 @@ test: lint test-rust test-sdk test-e2e ## everything that is checked before a ch
 lint: $(STAMPS)/installed ## formatting and lints of both languages
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(BIN)/ruff format --check python-sdk tests examples
-	$(BIN)/ruff check python-sdk tests examples
+	$(BIN)/ruff format --check python-sdk tests examples orchestrator/templates
+	$(BIN)/ruff check python-sdk tests examples orchestrator/templates
 	cd python-sdk && ../$(BIN)/mypy
 
 format: $(STAMPS)/venv ## rewrite the sources as `make lint` wants them
 	$(CARGO) fmt --all
-	$(BIN)/ruff format python-sdk tests examples
-	$(BIN)/ruff check --fix python-sdk tests examples
+	$(BIN)/ruff format python-sdk tests examples orchestrator/templates
+	$(BIN)/ruff check --fix python-sdk tests examples orchestrator/templates
 
 test-rust: ## unit tests, vectors, properties, simulator
 	$(CARGO) test --locked --workspace
@@ -53,6 +54,9 @@ word-count-full: $(STAMPS)/installed ## 200,000 lines with 1, 2 and 3 workers, e
 
 outage-full: $(STAMPS)/installed ## a sink away for 10 s twice under a fast sender, and the memory that takes
 	$(BIN)/python -m tests.outage_full
+
+market-spread-full: $(STAMPS)/installed ## 100,000 quotes and 50,000 orders with 1, 2 and 3 workers, against a model
+	$(BIN)/python -m tests.market_spread_full
 
 chaos-full: $(STAMPS)/installed ## workers killed and frozen for 10 minutes, in every way, with 2 and with 3 workers
 	$(BIN)/python -m tests.chaos --seconds 600

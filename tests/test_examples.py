@@ -1,8 +1,6 @@
 """Every example under 1, 2 and 3 workers: what comes out is its expected output, in order for every key."""
 
-import importlib.util
 import os
-import random
 import subprocess
 import sys
 from collections import defaultdict
@@ -10,6 +8,8 @@ from collections import defaultdict
 import pytest
 
 from tests.harness.clients import frames, send
+from tests.harness.examples import example_module, market_spread
+from tests.harness.interpreters import environment_with
 from tests.harness.orchestrator import PATIENCE, Orchestrator, read_dead_letters
 from tests.harness.places import EXAMPLES, orchestrator_command
 
@@ -38,15 +38,7 @@ def messages_of(name):
     folder = EXAMPLES / name
     if (folder / "input.txt").exists():
         return (folder / "input.txt").read_text(encoding="utf-8").splitlines()
-    return module(name, f"{name}_data").messages()
-
-
-def module(example, name):
-    sys.path.insert(0, str(EXAMPLES / example))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.pop(0)
+    return example_module(name, f"{name}_data").messages()
 
 
 def in_order(lines, key):
@@ -76,41 +68,51 @@ def test_expected_output(name, workers, consumer):
     run_plain(name, consumer, workers=workers)
 
 
-@pytest.mark.parametrize("name", ["alphabet_partitioned", "word_count_fluent"])
+@pytest.mark.parametrize("name", PLAIN)
 def test_every_interpreter(name, consumer, interpreter):
     run_plain(name, consumer, python=interpreter)
 
 
-def market_spread(consumer, workers, quotes, orders):
-    """Sends orders and quotes at once; returns the ids of the orders, those rejected, and those the model rejects."""
-    data = module("market_spread", "market_spread_data")
-    args = ["--in", "127.0.0.1:0,127.0.0.1:0", "--out", consumer.place, "--verdicts"]
-    with Orchestrator(EXAMPLES / "market_spread" / "market_spread.py", *args, workers=workers) as run:
-        orders_at, quotes_at = run.addresses()
-        send(quotes_at, frames(data.first_quotes()))
-        # A quote has no output. That it has been taken in is seen from the verdict on an order after it.
-        asked, waiting = 0, list(data.SYMBOLS)
-        while waiting:
-            send(orders_at, frames(data.order(symbol, "probe", random.Random(1)) for symbol in waiting))
-            asked += len(waiting)
-            consumer.wait_count(asked)
-            answers = [line.split(",") for line in consumer.lines()[-len(waiting) :]]
-            waiting = [symbol for symbol, _, _, bid, _ in answers if bid == "0.0000"]
-        sent = data.orders(orders)
-        send(quotes_at, frames(data.quotes(quotes)))
-        send(orders_at, frames(sent))
-        consumer.wait_count(asked + len(sent))
+def by_user(line):
+    return line.partition(":")[0]
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("kind", ["stateless", "stateful", "windowed"])
+def test_alerts(kind, workers, consumer):
+    expected = (EXAMPLES / "alerts" / f"expected_{kind}.txt").read_text(encoding="utf-8").splitlines()
+    args = [kind, "--in", "127.0.0.1:0", "--out", consumer.place]
+    with Orchestrator(EXAMPLES / "alerts" / "alerts.py", *args, workers=workers) as run:
+        send(run.address(), frames(messages_of("alerts")))
+        consumer.wait_count(len(expected))
         run.stop()
-    verdicts = [line.split(",") for line in consumer.lines()[asked:]]
-    ids = sorted(order_id for _, order_id, _, _, _ in verdicts)
-    return ids, {order_id for _, order_id, verdict, _, _ in verdicts if verdict == "rejected"}, data.rejected(sent)
+    assert in_order(consumer.lines(), by_user) == in_order(expected, by_user)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_sessions(workers, tmp_path):
+    run_sessions(tmp_path, workers=workers)
+
+
+def test_sessions_on_every_interpreter(tmp_path, interpreter):
+    run_sessions(tmp_path, python=interpreter)
+
+
+def run_sessions(tmp_path, **options):
+    letters, out = tmp_path / "dead.jsonl", tmp_path / "out.txt"
+    app = [EXAMPLES / "sessions" / "sessions.py", EXAMPLES / "sessions" / "input.txt"]
+    with open(out, "w") as stdout:
+        with Orchestrator(*app, stdout=stdout, options=["--dead-letters", letters], **options) as run:
+            assert run.wait() == 0, run.log()
+            assert run.summary()["late"] == 1
+    written = out.read_text(encoding="utf-8").splitlines()
+    assert in_order(written, by_first_field) == in_order(expected_of("sessions"), by_first_field)
+    assert [letter["key"] for letter in read_dead_letters(letters)] == ["'eve'"]
 
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_market_spread_rejects_what_the_model_rejects(workers, consumer):
-    ids, rejected, expected = market_spread(consumer, workers, quotes=4_000, orders=2_000)
-    assert ids == [f"{number:06}" for number in range(2_000)]
-    assert rejected == expected
+    assert 0 < market_spread(consumer, workers, quotes=4_000, orders=2_000) < 2_000
 
 
 @pytest.mark.parametrize("workers", WORKERS)
@@ -146,3 +148,29 @@ def test_the_examples_own_tests():
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.fixture(scope="module")
+def model_environment():
+    """The Python of an environment with scikit-learn, beside the wheel or what stands for it."""
+    requirements = EXAMPLES / "model_scoring" / "requirements.txt"
+    python = environment_with("model", requirements)
+    if not (EXAMPLES / "model_scoring" / "model.pickle").exists():
+        subprocess.run([python, EXAMPLES / "model_scoring" / "train.py"], check=True, capture_output=True)
+    return python
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_model_scoring_in_the_models_own_environment(workers, consumer, model_environment, tmp_path):
+    letters = tmp_path / "dead.jsonl"
+    args = ["--in", "127.0.0.1:0", "--out", consumer.place]
+    options = ["--dead-letters", letters]
+    app = EXAMPLES / "model_scoring" / "model_scoring.py"
+    expected = expected_of("model_scoring")
+    with Orchestrator(app, *args, workers=workers, python=model_environment, options=options) as run:
+        send(run.address(), frames(messages_of("model_scoring")))
+        consumer.wait_count(len(expected))
+        run.stop()
+    assert [line.rpartition(",")[0] for line in consumer.lines()] == expected
+    (letter,) = read_dead_letters(letters)
+    assert letter["exception"] == "ValueError"

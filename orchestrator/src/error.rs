@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::{DeadLettersError, ReceiveError, SendError};
+use crate::cli::{DeadLettersError, InitError, ReceiveError, SendError};
 use crate::control::client::ClientError;
 use crate::interpreter::{Diagnosis, InterpreterError};
 use crate::runtime::RunError;
@@ -54,6 +54,9 @@ pub enum CliError {
     /// `dead-letters` failed.
     #[error(transparent)]
     DeadLetters(#[from] DeadLettersError),
+    /// `init` failed.
+    #[error(transparent)]
+    Init(#[from] InitError),
     /// The machine does not even let the command begin.
     #[error("cannot start")]
     Start(#[from] std::io::Error),
@@ -105,7 +108,7 @@ impl CliError {
             },
             Self::Control(error) if error.is_absent() => Exit::Absent,
             Self::Receive(error) if error.is_busy() => Exit::Busy,
-            Self::DeadLetters(DeadLettersError::File(_)) => Exit::Busy,
+            Self::Init(_) | Self::DeadLetters(DeadLettersError::File(_)) => Exit::Busy,
             Self::DeadLetters(error) if error.is_usage() => Exit::Usage,
             Self::Send(_) | Self::Receive(_) | Self::Control(_) | Self::DeadLetters(_) | Self::Start(_) => Exit::Failed,
         }
@@ -139,6 +142,7 @@ impl CliError {
             Self::Run(RunError::Control(error)) => error.hint().map(str::to_owned),
             Self::Control(error) => error.hint(),
             Self::DeadLetters(error) => error.hint().map(str::to_owned),
+            Self::Init(error) => error.hint().map(str::to_owned),
             _ => None,
         }
     }

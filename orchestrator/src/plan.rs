@@ -67,6 +67,8 @@ pub struct SourcePlan {
     pub stage: StageId,
     /// The stage that cuts its frames, if only the decoder can.
     pub cut: Option<StageId>,
+    /// Whether its messages say themselves when they happened.
+    pub event_time: bool,
 }
 
 /// A sink.
@@ -106,6 +108,10 @@ pub struct Stage {
     pub stateful: bool,
     /// Stages between it and a source, so that work nearer the sink can go first.
     pub depth: u32,
+    /// Whether windows are in it or below it, so that it has to know of time.
+    pub clocked: bool,
+    /// Nanoseconds by which its windows may hold back what they were given.
+    pub delay: u64,
 }
 
 /// What the batches of a stage carry, and from where.
@@ -163,7 +169,7 @@ pub enum PlanError {
         application: String,
     },
     /// A state step no key leads to.
-    #[error("state step {step:?} has no key: no key_by or collect comes before it")]
+    #[error("step {step:?} has state and no key: no key_by or collect comes before it")]
     Unkeyed {
         /// The step.
         step: String,
@@ -212,6 +218,11 @@ impl Plan {
     /// The keyspace that places the keys of a state table.
     pub fn keyspace_of(&self, table: &str) -> Option<KeyspaceId> {
         self.tables.get(table).copied()
+    }
+
+    /// Whether there is a window at all.
+    pub fn has_windows(&self) -> bool {
+        self.stages.iter().any(|stage| stage.clocked)
     }
 
     /// A node's name.
@@ -268,7 +279,7 @@ impl<'a> Builder<'a> {
     fn stages(&mut self) {
         for (id, node) in ids(self.topology) {
             match &node.kind {
-                NodeKind::Source { source, framing, .. } => {
+                NodeKind::Source { source, framing, event_time, .. } => {
                     let source_id = SourceId(self.sources.len() as u32);
                     let generates = matches!(source, SourceConfig::Generator {});
                     let cut = matches!(framing, Some(Framing::Decoder { .. }));
@@ -281,7 +292,7 @@ impl<'a> Builder<'a> {
                     let stage = self.add_stage(id, input);
                     self.stage_of_root.insert(id, stage);
                     let (config, framing) = (source.clone(), framing.clone());
-                    self.sources.push(SourcePlan { node: id, config, framing, stage, cut });
+                    self.sources.push(SourcePlan { node: id, config, framing, stage, cut, event_time: *event_time });
                 }
                 NodeKind::KeyBy { .. } | NodeKind::Collect => {
                     let stage = self.add_stage(id, Input::Groups(KeyspaceId(self.stages.len() as u32)));
@@ -291,7 +302,7 @@ impl<'a> Builder<'a> {
                     self.sink_of_node.insert(id, SinkId(self.sinks.len() as u32));
                     self.sinks.push(SinkPlan { node: id, config: sink.clone() });
                 }
-                NodeKind::Computation | NodeKind::State { .. } => {}
+                NodeKind::Computation | NodeKind::State { .. } | NodeKind::Window { .. } => {}
             }
         }
         for index in 0..self.stages.len() {
@@ -307,11 +318,27 @@ impl<'a> Builder<'a> {
                 }
             }
         }
+        for index in (0..self.stages.len()).rev() {
+            let clocked =
+                |target: &Target| matches!(target, Target::Stage(below) if self.stages[below.index()].clocked);
+            let leads_to_one = self.stages[index].outlets.iter().any(|(_, target)| clocked(target));
+            self.stages[index].clocked |= leads_to_one;
+        }
     }
 
     fn add_stage(&mut self, root: NodeId, input: Input) -> StageId {
         let id = StageId(self.stages.len() as u32);
-        self.stages.push(Stage { id, root, input, outlets: Vec::new(), steps: Vec::new(), stateful: false, depth: 0 });
+        self.stages.push(Stage {
+            id,
+            root,
+            input,
+            outlets: Vec::new(),
+            steps: Vec::new(),
+            stateful: false,
+            depth: 0,
+            clocked: false,
+            delay: 0,
+        });
         id
     }
 
@@ -340,7 +367,14 @@ impl<'a> Builder<'a> {
         outlets.sort_by_key(|(node, _)| *node);
         steps.sort();
         let holds_state = steps.iter().any(|step| self.table(*step).is_some());
+        let windows = steps.iter().filter_map(|step| match &self.topology.nodes[step.index()].kind {
+            NodeKind::Window { window, .. } => Some(window.delay()),
+            _ => None,
+        });
+        let delays: Vec<u64> = windows.collect();
         let stage = &mut self.stages[index];
+        stage.clocked = !delays.is_empty();
+        stage.delay = delays.into_iter().fold(0, u64::saturating_add);
         stage.stateful = holds_state || matches!(stage.input, Input::Generate(..));
         stage.outlets = outlets;
         stage.steps = steps;
@@ -348,7 +382,7 @@ impl<'a> Builder<'a> {
 
     fn table(&self, node: NodeId) -> Option<&'a str> {
         match &self.topology.nodes[node.index()].kind {
-            NodeKind::State { table, .. } => Some(table),
+            NodeKind::State { table, .. } | NodeKind::Window { table, .. } => Some(table),
             _ => None,
         }
     }

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -159,6 +159,8 @@ pub struct Summary {
     pub messages_out: u64,
     /// Messages that became dead letters.
     pub dead_letters: u64,
+    /// Values that came too late for all of their windows.
+    pub late: u64,
     /// Workers that died.
     pub deaths: u64,
     /// Time from ready to the end.
@@ -360,13 +362,16 @@ impl Runtime {
             runtime.workers(pool, batch.drain(..))?;
         }
         runtime.begun = Instant::now();
+        runtime.engine.set_epoch(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
         Ok((runtime, inputs))
     }
 
     /// Gives one event to the engine and carries out what follows.
     fn feed(&mut self, pool: &mut Pool, event: Event) -> Result<(), RunError> {
-        let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
+        let mut next = Some(event);
+        // Hardly ever used, and then not even allocated.
+        let mut later = VecDeque::new();
+        while let Some(event) = next.take().or_else(|| later.pop_front()) {
             if let Event::WorkerLost { slot, death, .. } = &event {
                 self.deaths += 1;
                 self.fell(pool, *slot, death);
@@ -380,7 +385,7 @@ impl Runtime {
                 }
                 for news in news {
                     match news {
-                        PoolNews::Engine(event) => events.push_back(event),
+                        PoolNews::Engine(event) => later.push_back(event),
                         PoolNews::Failed(error) => return Err(error.into()),
                         news => self.recruited(news),
                     }
@@ -538,6 +543,7 @@ impl Runtime {
             messages_in: self.plan.sources.iter().map(entered).sum(),
             messages_out: status.sink_messages.iter().sum(),
             dead_letters: self.dead_letters.count(),
+            late: status.stages.iter().map(|stage| stage.late).sum(),
             deaths: self.deaths,
             elapsed: self.begun.elapsed(),
         };

@@ -138,7 +138,7 @@ impl FromWorker {
                 Self::Ready
             }
             RESULT => {
-                reader.expect("result", 6, found)?;
+                reader.expect("result", 7, found)?;
                 Self::Result(BatchResult::read(&mut reader)?)
             }
             CUT_RESULT => {
@@ -178,7 +178,7 @@ impl FromWorker {
             }
             Self::Ready => writer = Writer::message(READY, 0),
             Self::Result(result) => {
-                writer = Writer::message(RESULT, 6);
+                writer = Writer::message(RESULT, 7);
                 result.write(&mut writer);
             }
             Self::CutResult(result) => {

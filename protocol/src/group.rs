@@ -2,10 +2,17 @@
 
 use bytes::Bytes;
 
-use crate::{ProtocolError, input, reader::Reader, writer::Writer};
+use crate::{EventTime, ProtocolError, input, reader::Reader, writer::Writer};
 
 /// The smallest group: a key, a count and a codec of one byte each, and an empty bin.
 const LEAST_BYTES: usize = 5;
+
+/// The encoding of a timer: the watermark, eight bytes.
+const TIMER: u32 = 15;
+/// Bit of an encoding: the values' event times go before them, eight bytes each.
+const TIMES: u32 = 16;
+/// Bit of an encoding: then a watermark for each value, before the values.
+const WATERMARKS: u32 = 32;
 
 /// One group, as it travelled. Passing it on is copying `raw`; the values are never looked at.
 ///
@@ -32,6 +39,11 @@ impl Group {
         Self { raw: writer.finish(), key_length: key.len() as u32, count }
     }
 
+    /// The timer of a key: windows that are complete at `watermark` are to give their outputs.
+    pub fn timer(key: &[u8], watermark: EventTime) -> Self {
+        Self::new(key, 1, TIMER, &watermark.0.to_le_bytes())
+    }
+
     /// The encoded key.
     pub fn key(&self) -> &[u8] {
         &self.raw[..self.key_length as usize]
@@ -56,6 +68,22 @@ impl Group {
     /// The encoded values.
     pub fn values(&self) -> Bytes {
         self.codec_and_values().1
+    }
+
+    /// Whether it is a timer.
+    pub fn is_timer(&self) -> bool {
+        self.codec() == TIMER
+    }
+
+    /// Encoding and encoded values, without the times that go before them: what a step was given. A timer has none: 0 and empty.
+    pub fn untimed(&self) -> (u32, Bytes) {
+        let (codec, mut values) = self.codec_and_values();
+        if codec == TIMER {
+            return (0, Bytes::new());
+        }
+        let columns = usize::from(codec & TIMES != 0) + usize::from(codec & WATERMARKS != 0);
+        let times = (columns * size_of::<EventTime>()).saturating_mul(self.count as usize);
+        (codec & !(TIMES | WATERMARKS), values.split_off(times.min(values.len())))
     }
 
     fn codec_and_values(&self) -> (u32, Bytes) {
@@ -96,5 +124,14 @@ mod tests {
         assert_eq!((group.key(), group.key_bytes()), (&key[..], key.clone()));
         assert_eq!((group.count, group.codec(), group.len()), (300, 2, group.raw.len()));
         assert_eq!(group.values(), values);
+        assert_eq!(group.untimed(), (2, values.into()));
+    }
+
+    #[test]
+    fn times_are_no_part_of_the_values() {
+        let timed = |codec, values: &[u8]| Group::new(&key::nil(), 2, codec, values).untimed();
+        assert_eq!(timed(16 | 1, &[7; 19]), (1, vec![7; 3].into()));
+        assert_eq!(timed(16 | 32 | 2, &[7; 35]), (2, vec![7; 3].into()));
+        assert_eq!(timed(16 | 1, &[7; 3]), (1, Bytes::new()), "too short for its times");
     }
 }

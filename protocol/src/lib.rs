@@ -16,6 +16,7 @@ pub mod key;
 mod reader;
 mod result;
 mod state;
+mod time;
 mod to_worker;
 pub mod topology;
 mod writer;
@@ -28,6 +29,7 @@ pub use id::{BatchId, NodeId, RequestId, StageId};
 pub use key::{KeyError, partition_hash};
 pub use result::{BatchResult, Failure, Messages, Output, OutputData};
 pub use state::{ForgottenState, SnapshotFailure, SnapshotPart, StateEntry};
+pub use time::{EventTime, Timer, Timing};
 pub use to_worker::{Batch, InputKind, Load, OrchestratorHello, Skip, StagePlan, ToWorker};
 pub use topology::{Topology, TopologyError};
 

@@ -65,11 +65,6 @@ impl Reader {
         self.at
     }
 
-    /// Goes back to a position that was read before.
-    pub(crate) fn rewind(&mut self, position: usize) {
-        self.at = position;
-    }
-
     pub(crate) fn remaining(&self) -> usize {
         self.body.len() - self.at
     }
@@ -100,6 +95,20 @@ impl Reader {
             expected: "a uint of 32 bits",
             found: "a larger one",
         })
+    }
+
+    /// A signed integer of 64 bits.
+    pub(crate) fn int(&mut self, field: &'static str) -> Result<i64, ProtocolError> {
+        let marker = self.marker(field)?;
+        self.int_after(marker, field)
+    }
+
+    /// A signed integer of 64 bits, or nil.
+    pub(crate) fn optional_int(&mut self, field: &'static str) -> Result<Option<i64>, ProtocolError> {
+        match self.marker(field)? {
+            Marker::Null => Ok(None),
+            marker => self.int_after(marker, field).map(Some),
+        }
     }
 
     pub(crate) fn optional_uint(&mut self, field: &'static str) -> Result<Option<u64>, ProtocolError> {
@@ -313,6 +322,22 @@ impl Reader {
         };
         let message = self.message;
         std::str::from_utf8(self.take(length, field)?).map_err(|_| ProtocolError::NotUtf8 { message, field })
+    }
+
+    fn int_after(&mut self, marker: Marker, field: &'static str) -> Result<i64, ProtocolError> {
+        match marker {
+            Marker::FixNeg(value) => Ok(value.into()),
+            Marker::I8 => Ok((self.big_endian(1, field)? as i8).into()),
+            Marker::I16 => Ok((self.big_endian(2, field)? as i16).into()),
+            Marker::I32 => Ok((self.big_endian(4, field)? as i32).into()),
+            Marker::I64 => Ok(self.big_endian(8, field)? as i64),
+            marker => i64::try_from(self.uint_after(marker, field)?).map_err(|_| ProtocolError::FieldType {
+                message: self.message,
+                field,
+                expected: "an int of 64 bits",
+                found: "a larger one",
+            }),
+        }
     }
 
     fn uint_after(&mut self, marker: Marker, field: &'static str) -> Result<u64, ProtocolError> {

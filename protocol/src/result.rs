@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::{
-    BatchId, Group, NodeId, ProtocolError, group::read_groups, input::GROUP_ELEMENTS, reader::Reader, writer::Writer,
+    BatchId, EventTime, Group, NodeId, ProtocolError, Timer, Timing, group::read_groups, input::GROUP_ELEMENTS,
+    reader::Reader, writer::Writer,
 };
 
 /// Elements of one output in the flat array `outlet, kind, data, …`.
@@ -19,6 +20,12 @@ const FAILURE_ELEMENTS: usize = 9;
 
 /// The smallest failure: its array's header, eight elements of one byte and an empty bin.
 const LEAST_FAILURE_BYTES: usize = 11;
+
+/// Elements of a `timing`.
+const TIMING_ELEMENTS: usize = 3;
+
+/// Elements of one timer in the flat array `key, deadline, …`.
+const TIMER_ELEMENTS: usize = 2;
 
 /// The answer, or one part of it, to a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +42,8 @@ pub struct BatchResult {
     pub failures: Vec<Failure>,
     /// Whether the generator that was asked has ended.
     pub ended: bool,
+    /// What there is to say about time, if the stage knows of it.
+    pub timing: Option<Timing>,
 }
 
 /// What one outlet emitted.
@@ -98,6 +107,7 @@ impl BatchResult {
             outputs: read_outputs(reader)?,
             failures: read_failures(reader)?,
             ended: reader.bool("ended")?,
+            timing: if reader.skip_nil() { None } else { Some(Timing::read(reader)?) },
         })
     }
 
@@ -114,6 +124,34 @@ impl BatchResult {
             failure.write(writer);
         }
         writer.bool(self.ended);
+        match &self.timing {
+            Some(timing) => timing.write(writer),
+            None => writer.nil(),
+        }
+    }
+}
+
+impl Timing {
+    fn read(reader: &mut Reader) -> Result<Self, ProtocolError> {
+        reader.record("timing", TIMING_ELEMENTS)?;
+        let time = reader.optional_int("time")?.map(EventTime);
+        let late = reader.uint32("late")?;
+        let count = reader.records(TIMER_ELEMENTS, "timers")?;
+        let timer =
+            |_| Ok(Timer { key: reader.key("key")?, deadline: reader.optional_int("deadline")?.map(EventTime) });
+        let timers = (0..count).map(timer).collect::<Result<_, ProtocolError>>()?;
+        Ok(Self { time, late, timers })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.array(TIMING_ELEMENTS);
+        writer.optional_int(self.time.map(|time| time.0));
+        writer.uint(self.late.into());
+        writer.array(self.timers.len() * TIMER_ELEMENTS);
+        for Timer { key, deadline } in &self.timers {
+            writer.raw(key);
+            writer.optional_int(deadline.map(|deadline| deadline.0));
+        }
     }
 }
 
@@ -165,23 +203,20 @@ impl Messages {
         })
     }
 
-    /// Walks the messages twice, first to learn what they take together.
+    /// What is left of the body holds them: making room for all of it is cheaper than walking them twice to learn what they take.
     fn read(reader: &mut Reader) -> Result<Self, ProtocolError> {
         let count = reader.array("data")?;
-        let start = reader.position();
         let mut lengths = Vec::with_capacity(count);
-        let mut total = 0;
+        let mut bytes = BytesMut::with_capacity(reader.remaining());
         for _ in 0..count {
-            let length = reader.payload("data")?.len();
-            lengths.push(length as u32);
-            total += length;
+            let message = reader.payload("data")?;
+            lengths.push(message.len() as u32);
+            bytes.put_slice(message);
         }
-        let mut bytes = BytesMut::with_capacity(total);
-        reader.rewind(start);
-        for _ in 0..count {
-            bytes.put_slice(reader.payload("data")?);
-        }
-        Ok(Self { bytes: bytes.freeze(), lengths })
+        // Room that was not needed is given back where it is more than what was.
+        let mostly_empty = bytes.len() < bytes.capacity() / 2;
+        let bytes = if mostly_empty { Bytes::copy_from_slice(&bytes) } else { bytes.freeze() };
+        Ok(Self { bytes, lengths })
     }
 }
 

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::{
-    BatchId, ForgottenState, NodeId, Outgoing, PROTOCOL_VERSION, ProtocolError, RequestId, StageId, StateEntry,
+    BatchId, EventTime, ForgottenState, NodeId, Outgoing, PROTOCOL_VERSION, ProtocolError, RequestId, StageId,
+    StateEntry,
     reader::Reader,
     state::{read_entries, read_forgotten, write_entries, write_forgotten},
     writer::Writer,
@@ -25,10 +26,13 @@ const DISCARD: u64 = 1;
 /// Flag of a batch that runs message by message.
 const CAREFUL: u64 = 2;
 /// Fields of a batch.
-const BATCH_FIELDS: usize = 5;
+const BATCH_FIELDS: usize = 6;
 
 /// Elements of one message to skip in its flat array.
 const SKIP_ELEMENTS: usize = 2;
+
+/// Elements of one run in the flat array `times`.
+const TIME_ELEMENTS: usize = 2;
 
 /// Elements of a stage in `plan`.
 const STAGE_ELEMENTS: usize = 4;
@@ -136,6 +140,9 @@ pub struct Batch {
     pub careful: bool,
     /// Messages to leave out.
     pub skip: Vec<Skip>,
+    /// Times of the messages as runs of (messages, time): when frames arrived, or the watermark when groups were routed. Empty
+    /// where no window needs them.
+    pub times: Vec<(u32, EventTime)>,
     /// The encoded input; see [`input`](crate::input). One value, which [`ToWorker::encode`] trusts to be one.
     pub input: Bytes,
 }
@@ -329,7 +336,10 @@ impl Batch {
         for _ in 0..count {
             skip.push(Skip { origin: reader.uint32("origin")?, value: reader.uint32("value")? });
         }
-        Ok(Self { batch, stage, discard, careful, skip, input: reader.value(1, "input")? })
+        let count = reader.records(TIME_ELEMENTS, "times")?;
+        let run = |_| Ok((reader.uint32("count")?, EventTime(reader.int("time")?)));
+        let times = (0..count).map(run).collect::<Result<_, ProtocolError>>()?;
+        Ok(Self { batch, stage, discard, careful, skip, times, input: reader.value(1, "input")? })
     }
 
     /// The batch as a body whose tail is its input.
@@ -342,6 +352,11 @@ impl Batch {
         for skip in &self.skip {
             writer.uint(skip.origin.into());
             writer.uint(skip.value.into());
+        }
+        writer.array(self.times.len() * TIME_ELEMENTS);
+        for (count, time) in &self.times {
+            writer.uint((*count).into());
+            writer.int(time.0);
         }
         Outgoing { head: writer.finish(), tail: self.input.clone() }
     }

@@ -2,12 +2,14 @@
 
 mod error;
 mod map;
+mod window;
 mod wire;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::TopologyError;
+pub use self::window::{OnLate, Window};
 use crate::{NodeId, ProtocolError, key::Key, reader::Reader};
 
 /// The greatest width of the integer in a frame's header, in bytes.
@@ -49,6 +51,8 @@ pub enum NodeKind {
         decoder: Option<String>,
         /// How a stream is cut into frames; a generator has none.
         framing: Option<Framing>,
+        /// Whether messages say themselves when they happened; else that is when they arrive.
+        event_time: bool,
     },
     /// A stateless step.
     Computation,
@@ -67,6 +71,15 @@ pub enum NodeKind {
         table: String,
         /// The state class or builder.
         table_type: String,
+    },
+    /// Gathers values of a key, and gives one output a window.
+    Window {
+        /// The state table that holds the open windows.
+        table: String,
+        /// The aggregation.
+        table_type: String,
+        /// Which values belong together.
+        window: Window,
     },
     /// Takes messages out.
     Sink {
@@ -207,6 +220,7 @@ impl Node {
             NodeKind::KeyBy { .. } => "key_by",
             NodeKind::Collect => "collect",
             NodeKind::State { .. } => "state",
+            NodeKind::Window { .. } => "window",
             NodeKind::Sink { .. } => "sink",
         }
     }

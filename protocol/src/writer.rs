@@ -76,6 +76,14 @@ impl Writer {
         }
     }
 
+    /// A signed integer, or nil.
+    pub(crate) fn optional_int(&mut self, value: Option<i64>) {
+        match value {
+            Some(value) => self.int(value),
+            None => self.nil(),
+        }
+    }
+
     /// An array of str.
     pub(crate) fn strs(&mut self, values: &[String]) {
         self.array(values.len());

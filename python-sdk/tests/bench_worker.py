@@ -90,7 +90,7 @@ class Stages:
         groups: list[object] = []
         waiting = 0
         for start in range(0, len(lines), LINES_IN_A_BATCH):
-            body = protocol.encode(protocol.Batch(1, 0, 0, [], lines[start : start + LINES_IN_A_BATCH]))
+            body = protocol.encode(protocol.Batch(1, 0, 0, [], [], lines[start : start + LINES_IN_A_BATCH]))
             began = process_time_ns()
             reply = self.step(0, body)
             elapsed += process_time_ns() - began
@@ -98,7 +98,7 @@ class Stages:
             groups += data
             waiting += sum(data[1::4])
             if waiting >= WORDS_IN_A_BATCH or start + LINES_IN_A_BATCH >= len(lines):
-                body = protocol.encode(protocol.Batch(2, 1, 0, [], groups))
+                body = protocol.encode(protocol.Batch(2, 1, 0, [], [], groups))
                 began = process_time_ns()
                 self.step(1, body)
                 elapsed += process_time_ns() - began

@@ -122,13 +122,13 @@ class WorkerProcess:
 
     def batch(self, batch, stage, given, *, flags=0, skip=()):
         """Send a batch and return its whole result: outputs by outlet, failures, ended."""
-        self.send(4, batch, stage, flags, list(skip), given)
+        self.send(4, batch, stage, flags, list(skip), [], given)
         return self.result(batch)
 
     def result(self, batch):
         outputs, failures = {}, []
         while True:
-            kind, answered, more, _, flat, failed, ended = self.receive()
+            kind, answered, more, _, flat, failed, ended, _ = self.receive()
             assert (kind, answered) == (37, batch)
             fields = iter(flat)
             for outlet, _, data in zip(fields, fields, fields):

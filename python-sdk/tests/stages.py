@@ -8,6 +8,7 @@ import msgpack
 
 import wallaroo
 from wallaroo import _protocol as protocol
+from wallaroo._keys import key_from_wire
 from wallaroo._values import ValueCodec
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._compile import Compiler
@@ -37,6 +38,9 @@ class Outcome(NamedTuple):
     failures: list
     ended: bool
     parts: int
+    reached: int | None
+    late: int
+    timers: dict
 
 
 class Lines:
@@ -73,25 +77,29 @@ class Runner:
         self.stages = [compiler.compile(*stage) for stage in stages]
         self.batch = 0
 
-    def run(self, stage, given, *, flags=0, skip=(), batch=None):
+    def run(self, stage, given, *, flags=0, skip=(), batch=None, times=()):
         self.batch = self.batch + 1 if batch is None else batch
         self.tables.begin_batch(self.batch)
-        message = protocol.Batch(self.batch, stage, flags, list(skip), given)
+        message = protocol.Batch(self.batch, stage, flags, list(skip), list(times), given)
         run = BatchRun(message, self.codec, self.marker)
         compiled = self.stages[stage]
         gathered = compiled.run(given, run)
         outputs, failures, ended, parts = {}, [], False, 0
+        reached, late, timers = None, 0, {}
         for body in result_bodies(run, gathered, lambda: 5, ended=compiled.ended, max_body=self.max_body):
             assert len(body) <= self.max_body
-            kind, batch, more, elapsed, flat, failed, ended = msgpack.unpackb(body)
+            kind, batch, more, elapsed, flat, failed, ended, timing = msgpack.unpackb(body)
             assert (kind, batch, elapsed) == (37, self.batch, 0 if more else 5)
             parts += 1
             fields = iter(flat)
             for outlet, _, data in zip(fields, fields, fields):
                 outputs.setdefault(outlet, []).extend(data)
             failures += [Failure(*fields) for fields in failed]
+            if timing is not None:
+                reached, late = timing[0], timing[1]
+                timers.update(zip(map(key_from_wire, timing[2][0::2]), timing[2][1::2]))
         assert not more
-        return Outcome(outputs, failures, ended, parts)
+        return Outcome(outputs, failures, ended, parts, reached, late, timers)
 
     def groups(self, *keys_and_values):
         """Encode ``(key, values)`` pairs as a batch's groups."""

@@ -44,7 +44,7 @@ def dead(app, tmp_path):
             worker.start(app(source), stages=stages)
             if first is not None:
                 batch = (*batch, worker.batch(1, *first)[0][2])
-            worker.send(4, 7, batch[0], flags, [], batch[1])
+            worker.send(4, 7, batch[0], flags, [], [], batch[1])
             assert worker.receive() is None
             assert worker.process.wait(60) == 9
             return MARKER.unpack(os.pread(marker.fileno(), MARKER.size, 0))

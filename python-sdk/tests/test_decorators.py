@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import pickle
 
@@ -206,6 +207,13 @@ def test_a_decorated_function_is_still_the_function():
     assert str(inspect.signature(reverse)) == str(inspect.signature(reverse.function))
     assert repr(reverse) == "<Computation reverse>"
     assert pickle.loads(pickle.dumps(reverse)) is reverse
+
+
+def test_what_is_called_need_not_be_a_function():
+    counted = wallaroo.computation(name="count")(functools.partial(str.count, "banana"))
+    assert counted("an") == 2
+    keyed = wallaroo.key_extractor(functools.partial(str.count, "banana"))
+    assert (keyed("a"), keyed.name, repr(keyed)) == (3, "partial", "<KeyExtractor partial>")
 
 
 @pytest.mark.parametrize(

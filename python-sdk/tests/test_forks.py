@@ -107,7 +107,7 @@ def test_a_child_of_a_decoder_that_cuts_does_not_go_on(app):
     )
     with WorkerProcess() as worker:
         worker.start(app(source), stages=[*ONE_STAGE, [1, "cut", 0, []]])
-        worker.send(4, 3, 1, 0, [], b"f!f!")
+        worker.send(4, 3, 1, 0, [], [], b"f!f!")
         kind, _, _, frames, consumed, _, error = worker.receive()
         assert (kind, frames, consumed, error) == (38, [1, 2, 3, 4], 4, None)
         worker.finish()

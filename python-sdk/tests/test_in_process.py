@@ -196,3 +196,82 @@ def test_in_a_process_that_was_forked():
     child.join(60)
     assert child.exitcode == 0
     assert answers.get() == ["to => 1"]
+
+
+class Gather(wallaroo.Aggregation):
+    def initial_accumulator(self):
+        return []
+
+    def update(self, data, accumulator):
+        accumulator.append(data)
+
+    def output(self, key, accumulator):
+        return " ".join(accumulator)
+
+
+def numbered(data):
+    return int(data.split("@")[1])
+
+
+def timed(name):
+    return wallaroo.source(name, wallaroo.FileSourceConfig(name, Words, event_time=numbered))
+
+
+def gathering(pipeline, size=10):
+    pipeline = pipeline.to(wallaroo.range_windows(size, on_late="dead-letter").over(Gather))
+    return wallaroo.build_application("a", pipeline.to_sink(sink()))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_windows_go_by_what_messages_say(batch):
+    outcome = run(gathering(timed("text")), ["a@1", "b@12", "c@5", "d@13", "e@29"], batch=batch)
+    assert outcome.lines == ["a@1", "b@12 d@13", "e@29"]
+    assert outcome.late == 1
+    assert [(letter.exception, letter.value) for letter in outcome.dead_letters] == [("wallaroo.LateValueError", "c@5")]
+
+
+def test_windows_go_by_the_clock_otherwise():
+    app = InProcess(gathering(source()))
+    app.send(["a"])
+    app.advance(9)
+    app.send(["b"])
+    assert app.outcome.lines == []
+    app.advance(1)
+    assert app.outcome.lines == ["a b"]
+    app.advance(100)
+    assert app.outcome.lines == ["a b"], "nothing comes of a window without values"
+    app.send(["c"])
+    app.end()
+    assert app.outcome.lines == ["a b", "c"]
+
+
+def test_windows_wait_for_all_their_sources():
+    app = InProcess(gathering(timed("one").merge(timed("other"))))
+    app.send(["a@1", "b@25"], source="one")
+    assert app.outcome.lines == []
+    app.send(["c@2", "d@10"], source="other")
+    assert app.outcome.lines == ["a@1 c@2"]
+    app.end(source="other")
+    app.send(["e@30"], source="one")
+    assert app.outcome.lines == ["a@1 c@2", "d@10", "b@25"]
+
+
+def test_count_windows_wait_for_the_end():
+    pipeline = source().to(wallaroo.count_windows(2).over(Gather)).to_sink(sink())
+    app = InProcess(wallaroo.build_application("a", pipeline))
+    app.send(["a", "b", "c"])
+    app.advance(wallaroo.hours(1))
+    assert app.outcome.lines == ["a b"]
+    app.end()
+    assert app.outcome.lines == ["a b", "c"]
+
+
+def test_a_window_below_a_window_gets_all_it_gives():
+    class Rejoin(Gather):
+        def name(self):
+            return "rejoin"
+
+    first = wallaroo.range_windows(10).with_delay(7).over(Gather)
+    pipeline = timed("text").to(first).collect().to(wallaroo.range_windows(20).over(Rejoin))
+    outcome = run(wallaroo.build_application("a", pipeline.to_sink(sink())), ["a@1", "b@12", "c@5", "d@38", "e@40"])
+    assert (outcome.lines, outcome.late) == (["a@1 c@5 b@12", "d@38", "e@40"], 0)

@@ -375,3 +375,27 @@ def test_misuse(name):
     with pytest.raises(WallarooParameterError) as caught:
         build()
     assert str(caught.value) == expected
+
+
+def test_the_names_that_the_last_versions_of_wallaroo_put_first():
+    """``NAME@HOST:PORT``, and the name before the host and before the generator."""
+    (address,) = wallaroo.tcp_parse_input_addrs(["--in", "Votes@127.0.0.1:7010"])
+    assert address == ("Votes", "127.0.0.1", "7010")
+    assert wallaroo.tcp_parse_output_addrs(["--out", "h:1,N@[::1]:2"]) == [("h", "1"), ("N", "::1", "2")]
+    for config in (
+        wallaroo.TCPSourceConfig(*address, text),
+        wallaroo.TCPSourceConfig("127.0.0.1", 7010, text, 5),
+        wallaroo.TCPSourceConfig(host="127.0.0.1", port="7010", decoder=text, parallelism=1),
+    ):
+        assert config.describe() == {"kind": "tcp", "host": "127.0.0.1", "port": 7010}
+        assert config.decode(b"a") == "a"
+
+    class Generator:
+        def initial_value(self):
+            return 1
+
+        def apply(self, previous):
+            return None
+
+    for generated in (wallaroo.GenSourceConfig("name", Generator()), wallaroo.GenSourceConfig(generator=Generator)):
+        assert generated.generator.initial_value() == 1

@@ -244,7 +244,7 @@ def test_a_decoder_may_cut(app):
     with WorkerProcess() as worker:
         topology = worker.start(app(source), stages=[*ONE_STAGE, [1, "cut", 0, []]])
         assert topology["nodes"][0]["framing"] == {"kind": "decoder", "header": 1}
-        worker.send(4, 3, 1, 0, [], b"\x82ab\x01c\x05d")
+        worker.send(4, 3, 1, 0, [], [], b"\x82ab\x01c\x05d")
         kind, batch, _, frames, consumed, need, error = worker.receive()
         assert (kind, batch, frames, consumed, need, error) == (38, 3, [1, 3, 4, 5], 5, 6, None)
 

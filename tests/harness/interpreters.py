@@ -41,17 +41,27 @@ def missing(found: "list[Interpreter]") -> "list[str]":
 
 def environment(interpreter: Interpreter) -> Path:
     """The Python of an environment that has the wheel and the test tools. Made when it is not there or out of date."""
-    folder = TARGET / "test-envs" / interpreter.name
+    return _environment(interpreter.name, interpreter.path, [REQUIREMENTS])
+
+
+def environment_with(name: str, requirements: Path) -> Path:
+    """The same, of this interpreter and with what an application needs besides."""
+    return _environment(name, sys.executable, [REQUIREMENTS, requirements])
+
+
+def _environment(name: str, interpreter: str, requirements: "list[Path]") -> Path:
+    folder = TARGET / "test-envs" / name
     python = folder / "bin" / "python"
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Several test runs may want the same environment.
-    with open(folder.parent / f"{interpreter.name}.lock", "w") as lock:
+    with open(folder.parent / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _changed(folder, "tools", REQUIREMENTS.read_bytes() + interpreter.path.encode()):
+        content = b"".join(path.read_bytes() for path in requirements) + interpreter.encode()
+        if _changed(folder, "tools", content):
             # Some distributions' Pythons come without pip; the one of the calling environment serves them all.
-            subprocess.run([interpreter.path, "-m", "venv", "--clear", "--without-pip", folder], check=True)
-            _install(python, "-r", REQUIREMENTS)
-            _settle(folder, "tools", REQUIREMENTS.read_bytes() + interpreter.path.encode())
+            subprocess.run([interpreter, "-m", "venv", "--clear", "--without-pip", folder], check=True)
+            _install(python, *(word for path in requirements for word in ("-r", path)))
+            _settle(folder, "tools", content)
         if _changed(folder, "wheel", wheel().read_bytes()):
             _install(python, "--force-reinstall", "--no-deps", wheel())
             _settle(folder, "wheel", wheel().read_bytes())

@@ -1,9 +1,10 @@
 //! `wallaroo-orch graph`.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use wallaroo_protocol::topology::{Framing, Node, NodeKind, SinkConfig, SourceConfig, UnknownKey};
+use wallaroo_protocol::topology::{Framing, Node, NodeKind, SinkConfig, SourceConfig, UnknownKey, Window};
 use wallaroo_protocol::{NodeId, Topology};
 
 use super::LogArgs;
@@ -90,6 +91,7 @@ fn description(node: &Node) -> String {
         }
         NodeKind::Collect => "collect, one key for all".to_owned(),
         NodeKind::State { table, table_type } => format!("state {table}: {table_type}"),
+        NodeKind::Window { table_type, window, .. } => format!("{}: {table_type}", window_description(window)),
         NodeKind::Sink { sink, encoder } => match sink {
             SinkConfig::Tcp { host, port } => format!("tcp {host}:{port}, encoder {encoder}"),
             SinkConfig::File { path } => format!("file {path}, encoder {encoder}"),
@@ -104,6 +106,20 @@ fn framing_description(framing: &Framing) -> String {
         Framing::Length { header, .. } => format!("length in a {header}-byte header"),
         Framing::Delimiter { delimiter } => format!("frames end with {:?}", String::from_utf8_lossy(delimiter)),
         Framing::Decoder { header } => format!("{header}-byte header read by the decoder"),
+    }
+}
+
+fn window_description(window: &Window) -> String {
+    let time = |nanoseconds: u64| format!("{:?}", Duration::from_nanos(nanoseconds));
+    let text = match window {
+        Window::Count { count } => return format!("windows of {count} values"),
+        Window::Range { range, slide, .. } if range == slide => format!("windows of {}", time(*range)),
+        Window::Range { range, slide, .. } => format!("windows of {} every {}", time(*range), time(*slide)),
+        Window::Session { gap, .. } => format!("sessions with gaps of {}", time(*gap)),
+    };
+    match window.delay() {
+        0 => text,
+        delay => format!("{text}, delayed by {}", time(delay)),
     }
 }
 
@@ -153,7 +169,7 @@ fn mermaid(topology: &Topology) -> String {
         let (open, close) = match node.kind {
             NodeKind::Source { .. } | NodeKind::Sink { .. } => ("([", "])"),
             NodeKind::KeyBy { .. } | NodeKind::Collect => ("{{", "}}"),
-            NodeKind::State { .. } => ("[(", ")]"),
+            NodeKind::State { .. } | NodeKind::Window { .. } => ("[(", ")]"),
             NodeKind::Computation => ("[", "]"),
         };
         let label = format!("{}<br/>{}", mermaid_text(&node.name), mermaid_text(&description(node)));
@@ -185,7 +201,7 @@ fn dot(topology: &Topology) -> String {
         let shape = match node.kind {
             NodeKind::Source { .. } | NodeKind::Sink { .. } => "oval",
             NodeKind::KeyBy { .. } | NodeKind::Collect => "hexagon",
-            NodeKind::State { .. } => "cylinder",
+            NodeKind::State { .. } | NodeKind::Window { .. } => "cylinder",
             NodeKind::Computation => "box",
         };
         let label = dot_text(&format!("{}\n{}", node.name, description(node)));

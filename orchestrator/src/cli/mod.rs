@@ -6,6 +6,7 @@ mod control;
 mod dead_letters;
 mod ending;
 mod graph;
+mod init;
 mod receive;
 mod run;
 mod send;
@@ -22,6 +23,7 @@ use crate::error::CliError;
 use crate::worker::guard;
 
 pub use self::dead_letters::DeadLettersError;
+pub use self::init::InitError;
 pub use self::receive::ReceiveError;
 pub use self::send::SendError;
 
@@ -35,6 +37,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a new application, with its test, that runs as it stands
+    Init(init::InitArgs),
     /// Run an application until its sources end or it is told to stop
     Run(run::RunArgs),
     /// Build an application's topology in one worker, print its stages, exit
@@ -109,6 +113,7 @@ impl Cli {
     /// Does what was asked for.
     pub async fn execute(self) -> Result<(), CliError> {
         match self.command {
+            Command::Init(args) => Ok(init::run(&args)?),
             Command::Run(args) => run::run(args).await,
             Command::Check(args) => check::run(args).await,
             Command::Graph(args) => graph::run(args).await,

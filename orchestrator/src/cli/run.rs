@@ -100,6 +100,9 @@ pub(super) struct RunArgs {
     /// Keep neither journals nor snapshots, to measure what they cost: a worker that dies with state ends the run
     #[arg(long, hide = true)]
     no_ledger: bool,
+    /// A source with event times that is silent for so long no longer holds back windows
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    idle_after: Duration,
     /// Replace a worker whose resident memory exceeds this between two batches, kill it past 1.25 times as much
     #[arg(long, value_name = "BYTES")]
     worker_memory: Option<ByteSize>,
@@ -161,6 +164,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
             step_timeout: args.step_timeout,
             replay_budget: args.replay_budget,
             keep_ledger: !args.no_ledger,
+            idle_after: args.idle_after,
             max_messages_per_worker: args.max_messages_per_worker,
             ..EngineConfig::default()
         },
@@ -195,11 +199,12 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
 }
 
 fn report(summary: Summary) {
-    let Summary { messages_in, messages_out, dead_letters, deaths, elapsed } = summary;
+    let Summary { messages_in, messages_out, dead_letters, late, deaths, elapsed } = summary;
     tracing::info!(
         messages_in,
         messages_out,
         dead_letters,
+        late,
         worker_deaths = deaths,
         "finished after {:.1} s",
         elapsed.as_secs_f64()

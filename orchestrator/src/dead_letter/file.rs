@@ -13,7 +13,7 @@ use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::DeadLetter;
-use super::lock::{LinesLock, lock_editing};
+use super::lock::{LinesLock, lock_editing, unlock_editing};
 
 /// Bytes read or written at a time.
 const BUFFER: usize = 1 << 16;
@@ -143,8 +143,8 @@ impl LetterFile {
         }
         match self.replace(numbers) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(LetterFileError::Changed { path: self.path }),
-            Err(source) => Err(LetterFileError::Remove { path: self.path, source }),
+            Ok(false) => Err(LetterFileError::Changed { path: self.path.clone() }),
+            Err(source) => Err(LetterFileError::Remove { path: self.path.clone(), source }),
         }
     }
 
@@ -204,6 +204,12 @@ impl LetterFile {
 
     fn unreadable(&self, source: io::Error) -> LetterFileError {
         LetterFileError::Read { path: self.path.clone(), source }
+    }
+}
+
+impl Drop for LetterFile {
+    fn drop(&mut self) {
+        unlock_editing(&self.file);
     }
 }
 

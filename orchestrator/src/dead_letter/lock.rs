@@ -49,13 +49,19 @@ impl Drop for LinesLock<'_> {
     }
 }
 
-/// Takes the right to remove letters for as long as `file` is open. False: another command has it.
+/// Takes the right to remove letters, until [`unlock_editing`] or the end of `file`. False: another command has it.
 pub(super) fn lock_editing(file: &File) -> io::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&byte(libc::F_WRLCK, EDITING))) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Gives the right to remove letters back. Closing the file is not enough while a child that is being started has it, too.
+pub(super) fn unlock_editing(file: &File) {
+    // Cannot fail, whether or not the lock is held.
+    let _ = fcntl(file, FcntlArg::F_OFD_SETLK(&byte(libc::F_UNLCK, EDITING)));
 }
 
 fn byte(kind: libc::c_int, start: i64) -> libc::flock {

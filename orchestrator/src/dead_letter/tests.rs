@@ -15,6 +15,7 @@ fn plan_with(source: SourceConfig, framing: Option<Framing>) -> Plan {
         source,
         decoder: framing.as_ref().map(|_| "Decoder".to_owned()),
         framing,
+        event_time: false,
     };
     let sink = NodeKind::Sink { sink: SinkConfig::Stdout {}, encoder: "Encode".to_owned() };
     let nodes = vec![

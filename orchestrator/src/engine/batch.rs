@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use wallaroo_protocol::{Batch, BatchId, Failure, Output, OutputData, Skip, StageId, ToWorker};
+use wallaroo_protocol::{Batch, BatchId, Failure, Output, OutputData, Skip, StageId, Timing, ToWorker};
 
 use super::event::ConnectionId;
+use super::times::Times;
 
 /// A batch as it was formed. The input is the encoded bytes that were sent, so repeating it copies nothing.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub(super) struct Work {
     /// When the engine was given the oldest of what it was made of.
     pub(super) arrived: Duration,
     pub(super) origin: Origin,
+    /// Times of its frames or groups, where windows need them.
+    pub(super) times: Times,
     /// Messages that have been given up.
     pub(super) skip: Vec<Skip>,
     /// Workers that died with this batch at hand.
@@ -65,6 +68,7 @@ impl Work {
             discard,
             careful: self.deaths >= CAREFUL_AFTER,
             skip: self.skip.clone(),
+            times: self.times.runs().collect(),
             input: self.input.clone(),
         })
     }
@@ -97,6 +101,18 @@ pub(super) struct InFlight {
     /// Parts of the answer received so far.
     pub(super) outputs: Vec<Output>,
     pub(super) failures: Vec<Failure>,
+    pub(super) timing: Timing,
+}
+
+impl InFlight {
+    /// Takes in what one part of the answer says of time.
+    pub(super) fn hear_of_time(&mut self, timing: Option<Timing>) {
+        if let Some(Timing { time, late, timers }) = timing {
+            self.timing.time = self.timing.time.max(time);
+            self.timing.late = self.timing.late.saturating_add(late);
+            self.timing.timers.extend(timers);
+        }
+    }
 }
 
 /// What outputs weigh in a byte-bounded queue.

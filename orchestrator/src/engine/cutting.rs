@@ -114,11 +114,11 @@ impl Engine {
         let Origin::Cut { connection } = in_flight.work.origin else {
             return self.kill(slot, KillReason::Protocol("answered a batch as if it were to be cut".into()), actions);
         };
-        let (stage, arrived) = (in_flight.work.stage, in_flight.work.arrived);
+        let stage = in_flight.work.stage;
         let Input::Cut(source) = self.plan.stages[stage.index()].input else { return };
         let _ = self.complete(slot, now);
         self.stages[stage.index()].service.observe(1, result.elapsed);
-        self.take_cut(source, connection, result, arrived, actions);
+        self.take_cut(source, connection, result, now, actions);
         self.after_batch(slot, now, actions);
     }
 
@@ -127,9 +127,10 @@ impl Engine {
         source: SourceId,
         connection: ConnectionId,
         result: &CutResult,
-        arrived: Duration,
+        now: Duration,
         actions: &mut Vec<Action>,
     ) {
+        let arrived = self.wall_clock(now);
         let state = &mut self.sources[source.index()];
         let Some(uncut) = state.cutting.connections.get_mut(&connection) else { return };
         let Some((sent, charge)) = uncut.sent.take() else { return };

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use wallaroo_protocol::{StageId, input};
+use wallaroo_protocol::{StageId, Timing, input};
 
 use super::batch::{InFlight, Origin, Suspicion, Work};
+use super::times::Times;
 use super::{Action, Engine, SlotId};
 use crate::plan::{Input, Target};
 
@@ -75,14 +76,16 @@ impl Engine {
                 }
                 let sequence = self.stages[stage.index()].resequencer.issue();
                 let origin = Origin::Frames { sequence, connections: taken.connections };
-                Some(self.work(stage, taken.input, taken.messages, taken.arrived, origin))
+                let arrived = self.since_begin(taken.arrivals.earliest());
+                let times = self.begin(stage, taken.arrivals);
+                Some(self.work(stage, taken.input, taken.messages, arrived, origin, times))
             }
             Input::Cut(source) => {
                 if self.sources[source.index()].queue.len() >= most as usize * self.slots.len() {
                     return None;
                 }
                 let (connection, bytes) = self.sources[source.index()].cutting.take()?;
-                Some(self.work(stage, input::cut(&bytes), 1, now, Origin::Cut { connection }))
+                Some(self.work(stage, input::cut(&bytes), 1, now, Origin::Cut { connection }, Times::default()))
             }
             Input::Generate(source, keyspace) => {
                 let partition = self.router.partition(keyspace, &[]);
@@ -90,7 +93,8 @@ impl Engine {
                 if elsewhere || self.sources[source.index()].ended || !self.has_room(stage) {
                     return None;
                 }
-                Some(self.work(stage, input::generate(most), most, now, Origin::Generate))
+                let times = self.begin(stage, Times::of(most, self.wall_clock(now)));
+                Some(self.work(stage, input::generate(most), most, now, Origin::Generate, times))
             }
             Input::Groups(_) => {
                 if self.slots[slot.index()].lanes[stage.index()].is_empty() || !self.has_room(stage) {
@@ -99,12 +103,20 @@ impl Engine {
                 let state = &mut self.slots[slot.index()];
                 let taken = state.lanes[stage.index()].take(most, self.config.batch_bytes)?;
                 self.stages[stage.index()].queued_bytes -= taken.bytes;
-                Some(self.work(stage, taken.input, taken.messages, taken.arrived, Origin::Groups))
+                Some(self.work(stage, taken.input, taken.messages, taken.arrived, Origin::Groups, taken.times))
             }
         }
     }
 
-    fn work(&mut self, stage: StageId, input: Bytes, messages: u32, arrived: Duration, origin: Origin) -> Work {
+    fn work(
+        &mut self,
+        stage: StageId,
+        input: Bytes,
+        messages: u32,
+        arrived: Duration,
+        origin: Origin,
+        times: Times,
+    ) -> Work {
         Work {
             batch: self.next_batch(),
             stage,
@@ -112,6 +124,7 @@ impl Engine {
             messages,
             arrived,
             origin,
+            times,
             skip: Vec::new(),
             deaths: 0,
             suspicion: Suspicion::default(),
@@ -132,7 +145,8 @@ impl Engine {
         let Some(generation) = self.slots[slot.index()].worker() else { return };
         self.restore_for(slot, generation, &work, actions);
         actions.push(Action::Send { slot, generation, message: work.message(replay) });
-        let in_flight = InFlight { work, replay, begun: now, outputs: Vec::new(), failures: Vec::new() };
+        let (outputs, failures, timing) = (Vec::new(), Vec::new(), Timing::default());
+        let in_flight = InFlight { work, replay, begun: now, outputs, failures, timing };
         self.slots[slot.index()].in_flight.push_back(in_flight);
     }
 }

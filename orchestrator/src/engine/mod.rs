@@ -25,6 +25,9 @@ mod service_time;
 mod slot;
 mod snapshots;
 mod status;
+mod timers;
+mod times;
+mod watermark;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +44,7 @@ use self::recovery::Weight;
 use self::routing::Router;
 use self::service_time::ServiceTime;
 use self::slot::Slot;
+use self::watermark::{SourceClock, StageClock};
 use crate::plan::{Input, Plan, Target};
 
 pub use self::event::{
@@ -73,6 +77,8 @@ pub struct EngineConfig {
     pub replay_budget: Duration,
     /// Whether journals and snapshots are kept. Without them the death of a worker that may hold state ends the run.
     pub keep_ledger: bool,
+    /// A source with event time that has given nothing for this long no longer holds windows back.
+    pub idle_after: Duration,
     /// Messages after which a worker is replaced, give or take a tenth so that workers are not replaced all at once.
     pub max_messages_per_worker: Option<u64>,
 }
@@ -90,6 +96,7 @@ impl Default for EngineConfig {
             step_timeout: Duration::from_secs(30),
             replay_budget: Duration::from_millis(250),
             keep_ledger: true,
+            idle_after: Duration::from_secs(5),
             max_messages_per_worker: None,
         }
     }
@@ -114,6 +121,8 @@ pub struct Engine {
     next_request: u64,
     /// The slot that is offered work first, so that none is favoured.
     first_slot: usize,
+    /// The wall clock when the run began.
+    epoch: Duration,
     draining: bool,
     finished: bool,
 }
@@ -122,10 +131,11 @@ pub struct Engine {
 struct SourceState {
     queue: FrameQueue,
     cutting: Cutting,
+    clock: SourceClock,
     ended: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct StageState {
     service: ServiceTime,
     resequencer: Resequencer,
@@ -133,8 +143,27 @@ struct StageState {
     retry: std::collections::VecDeque<Work>,
     /// Bytes in the lanes of all slots.
     queued_bytes: usize,
+    clock: StageClock,
     messages: u64,
     batches: u64,
+}
+
+impl StageState {
+    fn is_idle(&self) -> bool {
+        self.resequencer.is_idle() && self.retry.is_empty() && self.clock.timers.is_empty()
+    }
+
+    fn new(plan: &Plan, stage: StageId) -> Self {
+        Self {
+            service: ServiceTime::default(),
+            resequencer: Resequencer::default(),
+            retry: std::collections::VecDeque::new(),
+            queued_bytes: 0,
+            clock: StageClock::new(plan, stage),
+            messages: 0,
+            batches: 0,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -156,7 +185,7 @@ impl Engine {
         Self {
             router: Router::new(&plan.keyspaces, config.slots),
             sources: plan.sources.iter().map(|_| SourceState::default()).collect(),
-            stages: plan.stages.iter().map(|_| StageState::default()).collect(),
+            stages: plan.stages.iter().map(|stage| StageState::new(&plan, stage.id)).collect(),
             by_depth,
             slots: (0..config.slots).map(slot).collect(),
             sinks: plan.sinks.iter().map(|_| SinkState::default()).collect(),
@@ -166,6 +195,7 @@ impl Engine {
             next_batch: 1,
             next_request: 1,
             first_slot: 0,
+            epoch: Duration::ZERO,
             draining: false,
             finished: false,
             plan,
@@ -181,8 +211,8 @@ impl Engine {
         }
         match event {
             Event::Frames { source, connection, block } => {
-                let charge = block.weight();
-                self.sources[source.index()].queue.push(connection, block, charge, now);
+                let (charge, arrived) = (block.weight(), self.wall_clock(now));
+                self.sources[source.index()].queue.push(connection, block, charge, arrived);
             }
             Event::Chunk { source, connection, bytes } => self.sources[source.index()].cutting.push(connection, &bytes),
             Event::ConnectionClosed { source, connection } => {
@@ -211,6 +241,7 @@ impl Engine {
         }
         self.go_on_replacing(now, actions);
         self.go_on_scaling(now, actions);
+        self.advance_time(now);
         self.dispatch(now, actions);
         if !self.finished && self.is_done() {
             self.finished = true;
@@ -230,9 +261,9 @@ impl Engine {
 
     fn is_done(&self) -> bool {
         self.sources.iter().all(|source| source.ended && source.queue.is_empty() && source.cutting.is_idle())
-            && self.stages.iter().all(|stage| stage.resequencer.is_idle() && stage.retry.is_empty())
+            && self.stages.iter().all(StageState::is_idle)
             && self.slots.iter().all(Slot::is_idle)
-            && self.plan.stages.iter().all(|stage| self.held_messages(stage.id) == 0)
+            && self.holds_nothing()
             && self.sinks.iter().all(|sink| sink.pending_bytes == 0)
     }
 
@@ -270,11 +301,12 @@ impl Engine {
         let Some(in_flight) = self.answered(slot, generation, result.batch, actions) else { return };
         in_flight.outputs.extend(result.outputs);
         in_flight.failures.extend(result.failures);
+        in_flight.hear_of_time(result.timing);
         if result.more {
             return;
         }
         let Some(answered) = self.complete(slot, now) else { return };
-        let InFlight { work, replay, begun, outputs, failures } = answered;
+        let InFlight { work, replay, begun, outputs, failures, timing } = answered;
         self.end_pauses(slot, work.batch, now);
         let stage = &self.plan.stages[work.stage.index()];
         self.stages[work.stage.index()].service.observe(work.messages, result.elapsed);
@@ -300,12 +332,12 @@ impl Engine {
         if let Origin::Frames { sequence, .. } = work.origin {
             let bytes = outputs_weight(&outputs);
             let stage = work.stage;
-            self.stages[stage.index()].resequencer.hold(sequence, bytes, Finished { work, outputs, failures });
+            self.stages[stage.index()].resequencer.hold(sequence, bytes, Finished { work, outputs, failures, timing });
             while let Some(finished) = self.stages[stage.index()].resequencer.release() {
                 self.release(finished, now, actions);
             }
         } else {
-            self.release(Finished { work, outputs, failures }, now, actions);
+            self.release(Finished { work, outputs, failures, timing }, now, actions);
         }
         self.after_batch(slot, now, actions);
     }
@@ -323,7 +355,7 @@ impl Engine {
 
     /// Sends results on: groups to the lanes of their slots, messages to sinks, failures to the dead letters.
     fn release(&mut self, finished: Finished, now: Duration, actions: &mut Vec<Action>) {
-        let Finished { work, outputs, failures } = finished;
+        let Finished { work, outputs, failures, timing } = finished;
         for failure in failures {
             actions.push(Action::DeadLetter(self.dead_message(&work, failure)));
         }
@@ -344,14 +376,15 @@ impl Engine {
                 (target, _) => debug_assert!(false, "outlet {outlet} with target {target:?} passed validation"),
             }
         }
+        self.end(&work, &timing, now);
     }
 
     fn route(&mut self, stage: StageId, groups: Vec<wallaroo_protocol::Group>, arrived: Duration) {
         let Some(keyspace) = self.plan.stages[stage.index()].input.keyspace() else { return };
         for group in groups {
+            let watermark = self.stages[stage.index()].clock.watermark;
             let partition = self.router.partition(keyspace, group.key());
-            self.stages[stage.index()].queued_bytes += group.len();
-            self.lane(stage, partition).push(group, arrived);
+            self.enqueue(stage, partition, group, watermark, arrived);
         }
     }
 

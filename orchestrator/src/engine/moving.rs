@@ -129,6 +129,11 @@ impl Engine {
         self.wave().map_or(0, |wave| wave.waiting[stage.index()].messages())
     }
 
+    /// Whether nothing waits for partitions on their way, timers included.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.wave().is_none_or(|wave| wave.waiting.iter().all(Lane::is_empty))
+    }
+
     fn wave(&self) -> Option<&Wave> {
         self.scaling.as_ref()?.wave.as_ref()
     }
@@ -293,9 +298,9 @@ impl Engine {
         let mut reached = BTreeSet::new();
         for (stage, lane) in self.plan.stages.iter().zip(waiting) {
             let Some(keyspace) = stage.input.keyspace() else { continue };
-            for (group, arrived) in lane {
+            for (group, arrived, time) in lane {
                 let slot = self.router.slot_of(keyspace, group.key());
-                self.slots[slot.index()].lanes[stage.id.index()].push(group, arrived);
+                self.slots[slot.index()].lanes[stage.id.index()].push(group, arrived, time);
                 reached.insert(slot);
             }
         }

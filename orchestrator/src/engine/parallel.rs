@@ -1,13 +1,13 @@
 //! A stage that may run on every worker at once: its queue of frames, and the resequencer that puts its results back in order.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use bytes::Bytes;
-use wallaroo_protocol::{Failure, Output, input};
+use wallaroo_protocol::{EventTime, Failure, Output, Timing, input};
 
 use super::batch::Work;
 use super::event::{ConnectionId, FRAME_OVERHEAD, FrameBlock};
+use super::times::Times;
 
 /// Frames of one source that wait for a worker.
 #[derive(Debug, Default)]
@@ -24,8 +24,7 @@ struct QueuedBlock {
     next: usize,
     /// Credit to give back to the source once every frame has been taken.
     charge: usize,
-    /// When the engine was given it.
-    arrived: Duration,
+    arrived: EventTime,
 }
 
 /// Frames taken from the queue for one batch.
@@ -35,17 +34,17 @@ pub(super) struct TakenFrames {
     pub(super) messages: u32,
     /// Which connection the frames came on, as runs.
     pub(super) connections: Vec<(ConnectionId, u32)>,
+    /// When they arrived.
+    pub(super) arrivals: Times,
     /// Credit that goes back to the source.
     pub(super) released: usize,
-    /// When the engine was given the first of them.
-    pub(super) arrived: Duration,
 }
 
 impl FrameQueue {
-    /// Appends a block that has arrived now; `charge` is the source's credit it holds.
-    pub(super) fn push(&mut self, connection: ConnectionId, block: FrameBlock, charge: usize, now: Duration) {
+    /// Appends a block; `charge` is the source's credit it holds.
+    pub(super) fn push(&mut self, connection: ConnectionId, block: FrameBlock, charge: usize, arrived: EventTime) {
         self.frames += block.spans.len();
-        self.blocks.push_back(QueuedBlock { connection, block, next: 0, charge, arrived: now });
+        self.blocks.push_back(QueuedBlock { connection, block, next: 0, charge, arrived });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -60,6 +59,11 @@ impl FrameQueue {
         self.blocks.iter().map(rest).sum()
     }
 
+    /// When the first of them arrived.
+    pub(super) fn first_arrival(&self) -> Option<EventTime> {
+        self.blocks.front().map(|queued| queued.arrived)
+    }
+
     /// Frames that wait.
     pub(super) fn len(&self) -> usize {
         self.frames
@@ -70,12 +74,14 @@ impl FrameQueue {
         let mut messages = 0_u32;
         let mut bytes = 0_usize;
         let mut connections: Vec<(ConnectionId, u32)> = Vec::new();
+        let mut arrivals = Times::default();
         'count: for queued in &self.blocks {
             let mut taken = 0;
             for span in &queued.block.spans[queued.next..] {
                 let weight = (span.end - span.start) as usize + FRAME_OVERHEAD;
                 if messages > 0 && (messages >= most_messages || bytes + weight > most_bytes) {
                     push_run(&mut connections, queued.connection, taken);
+                    arrivals.push(taken, queued.arrived);
                     break 'count;
                 }
                 messages += 1;
@@ -83,6 +89,7 @@ impl FrameQueue {
                 bytes += weight;
             }
             push_run(&mut connections, queued.connection, taken);
+            arrivals.push(taken, queued.arrived);
         }
         if messages == 0 {
             return None;
@@ -92,9 +99,8 @@ impl FrameQueue {
             queued.block.spans[queued.next..].iter().map(move |span| &data[span.start as usize..span.end as usize])
         });
         let input = input::frames(frames.take(messages as usize));
-        let arrived = self.blocks.front().map(|block| block.arrived).unwrap_or_default();
         let released = self.advance(messages as usize);
-        Some(TakenFrames { input, messages, connections, released, arrived })
+        Some(TakenFrames { input, messages, connections, arrivals, released })
     }
 
     /// Moves past `frames` frames and returns the credit of the blocks that are done with.
@@ -129,6 +135,7 @@ pub(super) struct Finished {
     pub(super) work: Work,
     pub(super) outputs: Vec<Output>,
     pub(super) failures: Vec<Failure>,
+    pub(super) timing: Timing,
 }
 
 /// Releases the results of batches in the order the batches were formed.

@@ -48,6 +48,7 @@ impl Engine {
         if work.skip.contains(&GENERATOR) {
             // No value of it was at fault: the generator itself kills whoever asks it for the next one.
             self.sources[source.index()].ended = true;
+            self.give_up(&work);
         } else {
             repeat.push_front(work);
         }
@@ -76,8 +77,10 @@ impl Engine {
         let group = || input::parse_groups(&work.input).ok()?.into_iter().nth(message.origin as usize);
         let (key, payload, codec) = match work.origin {
             Origin::Frames { .. } => (None, frame().unwrap_or_default(), 0),
-            Origin::Groups => group()
-                .map_or((None, Bytes::new(), 0), |group| (Some(group.key_bytes()), group.values(), group.codec())),
+            Origin::Groups => group().map_or((None, Bytes::new(), 0), |group| {
+                let (codec, values) = group.untimed();
+                (Some(group.key_bytes()), values, codec)
+            }),
             Origin::Generate | Origin::Cut { .. } => (None, Bytes::new(), 0),
         };
         let payload_index = Some(message.value).filter(|value| codec != 0 && *value != Skip::WHOLE);
@@ -106,7 +109,11 @@ const GENERATOR: Skip = Skip { origin: 0, value: Skip::WHOLE };
 
 /// Every message of a batch.
 fn everything(work: &Work) -> Vec<Skip> {
-    let values = |(origin, group): (u32, Group)| (0..group.count).map(move |value| Skip { origin, value });
+    let values = |(origin, group): (u32, Group)| {
+        // How many windows a timer completes only workers know.
+        let values = if group.is_timer() { Skip::WHOLE..=Skip::WHOLE } else { 0..=group.count.saturating_sub(1) };
+        values.map(move |value| Skip { origin, value })
+    };
     match work.origin {
         Origin::Frames { .. } => (0..work.messages).map(|origin| Skip { origin, value: 0 }).collect(),
         Origin::Groups => (0..).zip(input::parse_groups(&work.input).unwrap_or_default()).flat_map(values).collect(),

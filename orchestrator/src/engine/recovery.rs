@@ -69,6 +69,7 @@ impl Engine {
         }
         let groups = input::parse_groups(&work.input).ok()?;
         let mut kept = Vec::with_capacity(groups.len());
+        let mut is_kept = vec![false; groups.len()];
         let mut skip = Vec::new();
         for (index, group) in (0..).zip(&groups) {
             if is_covered(group.key()) {
@@ -77,6 +78,7 @@ impl Engine {
             let moved = |skipped: &Skip| Skip { origin: kept.len() as u32, value: skipped.value };
             skip.extend(work.skip.iter().filter(|skipped| skipped.origin == index).map(moved));
             kept.push(group.clone());
+            is_kept[index as usize] = true;
         }
         if kept.is_empty() {
             return None;
@@ -85,6 +87,7 @@ impl Engine {
             work.input = input::groups(&kept);
             work.messages = kept.iter().map(|group| group.count).sum();
             work.skip = skip;
+            work.times = work.times.only(|index| is_kept[index]);
         }
         Some(work)
     }

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wallaroo_protocol::{BatchId, Group, RequestId, input};
+use wallaroo_protocol::{BatchId, EventTime, Group, RequestId, input};
 
 use super::batch::{InFlight, Work};
 use super::event::{Generation, KillReason};
 use super::ledger::JournalSize;
 use super::moving::Arrival;
 use super::replacing::Replacement;
+use super::times::Times;
 
 /// A slot. `lanes` has one queue for each stage of the plan; those of parallel stages stay empty.
 #[derive(Debug)]
@@ -138,6 +139,8 @@ pub(super) struct Lane {
     /// When the engine was given what the groups came of, as runs of groups.
     arrivals: VecDeque<(Duration, usize)>,
     messages: usize,
+    /// Empty where no window needs them.
+    times: Times,
 }
 
 /// Groups taken from a lane for one batch.
@@ -145,6 +148,7 @@ pub(super) struct Lane {
 pub(super) struct TakenGroups {
     pub(super) input: Bytes,
     pub(super) messages: u32,
+    pub(super) times: Times,
     /// What they weighed in the queue.
     pub(super) bytes: usize,
     /// When the engine was given what the oldest of them came of.
@@ -152,7 +156,12 @@ pub(super) struct TakenGroups {
 }
 
 impl Lane {
-    pub(super) fn push(&mut self, group: Group, arrived: Duration) {
+    /// Appends a group that came of what the engine was given at `arrived`, and whose outputs are no older than `time` where a
+    /// window needs that.
+    pub(super) fn push(&mut self, group: Group, arrived: Duration, time: Option<EventTime>) {
+        if let Some(time) = time {
+            self.times.push(1, time);
+        }
         self.messages += group.count as usize;
         self.groups.push_back(group);
         match self.arrivals.back_mut() {
@@ -164,8 +173,9 @@ impl Lane {
     /// Takes out the groups that are `wanted`; both lanes keep their order.
     pub(super) fn split_off(&mut self, wanted: impl Fn(&Group) -> bool) -> Self {
         let mut taken = Self::default();
-        for (group, arrived) in std::mem::take(self) {
-            if wanted(&group) { taken.push(group, arrived) } else { self.push(group, arrived) }
+        for (group, arrived, time) in std::mem::take(self) {
+            let lane = if wanted(&group) { &mut taken } else { &mut *self };
+            lane.push(group, arrived, time);
         }
         taken
     }
@@ -200,8 +210,9 @@ impl Lane {
         let groups = &self.groups.make_contiguous()[..taken];
         let input = input::groups(groups);
         self.groups.drain(..taken);
+        let times = self.times.take(taken as u32);
         let arrived = self.drop_arrivals(taken);
-        Some(TakenGroups { input, messages, bytes, arrived })
+        Some(TakenGroups { input, messages, times, bytes, arrived })
     }
 
     /// Forgets when the first so many groups arrived; the oldest of them.
@@ -225,11 +236,13 @@ impl Lane {
 }
 
 impl IntoIterator for Lane {
-    type Item = (Group, Duration);
+    type Item = (Group, Duration, Option<EventTime>);
     type IntoIter = Box<dyn Iterator<Item = Self::Item>>;
 
     fn into_iter(self) -> Self::IntoIter {
         let arrivals = self.arrivals.into_iter().flat_map(|(arrived, groups)| std::iter::repeat_n(arrived, groups));
-        Box::new(self.groups.into_iter().zip(arrivals))
+        let times = self.times.into_each().map(Some).chain(std::iter::repeat(None));
+        let groups = self.groups.into_iter().zip(arrivals).zip(times);
+        Box::new(groups.map(|((group, arrived), time)| (group, arrived, time)))
     }
 }

@@ -35,6 +35,8 @@ pub struct StageStatus {
     pub batches: u64,
     /// Messages that wait for it.
     pub queued: usize,
+    /// Values that came too late for all of their windows.
+    pub late: u64,
     /// Time a message takes in a worker.
     pub service_time: Option<Duration>,
     /// From when a worker could begin with a message's batch to its answer.
@@ -103,6 +105,7 @@ impl Engine {
             messages: state.messages,
             batches: state.batches,
             queued,
+            late: state.clock.late,
             service_time: state.service.average(),
             latency: self.latencies.stage(stage),
         }

@@ -1,4 +1,4 @@
-use wallaroo_protocol::topology::UnknownKey;
+use wallaroo_protocol::topology::{OnLate, UnknownKey, Window};
 
 use super::*;
 
@@ -13,10 +13,16 @@ fn plan(nodes: &[(&str, &[u32])]) -> Result<Plan, PlanError> {
                 source: SourceConfig::Tcp { host: "localhost".to_owned(), port: 0 },
                 decoder: Some("Decode".to_owned()),
                 framing: Some(Framing::Delimiter { delimiter: Bytes::from_static(b"\n") }),
+                event_time: false,
             },
             "key_by" => NodeKind::KeyBy { keys: None, unknown_key: UnknownKey::Create },
             "collect" => NodeKind::Collect,
             "state" => NodeKind::State { table: "totals".to_owned(), table_type: "Totals".to_owned() },
+            "window" => NodeKind::Window {
+                table: format!("window:{index}"),
+                table_type: "Sum".to_owned(),
+                window: Window::Session { gap: 5, delay: 7, on_late: OnLate::Drop },
+            },
             "sink" => NodeKind::Sink { sink: SinkConfig::Stdout {}, encoder: "Encode".to_owned() },
             _ => NodeKind::Computation,
         },
@@ -91,4 +97,29 @@ fn every_sink_is_an_outlet_of_its_own() {
     let plan = plan(nodes).expect("a plan");
     assert_eq!(stages(&plan), [(0, vec![], vec![1]), (1, vec![2], vec![3, 4])]);
     assert_eq!(plan.stages[1].target(NodeId(4)), Some(Target::Sink(SinkId(1))));
+}
+
+#[test]
+fn stages_know_of_time_when_windows_are_in_them_or_below_them() {
+    let nodes: &[(&str, &[u32])] = &[
+        ("source", &[]),
+        ("key_by", &[0]),
+        ("state", &[1]),
+        ("collect", &[2]),
+        ("window", &[3]),
+        ("window", &[4]),
+        ("sink", &[5]),
+        ("key_by", &[0]),
+        ("sink", &[7]),
+        ("source", &[]),
+        ("sink", &[9]),
+    ];
+    let plan = plan(nodes).expect("a plan");
+    let known: Vec<(u32, bool, u64, bool)> =
+        plan.stages.iter().map(|stage| (stage.root.0, stage.clocked, stage.delay, stage.stateful)).collect();
+    let expected =
+        [(0, true, 0, false), (1, true, 0, true), (3, true, 14, true), (7, false, 0, false), (9, false, 0, false)];
+    assert_eq!(known, expected);
+    assert!(plan.has_windows());
+    assert_eq!(plan.keyspace_of("window:4"), plan.keyspace_of("window:5"), "placed by the same key");
 }

@@ -8,6 +8,7 @@
 mod check;
 mod random;
 mod scenario;
+mod windows;
 mod worker;
 mod world;
 

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use wallaroo_orch::engine::EngineConfig;
 use wallaroo_orch::plan::Plan;
-use wallaroo_protocol::topology::{Framing, Node, NodeKind, SinkConfig, SourceConfig, UnknownKey};
+use wallaroo_protocol::topology::{Framing, Node, NodeKind, OnLate, SinkConfig, SourceConfig, UnknownKey, Window};
 use wallaroo_protocol::{NodeId, Topology, key};
 
 use crate::random::{Random, mix};
 use crate::worker::encode_values;
+
+/// In the nanoseconds of event time.
+const MILLISECOND: i64 = 1_000_000;
 
 /// What is the matter with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub(crate) struct Value {
     pub(crate) nature: Nature,
     /// The step, among those a value passes, at which its nature shows.
     pub(crate) at_key: bool,
+    /// When it happened, where sources say so.
+    pub(crate) time: i64,
 }
 
 #[derive(Debug)]
@@ -76,24 +81,31 @@ impl Lane {
 
 impl Scenario {
     pub(crate) fn new(random: &mut Random) -> Self {
-        let topology = match random.below(6) {
+        let topology = match random.below(12) {
             0 => stateless(),
             1 => counted(random),
             2 => rekeyed(),
             3 => shared(),
             4 => uncut(),
-            _ => generated(),
+            5 => generated(),
+            6 | 7 => windowed(random),
+            8 => windows_of_two(random),
+            9 => windows_of_windows(random),
+            10 => windows_of_generated(random),
+            _ => windows_below_state(random),
         };
         let plan = Plan::new(topology).expect("scenarios can be planned");
         let keys = random.pick(&[1, 3, 30]);
         let mut values = Vec::new();
         let mut lanes = Vec::new();
         let troubles = random.pick(&[0, 0, 40, 8]);
+        let disorder = random.pick(&[1, 4, 30]);
         for (source, planned) in (0..).zip(&plan.sources) {
             let connections = if planned.framing.is_none() { 1 } else { 1 + random.below(3) };
             for _ in 0..connections {
                 let lane = lanes.len();
                 let most_words = if planned.framing.is_none() { 1 } else { 5 };
+                let mut clock = 0;
                 let frames = (0..random.below(40)).map(|_| {
                     let words = if planned.framing.is_none() { 1 } else { random.below(most_words + 1) };
                     let mut word = || {
@@ -105,7 +117,9 @@ impl Scenario {
                             _ => Nature::Good,
                         };
                         let at_key = random.one_in(2);
-                        values.push(Value { lane, nature, at_key });
+                        clock += random.below(4) as i64 * MILLISECOND;
+                        let time = clock - random.below(disorder) as i64 * MILLISECOND;
+                        values.push(Value { lane, nature, at_key, time });
                         values.len() as u64 - 1
                     };
                     (0..words).map(|_| word()).collect()
@@ -125,6 +139,7 @@ impl Scenario {
             step_timeout: Duration::from_secs(30),
             keep_ledger: true,
             max_messages_per_worker: random.pick(&[None, None, Some(100)]),
+            idle_after: random.pick(&[Duration::ZERO, Duration::from_millis(40), Duration::from_secs(3600)]),
             replay_budget: random.pick(&[Duration::ZERO, Duration::from_millis(20), Duration::from_secs(250)]),
         };
         Self {
@@ -157,11 +172,68 @@ fn node(name: &str, inputs: &[u32], kind: NodeKind) -> Node {
 }
 
 fn source(pipeline: &str) -> Node {
+    source_with(pipeline, false)
+}
+
+/// Windows of a few milliseconds: each event takes one.
+fn window(input: u32, table: &str, random: &mut Random) -> Node {
+    let range = random.pick(&[4, 30, 300]);
+    let slide = random.pick(&[range, range, range / 2, range / 4]);
+    windows(input, table, range, slide, random.pick(&[0, 0, 5, 40]))
+}
+
+fn windows(input: u32, table: &str, range: i64, slide: i64, delay: i64) -> Node {
+    let nanoseconds = |milliseconds: i64| (milliseconds * MILLISECOND) as u64;
+    let window = Window::Range {
+        range: nanoseconds(range),
+        slide: nanoseconds(slide),
+        delay: nanoseconds(delay),
+        on_late: OnLate::Drop,
+    };
+    node("window", &[input], NodeKind::Window { table: table.to_owned(), table_type: "Sum".to_owned(), window })
+}
+
+fn windowed(random: &mut Random) -> Topology {
+    if random.one_in(4) {
+        // Who knows in how many windows what came when: in one each.
+        let range = random.pick(&[4, 30, 300]);
+        return topology(vec![source("a"), key_by(0), windows(1, "w", range, range, 0), sink(2)]);
+    }
+    topology(vec![source_with("a", true), key_by(0), window(1, "w", random), sink(2)])
+}
+
+fn windows_of_two(random: &mut Random) -> Topology {
+    let key = node("key", &[0, 1], NodeKind::KeyBy { keys: None, unknown_key: UnknownKey::Create });
+    let range = random.pick(&[4, 30, 300]);
+    let window = windows(2, "w", range, range, random.pick(&[0, 0, 5, 40]));
+    topology(vec![source_with("a", true), source_with("b", random.one_in(2)), key, window, sink(3)])
+}
+
+fn windows_of_windows(random: &mut Random) -> Topology {
+    let first = window(1, "w", random);
+    let range = random.pick(&[4, 30, 300]);
+    let second = windows(4, "v", range, range, random.pick(&[0, 0, 7]));
+    topology(vec![source_with("a", true), key_by(0), first, sink(2), key_by(2), second, sink(5)])
+}
+
+fn windows_of_generated(random: &mut Random) -> Topology {
+    let range = random.pick(&[4, 30, 300]);
+    topology(vec![generator(), key_by(0), windows(1, "w", range, range, 0), sink(2)])
+}
+
+fn windows_below_state(random: &mut Random) -> Topology {
+    let range = random.pick(&[4, 30, 300]);
+    let window = windows(3, "w", range, range, random.pick(&[0, 0, 5, 40]));
+    topology(vec![source_with("a", random.one_in(2)), key_by(0), state(1, "t"), key_by(2), window, sink(4)])
+}
+
+fn source_with(pipeline: &str, event_time: bool) -> Node {
     let kind = NodeKind::Source {
         pipeline: pipeline.to_owned(),
         source: SourceConfig::Stdin {},
         decoder: Some("Decoder".to_owned()),
         framing: Some(Framing::Delimiter { delimiter: bytes::Bytes::from_static(b"\n") }),
+        event_time,
     };
     node(pipeline, &[], kind)
 }
@@ -211,7 +283,16 @@ fn uncut() -> Topology {
 }
 
 fn generated() -> Topology {
-    let kind =
-        NodeKind::Source { pipeline: "g".to_owned(), source: SourceConfig::Generator {}, decoder: None, framing: None };
-    topology(vec![node("g", &[], kind), key_by(0), state(1, "t"), sink(2)])
+    topology(vec![generator(), key_by(0), state(1, "t"), sink(2)])
+}
+
+fn generator() -> Node {
+    let kind = NodeKind::Source {
+        pipeline: "g".to_owned(),
+        source: SourceConfig::Generator {},
+        decoder: None,
+        framing: None,
+        event_time: false,
+    };
+    node("g", &[], kind)
 }

@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wallaroo_orch::engine::{DeathCause, Generation, Marker};
-use wallaroo_orch::plan::{Input, Target};
+use wallaroo_orch::plan::{Input, Stage, Target};
 use wallaroo_protocol::topology::NodeKind;
 use wallaroo_protocol::{
-    Batch, BatchId, BatchResult, CutResult, Failure, ForgottenState, FromWorker, Group, Messages, NodeId, Output,
-    OutputData, Skip, SnapshotPart, StateEntry, ToWorker, input, key,
+    Batch, BatchId, BatchResult, CutResult, EventTime, Failure, ForgottenState, FromWorker, Group, Messages, NodeId,
+    Output, OutputData, Skip, SnapshotPart, StateEntry, Timer, Timing, ToWorker, input, key,
 };
 
-use crate::random::Random;
+use crate::random::{Random, mix};
 use crate::scenario::{Nature, Scenario};
+use crate::windows::{Fired, OUTPUT, Open, Shape};
+
+/// Encodings of groups, as the specification numbers them.
+const TIMES: u32 = 16;
+const WATERMARKS: u32 = 32;
 
 /// What came of one message to a worker.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +35,7 @@ pub(crate) struct Worker {
     pub(crate) outbox: VecDeque<FromWorker>,
     pub(crate) hangs: bool,
     pub(crate) marker: Option<Marker>,
-    counts: HashMap<(String, Bytes), u64>,
+    states: HashMap<(String, Bytes), Vec<u64>>,
     /// Keys changed since their last snapshot, longest first.
     dirty: Vec<Dirty>,
 }
@@ -81,6 +86,16 @@ struct Moving {
     value: u64,
     key: Bytes,
     count: u64,
+    time: i64,
+    watermark: i64,
+    fired: Option<Fired>,
+}
+
+impl Moving {
+    /// A value that comes from a source.
+    fn new(value: u64, time: i64, watermark: i64) -> Self {
+        Self { value, key: key::nil(), count: 0, time, watermark, fired: None }
+    }
 }
 
 impl Worker {
@@ -91,7 +106,7 @@ impl Worker {
             outbox: VecDeque::new(),
             hangs: false,
             marker: None,
-            counts: HashMap::new(),
+            states: HashMap::new(),
             dirty: Vec::new(),
         }
     }
@@ -102,8 +117,7 @@ impl Worker {
             Some(ToWorker::Batch(batch)) => self.run(&batch, scenario),
             Some(ToWorker::Restore(entries)) => {
                 for StateEntry { table, key, state } in entries {
-                    let count = decode_values(&state)[0];
-                    let old = self.counts.insert((table.to_string(), key), count);
+                    let old = self.states.insert((table.to_string(), key), decode_values(&state));
                     assert_eq!(old, None, "a state is restored before its key is used, and once");
                 }
                 Outcome::Lives
@@ -111,7 +125,7 @@ impl Worker {
             Some(ToWorker::Snapshot { request, max_keys }) => {
                 let keys = (max_keys as usize).min(1 + random.below(5)).min(self.dirty.len());
                 let entries: Vec<_> =
-                    self.dirty.drain(..keys).flat_map(|dirty| entries(&dirty, &self.counts)).collect();
+                    self.dirty.drain(..keys).flat_map(|dirty| entries(&dirty, &self.states)).collect();
                 let oldest_dirty = self.dirty.first().map(|dirty| dirty.since);
                 let split = random.below(entries.len() + 1);
                 let part = |more: bool, entries: &[StateEntry]| SnapshotPart {
@@ -128,7 +142,7 @@ impl Worker {
             Some(ToWorker::SnapshotKeys { request, keys }) => {
                 let wanted = |dirty: &mut Dirty| keys.contains(&dirty.key);
                 let taken: Vec<_> = self.dirty.extract_if(.., wanted).collect();
-                let entries = taken.iter().flat_map(|dirty| entries(dirty, &self.counts)).collect();
+                let entries = taken.iter().flat_map(|dirty| entries(dirty, &self.states)).collect();
                 let oldest_dirty = self.dirty.first().map(|dirty| dirty.since);
                 let part = SnapshotPart { request, more: false, entries, failures: Vec::new(), oldest_dirty };
                 self.outbox.push_back(FromWorker::SnapshotPart(part));
@@ -139,7 +153,7 @@ impl Worker {
                     let changed = self.dirty.iter().find(|dirty| dirty.key == key);
                     let is_dirty = changed.is_some_and(|dirty| dirty.tables.iter().any(|known| **known == *table));
                     assert!(!is_dirty, "what is forgotten is in a snapshot");
-                    self.counts.remove(&(table.to_string(), key));
+                    self.states.remove(&(table.to_string(), key));
                 }
                 Outcome::Lives
             }
@@ -154,8 +168,14 @@ impl Worker {
         let mut moving = Vec::new();
         let mut ended = false;
         let mut messages = 0;
+        let mut timing = Timing::default();
+        let mut reached = i64::MIN;
+        let times: Vec<i64> =
+            batch.times.iter().flat_map(|(count, time)| std::iter::repeat_n(time.0, *count as usize)).collect();
         match stage.input {
-            Input::Frames(_) => {
+            Input::Frames(source) => {
+                let event_time = scenario.plan.sources[source.index()].event_time;
+                assert!(!stage.clocked || times.len() == input::parse_frames(&batch.input).expect("frames").len());
                 let has_keyed = scenario.plan.stages.iter().any(|stage| matches!(stage.input, Input::Groups(_)));
                 for (origin, frame) in (0..).zip(input::parse_frames(&batch.input).expect("frames")) {
                     messages += 1;
@@ -166,18 +186,24 @@ impl Worker {
                         let shows = !has_keyed || !scenario.values[value as usize].at_key;
                         let message = Skip { origin, value: 0 };
                         match self.meet(value, shows, batch, stage.root, message, scenario) {
-                            Ok(true) => moving.push(Moving { value, key: key::nil(), count: 0 }),
+                            Ok(true) => {
+                                let arrived = times.get(origin as usize).copied().unwrap_or_default();
+                                let time = if event_time { scenario.values[value as usize].time } else { arrived };
+                                reached = reached.max(time);
+                                moving.push(Moving::new(value, time, reached));
+                            }
                             Ok(false) => failures.push(failure(stage.root, message, None, value)),
                             Err(outcome) => return outcome,
                         }
                     }
                 }
+                timing.time = moving.iter().map(|moving| EventTime(moving.time)).max().filter(|_| event_time);
             }
             Input::Generate(source, _) => {
                 let lane = scenario.lanes.iter().find(|lane| lane.source == source.0).expect("a generator has a lane");
                 let wanted = input::parse_generate(&batch.input).expect("a number");
                 for origin in 0..wanted {
-                    let next = self.counts.get(&("generator:g".to_owned(), key::nil())).copied().unwrap_or(0);
+                    let next = self.states.get(&("generator:g".to_owned(), key::nil())).map_or(0, |state| state[0]);
                     let Some(frame) = lane.frames.get(next as usize) else {
                         ended = true;
                         break;
@@ -191,7 +217,10 @@ impl Worker {
                     }
                     let shows = !scenario.values[value as usize].at_key;
                     match self.meet(value, shows, batch, stage.root, message, scenario) {
-                        Ok(true) => moving.push(Moving { value, key: key::nil(), count: 0 }),
+                        Ok(true) => {
+                            let time = times.first().copied().unwrap_or_default();
+                            moving.push(Moving::new(value, time, time));
+                        }
                         Ok(false) => failures.push(failure(stage.root, message, None, value)),
                         Err(outcome) => return outcome,
                     }
@@ -202,8 +231,35 @@ impl Worker {
                     stage.steps.iter().filter_map(|step| table(*step, scenario)).collect();
                 let first = scenario.plan.stages.iter().find(|other| matches!(other.input, Input::Groups(_)));
                 let is_first = first.is_some_and(|first| stage.depth == first.depth);
+                let windows = windows(stage, scenario);
+                let mut touched: Vec<(Bytes, bool)> = Vec::new();
                 for (origin, group) in (0..).zip(input::parse_groups(&batch.input).expect("groups")) {
-                    let values = decode_values(&group.values());
+                    if group.is_timer() {
+                        messages += 1;
+                        let message = Skip { origin, value: 0 };
+                        let (node, table, shape) = windows.clone().expect("only windows have timers");
+                        self.marker =
+                            Some(Marker { batch: batch.batch, node, message: batch.careful.then_some(message) });
+                        let watermark = decode_values(&group.values())[0] as i64;
+                        let fired = self.fire(&table, shape, group.key(), watermark, batch.batch);
+                        let skipped = |value: u32| batch.skip.contains(&Skip { origin, value });
+                        if !skipped(Skip::WHOLE) {
+                            let output = |(fired, time): (Fired, i64)| Moving {
+                                value: OUTPUT | mix(fired.key ^ fired.start as u64),
+                                key: group.key_bytes(),
+                                count: 0,
+                                time,
+                                watermark: i64::MIN,
+                                fired: Some(fired),
+                            };
+                            let given = (0..).zip(fired).filter(|(window, _)| !skipped(*window));
+                            moving.extend(given.map(|(_, fired)| output(fired)));
+                        }
+                        touched.push((group.key_bytes(), true));
+                        continue;
+                    }
+                    let timed = timed_values(&group, times.get(origin as usize).copied());
+                    let values: Vec<u64> = timed.iter().map(|(value, ..)| *value).collect();
                     assert_eq!(values.len(), group.count as usize, "counts are true");
                     for (index, value) in (0..).zip(values) {
                         messages += 1;
@@ -212,7 +268,7 @@ impl Worker {
                             continue;
                         }
                         let node = tables[0].0;
-                        let shows = is_first && scenario.values[value as usize].at_key;
+                        let shows = is_first && value & OUTPUT == 0 && scenario.values[value as usize].at_key;
                         match self.meet(value, shows, batch, node, message, scenario) {
                             Ok(true) => {}
                             Ok(false) => {
@@ -221,12 +277,23 @@ impl Worker {
                             }
                             Err(outcome) => return outcome,
                         }
+                        let (_, time, watermark) = timed[index as usize];
+                        if let Some((_, table, shape)) = &windows {
+                            let in_time = self.add(table, *shape, group.key(), (value, time, watermark), batch.batch);
+                            timing.late += u32::from(!in_time);
+                            touched.push((group.key_bytes(), false));
+                            continue;
+                        }
                         let mut count = 0;
                         for (_, table) in &tables {
                             count = self.change(table, group.key(), batch.batch);
                         }
-                        moving.push(Moving { value, key: group.key_bytes(), count });
+                        let key = group.key_bytes();
+                        moving.push(Moving { value, key, count, time, watermark: i64::MIN, fired: None });
                     }
+                }
+                if let Some((_, table, shape)) = windows {
+                    timing.timers = self.tell(&table, shape, touched);
                 }
             }
             Input::Cut(_) => {
@@ -239,38 +306,34 @@ impl Worker {
         let mut outputs = Vec::new();
         if batch.discard {
             failures.clear();
+            timing = Timing::default();
         } else {
             for (outlet, target) in &stage.outlets {
                 let data = match target {
-                    Target::Stage(_) => OutputData::Groups(group(&moving, *outlet, scenario)),
+                    Target::Stage(_) => OutputData::Groups(group(&moving, *outlet, stage, scenario)),
                     Target::Sink(_) => OutputData::Messages(encode(&moving)),
                 };
                 outputs.push(Output { outlet: *outlet, data });
             }
         }
-        self.reply(batch.batch, &outputs, failures, ended, messages, scenario);
+        let timing = stage.clocked.then_some(timing);
+        let elapsed = Duration::from_millis(1) * messages;
+        let result = BatchResult { batch: batch.batch, more: false, elapsed, outputs, failures, ended, timing };
+        self.reply(result, scenario.part);
         Outcome::Lives
     }
 
-    /// Sends a result, cut into parts.
-    fn reply(
-        &mut self,
-        batch: BatchId,
-        outputs: &[Output],
-        failures: Vec<Failure>,
-        ended: bool,
-        messages: u32,
-        scenario: &Scenario,
-    ) {
-        let elapsed = Duration::from_millis(1) * messages;
-        let mut parts: Vec<Vec<Output>> = outputs.chunks(scenario.part).map(<[Output]>::to_vec).collect();
-        let last = parts.pop().unwrap_or_default();
-        for outputs in parts {
-            let (failures, elapsed) = (Vec::new(), Duration::ZERO);
-            let result = BatchResult { batch, more: true, elapsed, outputs, failures, ended: false };
-            self.outbox.push_back(FromWorker::Result(result));
+    /// Sends a result, cut into parts of so many outputs. Timers go with the first.
+    fn reply(&mut self, mut result: BatchResult, part: usize) {
+        while result.outputs.len() > part {
+            let rest = result.outputs.split_off(part);
+            let timers = result.timing.as_mut().map(|timing| std::mem::take(&mut timing.timers));
+            let timing = timers.map(|timers| Timing { timers, ..Timing::default() });
+            let outputs = std::mem::replace(&mut result.outputs, rest);
+            let (batch, failures, elapsed) = (result.batch, Vec::new(), Duration::ZERO);
+            let before = BatchResult { batch, more: true, elapsed, outputs, failures, ended: false, timing };
+            self.outbox.push_back(FromWorker::Result(before));
         }
-        let result = BatchResult { batch, more: false, elapsed, outputs: last, failures, ended };
         self.outbox.push_back(FromWorker::Result(result));
     }
 
@@ -285,6 +348,9 @@ impl Worker {
         scenario: &Scenario,
     ) -> Result<bool, Outcome> {
         self.marker = Some(Marker { batch: batch.batch, node, message: batch.careful.then_some(message) });
+        if value & OUTPUT != 0 {
+            return Ok(true);
+        }
         match scenario.values[value as usize].nature {
             Nature::Raises if shows => Ok(false),
             Nature::Kills if shows => Err(Outcome::Died(DeathCause::Signalled(11))),
@@ -294,15 +360,55 @@ impl Worker {
     }
 
     fn change(&mut self, table: &str, key: &[u8], batch: BatchId) -> u64 {
+        self.mark_dirty(table, key, batch);
+        let state = self.states.entry((table.to_owned(), Bytes::copy_from_slice(key))).or_insert_with(|| vec![0]);
+        state[0] += 1;
+        state[0]
+    }
+
+    fn add(
+        &mut self,
+        table: &str,
+        shape: Shape,
+        key: &[u8],
+        (value, time, watermark): (u64, i64, i64),
+        batch: BatchId,
+    ) -> bool {
+        self.with_open(table, key, batch, |open| open.add(shape, value, time, watermark))
+    }
+
+    fn fire(&mut self, table: &str, shape: Shape, key: &[u8], watermark: i64, batch: BatchId) -> Vec<(Fired, i64)> {
+        self.with_open(table, key, batch, |open| open.fire(shape, &Bytes::copy_from_slice(key), watermark))
+    }
+
+    /// The timers to report: of keys that had a timer in any case, of others when they need one sooner.
+    fn tell(&mut self, table: &str, shape: Shape, touched: Vec<(Bytes, bool)>) -> Vec<Timer> {
+        let mut timers = Vec::new();
+        for (key, always) in touched {
+            let state = self.states.entry((table.to_owned(), key.clone())).or_default();
+            let mut open = Open::decode(state);
+            timers.extend(open.tell(shape, key, always));
+            *state = open.encode();
+        }
+        timers
+    }
+
+    fn with_open<T>(&mut self, table: &str, key: &[u8], batch: BatchId, change: impl FnOnce(&mut Open) -> T) -> T {
+        self.mark_dirty(table, key, batch);
+        let state = self.states.entry((table.to_owned(), Bytes::copy_from_slice(key))).or_default();
+        let mut open = Open::decode(state);
+        let changed = change(&mut open);
+        *state = open.encode();
+        changed
+    }
+
+    fn mark_dirty(&mut self, table: &str, key: &[u8], batch: BatchId) {
         let key = Bytes::copy_from_slice(key);
         match self.dirty.iter_mut().find(|dirty| dirty.key == key) {
             Some(dirty) if dirty.tables.iter().any(|known| known == table) => {}
             Some(dirty) => dirty.tables.push(table.to_owned()),
             None => self.dirty.push(Dirty { key: key.clone(), since: batch, tables: vec![table.to_owned()] }),
         }
-        let count = self.counts.entry((table.to_owned(), key)).or_insert(0);
-        *count += 1;
-        *count
     }
 }
 
@@ -327,17 +433,17 @@ fn cut(batch: &Batch) -> CutResult {
     CutResult { batch: batch.batch, elapsed, frames, consumed: at as u32, need: need as u32, error: None }
 }
 
-fn entries(dirty: &Dirty, counts: &HashMap<(String, Bytes), u64>) -> Vec<StateEntry> {
+fn entries(dirty: &Dirty, states: &HashMap<(String, Bytes), Vec<u64>>) -> Vec<StateEntry> {
     let entry = |table: String| {
-        let count = counts[&(table.clone(), dirty.key.clone())];
-        StateEntry { table: table.as_str().into(), key: dirty.key.clone(), state: encode_values(&[count]).into() }
+        let state = encode_values(&states[&(table.clone(), dirty.key.clone())]).into();
+        StateEntry { table: table.as_str().into(), key: dirty.key.clone(), state }
     };
     dirty.tables.iter().cloned().map(entry).collect()
 }
 
 fn table(step: NodeId, scenario: &Scenario) -> Option<(NodeId, String)> {
     match &scenario.plan.topology.nodes[step.index()].kind {
-        NodeKind::State { table, .. } => Some((step, table.clone())),
+        NodeKind::State { table, .. } | NodeKind::Window { table, .. } => Some((step, table.clone())),
         _ => None,
     }
 }
@@ -356,20 +462,62 @@ fn failure(node: NodeId, message: Skip, key: Option<Bytes>, value: u64) -> Failu
     }
 }
 
-fn group(moving: &[Moving], node: NodeId, scenario: &Scenario) -> Vec<Group> {
-    let mut groups: Vec<(Bytes, Vec<u64>)> = Vec::new();
+/// The step of a stage that has windows.
+fn windows(stage: &Stage, scenario: &Scenario) -> Option<(NodeId, String, Shape)> {
+    stage.steps.iter().find_map(|step| {
+        let (node, table) = table(*step, scenario)?;
+        Some((node, table, Shape::of(node, scenario)?))
+    })
+}
+
+/// The values of a group, with the time of each and the watermark before it.
+fn timed_values(group: &Group, routed_at: Option<i64>) -> Vec<(u64, i64, i64)> {
+    let (codec, all) = (group.codec(), group.values());
+    let values = decode_values(&group.untimed().1);
+    let column = |index: usize| decode_values(&all[index * 8 * values.len()..(index + 1) * 8 * values.len()]);
+    let times = if codec & TIMES == 0 { vec![0; values.len()] } else { column(0) };
+    let watermarks = if codec & WATERMARKS == 0 { vec![i64::MIN as u64; values.len()] } else { column(1) };
+    let routed_at = routed_at.unwrap_or(i64::MIN);
+    let row = |index: usize| (values[index], times[index] as i64, routed_at.max(watermarks[index] as i64));
+    (0..values.len()).map(row).collect()
+}
+
+fn group(moving: &[Moving], node: NodeId, stage: &Stage, scenario: &Scenario) -> Vec<Group> {
+    let mut groups: Vec<(Bytes, Vec<&Moving>)> = Vec::new();
     for moving in moving {
         let key = scenario.key(moving.value, node);
         match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, values)) => values.push(moving.value),
-            None => groups.push((key, vec![moving.value])),
+            Some((_, values)) => values.push(moving),
+            None => groups.push((key, vec![moving])),
         }
     }
-    let group = |(key, values): (Bytes, Vec<u64>)| Group::new(&key, values.len() as u32, 1, &encode_values(&values));
+    let target = stage.target(node);
+    let feeders = scenario.plan.stages.iter().filter(|other| other.outlets.iter().any(|(_, to)| Some(*to) == target));
+    let only_source = feeders.count() == 1 && !matches!(stage.input, Input::Groups(_));
+    let group = |(key, moving): (Bytes, Vec<&Moving>)| {
+        let column = |of: fn(&&Moving) -> u64| encode_values(&moving.iter().map(of).collect::<Vec<_>>());
+        let mut codec = 1;
+        let mut bytes = Vec::new();
+        if stage.clocked {
+            codec |= TIMES;
+            bytes.extend(column(|moving| moving.time as u64));
+            if only_source {
+                codec |= WATERMARKS;
+                bytes.extend(column(|moving| moving.watermark as u64));
+            }
+        }
+        bytes.extend(column(|moving| moving.value));
+        Group::new(&key, moving.len() as u32, codec, &bytes)
+    };
     groups.into_iter().map(group).collect()
 }
 
 fn encode(moving: &[Moving]) -> Messages {
+    if moving.iter().any(|moving| moving.fired.is_some()) {
+        let bytes: Vec<u8> = moving.iter().filter_map(|moving| moving.fired).flat_map(Fired::encode).collect();
+        let lengths = vec![Fired::BYTES as u32; bytes.len() / Fired::BYTES];
+        return Messages { bytes: bytes.into(), lengths };
+    }
     let key = |moving: &Moving| wallaroo_protocol::partition_hash(&moving.key);
     let seen = |moving: &Moving| Seen { count: moving.count, value: moving.value, key: key(moving) };
     let bytes: Vec<u8> = moving.iter().flat_map(|moving| seen(moving).encode()).collect();

@@ -14,6 +14,7 @@ use wallaroo_protocol::{Batch, FromWorker, NodeId, OutputData, Skip, ToWorker, i
 use crate::check;
 use crate::random::Random;
 use crate::scenario::{Lane, Scenario};
+use crate::windows::{self, Fired};
 use crate::worker::{Outcome, Seen, Worker, decode_values, encode_values};
 
 /// Steps after which a run that has not ended never will.
@@ -45,6 +46,8 @@ pub(crate) struct Tally {
     scalings: u64,
     moves: u64,
     replacements: u64,
+    windows: u64,
+    late: u64,
 }
 
 impl Tally {
@@ -64,9 +67,11 @@ impl Tally {
         self.scalings += other.scalings;
         self.moves += other.moves;
         self.replacements += other.replacements;
+        self.windows += other.windows;
+        self.late += other.late;
     }
 
-    pub(crate) fn accidents(&self) -> [(&'static str, u64); 14] {
+    pub(crate) fn accidents(&self) -> [(&'static str, u64); 16] {
         [
             ("crashes", self.crashes),
             ("poisonings", self.poisonings),
@@ -82,6 +87,8 @@ impl Tally {
             ("scalings", self.scalings),
             ("moves", self.moves),
             ("replacements", self.replacements),
+            ("windows", self.windows),
+            ("late values", self.late),
         ]
     }
 }
@@ -107,6 +114,10 @@ pub(crate) struct World {
     stopped: bool,
     to_write: Vec<VecDeque<usize>>,
     pub(crate) seen: Vec<Vec<Seen>>,
+    /// Outputs of windows, by sink.
+    pub(crate) fired: Vec<Vec<Fired>>,
+    /// Values in the order in which the engine got them.
+    pub(crate) order: Vec<u64>,
     pub(crate) dead: Vec<DeadMessage>,
     /// Values that may become dead letters though nothing is the matter with them: bad luck struck while they were watched.
     pub(crate) blamed: BTreeSet<u64>,
@@ -139,6 +150,8 @@ impl World {
             stopped: false,
             to_write: vec![VecDeque::new(); sinks],
             seen: vec![Vec::new(); sinks],
+            fired: vec![Vec::new(); sinks],
+            order: Vec::new(),
             dead: Vec::new(),
             blamed: BTreeSet::new(),
             finished: false,
@@ -154,6 +167,8 @@ impl World {
         for _ in 0..MOST_STEPS {
             if self.finished {
                 check::everything(&self);
+                self.tally.windows = self.fired.iter().map(|fired| fired.len() as u64).sum();
+                self.tally.late = self.engine.status().stages.iter().map(|stage| stage.late).sum();
                 let total = self.scenario.config.queue_bytes as i64;
                 assert!(
                     self.credit.iter().all(|credit| *credit == total),
@@ -305,7 +320,12 @@ impl World {
                 .extend((0..).zip(frames).map(|(origin, frame)| (Skip { origin, value: 0 }, decode_values(&frame))));
         } else if let Ok(groups) = input::parse_groups(&batch.input) {
             for (origin, group) in (0..).zip(groups) {
-                let values = decode_values(&group.values());
+                if group.is_timer() {
+                    let window = self.random.below(3) as u32;
+                    messages.push((Skip { origin, value: window }, Vec::new()));
+                    continue;
+                }
+                let values = decode_values(&group.untimed().1);
                 messages.extend((0..).zip(values).map(|(value, id)| (Skip { origin, value }, vec![id])));
             }
         }
@@ -428,6 +448,7 @@ impl World {
         for frame in &self.scenario.lanes[lane].frames[self.sent[lane]..self.sent[lane] + count] {
             data.put_u32(0);
             let start = data.len() as u32;
+            self.order.extend(frame);
             data.extend_from_slice(&encode_values(frame));
             spans.push(Span { start, end: data.len() as u32 });
         }
@@ -481,7 +502,11 @@ impl World {
             }
             Action::Write { sink, chunk } => {
                 assert_eq!(chunk.bytes.len(), chunk.lengths.iter().sum::<u32>() as usize);
-                self.seen[sink.index()].extend(chunk.bytes.chunks(Seen::BYTES).map(Seen::decode));
+                if windows::feed(self, sink.index()) {
+                    self.fired[sink.index()].extend(chunk.bytes.chunks(Fired::BYTES).map(Fired::decode));
+                } else {
+                    self.seen[sink.index()].extend(chunk.bytes.chunks(Seen::BYTES).map(Seen::decode));
+                }
                 self.to_write[sink.index()].push_back(chunk.bytes.len());
             }
             Action::Release { source, bytes } => self.credit[source.index()] += bytes as i64,
@@ -518,6 +543,28 @@ impl World {
             Action::Finished => self.finished = true,
             Action::Fail(error) => panic!("the engine gives up: {error}"),
         }
+    }
+
+    /// The keys of windows that were given up because their timer was there when a worker died once too often.
+    pub(crate) fn lost_windows(&self, node: NodeId) -> Vec<bytes::Bytes> {
+        let stages = &self.scenario.plan.stages;
+        let is_there =
+            |at: NodeId| stages.iter().any(|stage| stage.steps.contains(&node) && (at == node || at == stage.root));
+        let lost = self.dead.iter().filter(|message| is_there(message.node) && message.payload.is_empty());
+        lost.filter(|message| message.exception == "WorkerDeath").filter_map(|message| message.key.clone()).collect()
+    }
+
+    /// The values that may have come as far as to a step.
+    pub(crate) fn passed(&self) -> impl Iterator<Item = u64> {
+        let generated = self.scenario.plan.sources.iter().any(|source| source.framing.is_none());
+        let all = if generated { (0..self.scenario.values.len() as u64).collect() } else { self.order.clone() };
+        all.into_iter().filter(move |value| !(generated && check::kills_its_generator(self, *value)))
+    }
+
+    /// How many values came too late at a step with windows.
+    pub(crate) fn late_at(&self, node: NodeId) -> u64 {
+        let stages = self.scenario.plan.stages.iter().zip(self.engine.status().stages);
+        stages.filter(|(stage, _)| stage.steps.contains(&node)).map(|(_, status)| status.late).sum()
     }
 
     /// Values clients have handed over.

@@ -19,7 +19,7 @@ fn source() -> Value {
     });
     let further = json!({
         "pipeline": "p", "source": { "kind": "tcp", "host": "127.0.0.1", "port": 7010 }, "decoder": "Decoder",
-        "framing": framing
+        "framing": framing, "event_time": false
     });
     node("source", "Decoder", &[], &further)
 }
@@ -66,6 +66,7 @@ fn a_topology_is_read_into_types() {
                 signed: false,
                 adjust: 0
             }),
+            event_time: false,
         }
     );
 }
@@ -146,6 +147,7 @@ fn a_framing_must_be_possible() {
                 source: SourceConfig::Stdin {},
                 decoder: None,
                 framing: Some(Framing::Delimiter { delimiter: Bytes::new() }),
+                event_time: false,
             },
         }],
     };

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Framing, NodeKind, SinkConfig, SourceConfig, UnknownKey, map};
+use super::{Framing, NodeKind, SinkConfig, SourceConfig, UnknownKey, Window, map};
 use crate::{NodeId, key::Key};
 
 #[derive(Serialize, Deserialize)]
@@ -19,6 +19,7 @@ pub(super) enum Node {
         decoder: Option<String>,
         #[serde(deserialize_with = "map::optional")]
         framing: Option<Framing>,
+        event_time: bool,
     },
     Computation {
         name: String,
@@ -41,6 +42,14 @@ pub(super) enum Node {
         table: String,
         table_type: String,
     },
+    Window {
+        name: String,
+        inputs: Vec<NodeId>,
+        table: String,
+        table_type: String,
+        #[serde(deserialize_with = "map::required")]
+        window: Window,
+    },
     Sink {
         name: String,
         inputs: Vec<NodeId>,
@@ -53,13 +62,16 @@ pub(super) enum Node {
 impl From<Node> for super::Node {
     fn from(node: Node) -> Self {
         let (name, inputs, kind) = match node {
-            Node::Source { name, inputs, pipeline, source, decoder, framing } => {
-                (name, inputs, NodeKind::Source { pipeline, source, decoder, framing })
+            Node::Source { name, inputs, pipeline, source, decoder, framing, event_time } => {
+                (name, inputs, NodeKind::Source { pipeline, source, decoder, framing, event_time })
             }
             Node::Computation { name, inputs } => (name, inputs, NodeKind::Computation),
             Node::KeyBy { name, inputs, keys, unknown_key } => (name, inputs, NodeKind::KeyBy { keys, unknown_key }),
             Node::Collect { name, inputs } => (name, inputs, NodeKind::Collect),
             Node::State { name, inputs, table, table_type } => (name, inputs, NodeKind::State { table, table_type }),
+            Node::Window { name, inputs, table, table_type, window } => {
+                (name, inputs, NodeKind::Window { table, table_type, window })
+            }
             Node::Sink { name, inputs, sink, encoder } => (name, inputs, NodeKind::Sink { sink, encoder }),
         };
         Self { name, inputs, kind }
@@ -70,13 +82,14 @@ impl From<super::Node> for Node {
     fn from(node: super::Node) -> Self {
         let super::Node { name, inputs, kind } = node;
         match kind {
-            NodeKind::Source { pipeline, source, decoder, framing } => {
-                Self::Source { name, inputs, pipeline, source, decoder, framing }
+            NodeKind::Source { pipeline, source, decoder, framing, event_time } => {
+                Self::Source { name, inputs, pipeline, source, decoder, framing, event_time }
             }
             NodeKind::Computation => Self::Computation { name, inputs },
             NodeKind::KeyBy { keys, unknown_key } => Self::KeyBy { name, inputs, keys, unknown_key },
             NodeKind::Collect => Self::Collect { name, inputs },
             NodeKind::State { table, table_type } => Self::State { name, inputs, table, table_type },
+            NodeKind::Window { table, table_type, window } => Self::Window { name, inputs, table, table_type, window },
             NodeKind::Sink { sink, encoder } => Self::Sink { name, inputs, sink, encoder },
         }
     }

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use wallaroo_protocol::{
-    Batch, BatchId, BatchResult, CutError, CutResult, Failure, ForgottenState, FromWorker, Group, InputKind, Load,
-    NodeId, OrchestratorHello, Output, OutputData, Refused, RefusedKind, RequestId, Skip, SnapshotFailure,
-    SnapshotPart, StageId, StagePlan, StateEntry, ToWorker, WorkerHello, input, key,
+    Batch, BatchId, BatchResult, CutError, CutResult, EventTime, Failure, ForgottenState, FromWorker, Group, InputKind,
+    Load, NodeId, OrchestratorHello, Output, OutputData, Refused, RefusedKind, RequestId, Skip, SnapshotFailure,
+    SnapshotPart, StageId, StagePlan, StateEntry, Timer, Timing, ToWorker, WorkerHello, input, key,
 };
 
 pub(crate) fn to_worker() -> impl Strategy<Value = ToWorker> {
@@ -48,16 +48,27 @@ pub(crate) fn from_worker() -> impl Strategy<Value = FromWorker> {
 
 pub(crate) fn batch() -> impl Strategy<Value = Batch> {
     let skip = (any::<u32>(), any::<u32>()).prop_map(|(origin, value)| Skip { origin, value });
-    (any::<u64>(), any::<u32>(), any::<bool>(), any::<bool>(), vec(skip, 0..4), batch_input()).prop_map(
-        |(batch, stage, discard, careful, skip, input)| Batch {
+    let flags = (any::<bool>(), any::<bool>());
+    (any::<u64>(), any::<u32>(), flags, vec(skip, 0..4), vec((any::<u32>(), time()), 0..4), batch_input()).prop_map(
+        |(batch, stage, (discard, careful), skip, times, input)| Batch {
             batch: BatchId(batch),
             stage: StageId(stage),
             discard,
             careful,
             skip,
+            times,
             input,
         },
     )
+}
+
+fn time() -> impl Strategy<Value = EventTime> {
+    any::<i64>().prop_map(EventTime)
+}
+
+fn timing() -> impl Strategy<Value = Timing> {
+    let timer = (encoded_key(), option::of(time())).prop_map(|(key, deadline)| Timer { key, deadline });
+    (option::of(time()), any::<u32>(), vec(timer, 0..4)).prop_map(|(time, late, timers)| Timing { time, late, timers })
 }
 
 fn batch_input() -> impl Strategy<Value = Bytes> {
@@ -173,14 +184,15 @@ fn failure() -> impl Strategy<Value = Failure> {
 
 fn result() -> impl Strategy<Value = BatchResult> {
     let flags = (any::<bool>(), any::<bool>());
-    (any::<u64>(), flags, any::<u64>(), vec(output(), 0..4), vec(failure(), 0..4)).prop_map(
-        |(batch, (more, ended), elapsed, outputs, failures)| BatchResult {
+    (any::<u64>(), flags, any::<u64>(), vec(output(), 0..4), vec(failure(), 0..4), option::of(timing())).prop_map(
+        |(batch, (more, ended), elapsed, outputs, failures, timing)| BatchResult {
             batch: BatchId(batch),
             more,
             elapsed: Duration::from_nanos(elapsed),
             outputs,
             failures,
             ended,
+            timing,
         },
     )
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use wallaroo_protocol::{
-    Batch, CutResult, Failure, FromWorker, Group, Output, OutputData, SnapshotPart, StateEntry, ToWorker,
+    Batch, CutResult, Failure, FromWorker, Group, Output, OutputData, SnapshotPart, StateEntry, Timing, ToWorker,
 };
 
 use crate::neutral;
@@ -18,10 +18,11 @@ pub(crate) fn to_worker(message: &ToWorker) -> Value {
                 stages.iter().map(|stage| json!([stage.stage, stage.input.as_str(), stage.root, stage.outlets]));
             json!([3, stages.collect::<Vec<_>>()])
         }
-        ToWorker::Batch(Batch { batch, stage, discard, careful, skip, input }) => {
+        ToWorker::Batch(Batch { batch, stage, discard, careful, skip, times, input }) => {
             let flags = u8::from(*discard) + 2 * u8::from(*careful);
             let skip = skip.iter().flat_map(|skip| [skip.origin, skip.value]).collect::<Vec<_>>();
-            json!([4, batch, stage, flags, skip, neutral::value(input)])
+            let times = times.iter().flat_map(|(count, time)| [json!(count), json!(time)]).collect::<Vec<_>>();
+            json!([4, batch, stage, flags, skip, times, neutral::value(input)])
         }
         ToWorker::Restore(state) => json!([5, entries(state)]),
         ToWorker::Snapshot { request, max_keys } => json!([6, request, max_keys]),
@@ -62,12 +63,18 @@ pub(crate) fn from_worker(message: &FromWorker) -> Value {
             result.elapsed.as_nanos() as u64,
             result.outputs.iter().flat_map(output).collect::<Vec<_>>(),
             result.failures.iter().map(failure).collect::<Vec<_>>(),
-            result.ended
+            result.ended,
+            result.timing.as_ref().map(timing)
         ]),
         FromWorker::CutResult(result) => cut_result(result),
         FromWorker::SnapshotPart(part) => snapshot_part(part),
         FromWorker::Tried { request, problem } => json!([40, request, problem]),
     }
+}
+
+fn timing(timing: &Timing) -> Value {
+    let timers = timing.timers.iter().flat_map(|timer| [neutral::value(&timer.key), json!(timer.deadline)]);
+    json!([timing.time, timing.late, timers.collect::<Vec<_>>()])
 }
 
 fn output(output: &Output) -> [Value; 3] {

@@ -24,8 +24,21 @@ from wallaroo._sinks import FileSinkConfig, StdoutSinkConfig, TCPSinkConfig
 from wallaroo._sources import FileSourceConfig, GenSourceConfig, StdinSourceConfig, TCPSourceConfig
 from wallaroo._topology import Application
 from wallaroo._version import __version__
+from wallaroo._windows import (
+    Aggregation,
+    count_windows,
+    hours,
+    microseconds,
+    milliseconds,
+    minutes,
+    nanoseconds,
+    range_windows,
+    seconds,
+    session_windows,
+)
 
 __all__ = [
+    "Aggregation",
     "Application",
     "ApplicationBuilder",
     "FileSinkConfig",
@@ -46,10 +59,19 @@ __all__ = [
     "computation",
     "computation_batch",
     "computation_multi",
+    "count_windows",
     "decoder",
     "encoder",
+    "hours",
     "key_extractor",
+    "microseconds",
+    "milliseconds",
+    "minutes",
+    "nanoseconds",
     "partition",
+    "range_windows",
+    "seconds",
+    "session_windows",
     "source",
     "state_computation",
     "state_computation_multi",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Union
+from typing import Any, Union
 
 from wallaroo._errors import WallarooParameterError
 
@@ -43,7 +43,8 @@ def tcp_parse_input_addrs(args: list[str]) -> Addresses:
         args: The words after the application on the command line, as ``application_setup`` receives them.
 
     Returns:
-        One ``(host, port)`` for each address, both ``str``, in the order given.
+        One ``(host, port)`` for each address, both ``str``, in the order given. As in the last versions of Wallaroo, an
+        address may be given as ``NAME@HOST:PORT``, and is returned as ``(name, host, port)``.
 
     Raises:
         WallarooParameterError: ``--in`` is missing, has no value, or has an address that is not ``HOST:PORT``.
@@ -51,6 +52,8 @@ def tcp_parse_input_addrs(args: list[str]) -> Addresses:
     Example:
         >>> tcp_parse_input_addrs(["--in", "127.0.0.1:7010,127.0.0.1:7011"])
         [('127.0.0.1', '7010'), ('127.0.0.1', '7011')]
+        >>> tcp_parse_input_addrs(["--in", "Orders@127.0.0.1:7010"])
+        [('Orders', '127.0.0.1', '7010')]
     """
     return _addresses(args, long="--in", short="-i", example="--in 127.0.0.1:7010")
 
@@ -76,17 +79,19 @@ def tcp_parse_output_addrs(args: list[str]) -> Addresses:
 
 def _addresses(args: list[str], *, long: str, short: str, example: str) -> Addresses:
     value = _value_of(args, long, short, example)
-    addresses = []
+    addresses: list[Any] = []
     for word in value.split(","):
         # From the right, so that an IPv6 host may contain colons: [::1]:7010.
-        host, colon, port = word.strip().rpartition(":")
+        name, at, place = word.strip().rpartition("@")
+        host, colon, port = place.rpartition(":")
         if not (colon and host and port):
             raise WallarooParameterError(
                 f"{long} {value}: {word.strip()!r} is not an address",
                 hint=f"an address is HOST:PORT, several are separated by commas, for example {example}",
             )
         check_port(f"{long} {value}", port)
-        addresses.append((host.strip("[]"), port))
+        address = host.strip("[]"), port
+        addresses.append((name, *address) if at else address)
     return addresses
 
 

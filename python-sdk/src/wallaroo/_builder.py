@@ -47,7 +47,8 @@ class _Sharing:
 class ApplicationBuilder:
     r"""Describes an application, pipeline by pipeline and step by step; every method but ``build`` returns the builder.
 
-    A step may be given as a class, which is called without arguments, or as an instance.
+    A step may be given as a class, which is called without arguments, as an instance (generation 1), or as a function
+    decorated with :func:`computation` and its like (generation 2).
 
     Args:
         name: The application's name, in messages, logs and metrics.
@@ -123,6 +124,8 @@ class ApplicationBuilder:
         Args:
             computation: Class or instance with ``compute(data)``, which returns one output or ``None`` for none, or
                 ``compute_multi(data)``, which returns an iterable of outputs; ``compute_multi`` wins when both exist.
+                Or a function decorated with :func:`computation`, :func:`computation_multi` or
+                :func:`computation_batch`.
 
         Raises:
             WallarooParameterError: No pipeline is open, or the computation has neither method.
@@ -154,8 +157,10 @@ class ApplicationBuilder:
 
         Args:
             computation: Class or instance with ``compute(data, state)``, which returns ``(output, state_changed)``, or
-                ``compute_multi(data, state)``, which returns ``(outputs, state_changed)``.
-            state_builder: Class or instance with ``build()``, which returns the state before the first message.
+                ``compute_multi(data, state)``, which returns ``(outputs, state_changed)``. Or a function decorated with
+                :func:`state_computation` or :func:`state_computation_multi`.
+            state_builder: Class or instance with ``build()``, which returns the state before the first message. For a
+                decorated function also the class of the state itself.
             state_name: Steps that give the same name share the state.
 
         Raises:
@@ -188,9 +193,10 @@ class ApplicationBuilder:
             computation: As of :meth:`to_stateful`.
             state_builder: As of :meth:`to_stateful`; called once for each key.
             state_name: Steps that give the same name share the state; they must give the same keys and state builder.
-            partition_function: Class or instance with ``partition(data)``, which returns the message's key.
-            partition_keys: The only keys there are. A message with any other becomes a dead letter. Left out or empty,
-                keys are made as they occur.
+            partition_function: Class or instance with ``partition(data)``, which returns the message's key, or a
+                function decorated with :func:`partition`.
+            partition_keys: The only keys there are: a message with any other becomes a dead letter; where the partition
+                function is decorated, other keys are made as they occur. So are all, left out or empty.
 
         Raises:
             WallarooParameterError: No pipeline is open, an argument lacks a method, a key is not ``str``, ``bytes``,

@@ -16,8 +16,8 @@ Out = TypeVar("Out", covariant=True)
 Returned = TypeVar("Returned", covariant=True)
 State = TypeVar("State")
 
-_RESERVED = "generator:"
-"""What the names of the generators' own state tables begin with."""
+_RESERVED = ("generator:", "window:")
+"""What the names of the generators' and windows' own state tables begin with."""
 
 
 class Step(ABC, Generic[In, Out]):
@@ -186,10 +186,11 @@ def check_state_name(where: str, name: str) -> None:
     Raises:
         WallarooParameterError: It begins with the reserved word.
     """
-    if name.startswith(_RESERVED):
-        raise WallarooParameterError(
-            f"{where} {name!r} begins with the reserved word {_RESERVED!r}", hint="give the state another name"
-        )
+    for reserved in _RESERVED:
+        if name.startswith(reserved):
+            raise WallarooParameterError(
+                f"{where} {name!r} begins with the reserved word {reserved!r}", hint="give the state another name"
+            )
 
 
 def check_state_class(where: str, state: Any) -> None:

@@ -33,12 +33,45 @@ class KafkaSourceConfig(_NotYet):
 
 
 class KafkaSinkConfig(_NotYet):
-    """Write to Kafka: not supported yet, as :class:`KafkaSourceConfig`."""
+    """Write to Kafka: not supported yet.
+
+    Raises:
+        WallarooParameterError: Always.
+
+    Example:
+        >>> KafkaSinkConfig("counts", [("127.0.0.1", "9092")])
+        Traceback (most recent call last):
+        ...
+        wallaroo._errors.WallarooParameterError: KafkaSinkConfig: Kafka is not supported yet
+        hint: use TCPSourceConfig and TCPSinkConfig, and a bridge between Kafka and TCP, until it is
+    """
 
 
 class KafkaSourceCLIParser(_NotYet):
-    """Read a Kafka source's settings from the command line: not supported yet, as :class:`KafkaSourceConfig`."""
+    """Read a Kafka source's settings from the command line: not supported yet.
+
+    Raises:
+        WallarooParameterError: Always.
+
+    Example:
+        >>> KafkaSourceCLIParser(["--kafka_source_topic", "orders"])
+        Traceback (most recent call last):
+        ...
+        wallaroo._errors.WallarooParameterError: KafkaSourceCLIParser: Kafka is not supported yet
+        hint: use TCPSourceConfig and TCPSinkConfig, and a bridge between Kafka and TCP, until it is
+    """
 
 
 class KafkaSinkCLIParser(_NotYet):
-    """Read a Kafka sink's settings from the command line: not supported yet, as :class:`KafkaSourceConfig`."""
+    """Read a Kafka sink's settings from the command line: not supported yet.
+
+    Raises:
+        WallarooParameterError: Always.
+
+    Example:
+        >>> KafkaSinkCLIParser(["--kafka_sink_topic", "counts"])
+        Traceback (most recent call last):
+        ...
+        wallaroo._errors.WallarooParameterError: KafkaSinkCLIParser: Kafka is not supported yet
+        hint: use TCPSourceConfig and TCPSinkConfig, and a bridge between Kafka and TCP, until it is
+    """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Generic, TypeVar, Union
 
-from wallaroo._decorated import Decorated
+from wallaroo._decorated import Decorated, shown_name
 
 Key = Union[str, bytes, int, tuple[Any, ...]]
 """What may be a key; in a tuple, the same again."""
@@ -25,7 +25,7 @@ class KeyExtractor(Decorated[Callable[[In], K_co]], Generic[In, K_co]):
     @property
     def name(self) -> str:
         """The function's own name: that of its ``key_by``."""
-        return str(self.__wrapped__.__name__)
+        return shown_name(self.function)
 
 
 def key_extractor(function: Callable[[T], K]) -> KeyExtractor[T, K]:

@@ -41,6 +41,7 @@ class _Vertex:
         pipeline: Name of the pipeline it was added to, for errors.
         inputs: The vertices it takes messages from.
         make: Makes the node, once the numbers of its inputs are known.
+        named: Its name is the user's choice, and so must be the only one of its kind.
     """
 
     def __init__(
@@ -49,7 +50,6 @@ class _Vertex:
         self.pipeline = pipeline
         self.inputs = tuple(inputs)
         self.make = make
-        # Whether its name is the user's choice, and so must be the only one of its kind.
         self.named = named
 
 
@@ -128,7 +128,7 @@ class Pipeline(Generic[T_co]):
         Args:
             computation: A function decorated with :func:`computation`, :func:`computation_multi`,
                 :func:`computation_batch`, or with :func:`state_computation` or :func:`state_computation_multi` and
-                ``state=``.
+                ``state=``; or windows, as :func:`range_windows`, with what is made ``over`` them.
 
         Raises:
             WallarooParameterError: It is something else, the pipeline has ended, or a step with state comes after a
@@ -339,7 +339,16 @@ def build_application(name: str, *pipelines: Pipeline[Any]) -> Application:
             or two sources one address.
 
     Example:
-        See :class:`Pipeline`.
+        >>> import wallaroo
+        >>> class Lines:
+        ...     delimiter = b";"
+        ...     def decode(self, bs):
+        ...         return bs.decode()
+        ...     def encode(self, data):
+        ...         return data
+        >>> lines = wallaroo.source("lines", wallaroo.StdinSourceConfig(Lines))
+        >>> build_application("Echo", lines.to_sink(wallaroo.StdoutSinkConfig(Lines))).name
+        'Echo'
     """
     check_name("build_application: name", name)
     where = f"application {name!r}"

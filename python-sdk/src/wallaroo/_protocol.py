@@ -31,6 +31,25 @@ WHOLE = 0xFFFF_FFFF
 GROUPS = 0
 MESSAGES = 1
 
+TIMER = 15
+"""Codec of a timer: the group's only value is the watermark."""
+
+TIMES = 16
+"""Bit of a codec: the values' event times go before them."""
+
+WATERMARKS = 32
+"""Bit of a codec: after the times, a watermark for each value."""
+
+BEGINNING = -(2**63)
+"""The time before everything: as a watermark, nothing is known yet."""
+
+END = 2**63 - 1
+"""The time after everything: the watermark when the sources have ended."""
+
+_GROUP_CODECS = frozenset(
+    (TIMER, *(codec | times for codec in (1, 2, 3, 4) for times in (0, TIMES, TIMES | WATERMARKS)))
+)
+
 
 class ProtocolError(Exception):
     """The peer sent what the protocol does not allow."""
@@ -76,6 +95,7 @@ class Batch(NamedTuple):
     stage: int
     flags: int
     skip: list[int]
+    times: list[int]
     input: Any
 
 
@@ -157,6 +177,7 @@ class Result(NamedTuple):
     outputs: list[Any]
     failures: list[Any]
     ended: bool
+    timing: list[Any] | None
 
 
 class CutResult(NamedTuple):
@@ -198,6 +219,10 @@ def _uint(value: Any) -> bool:
 
 def _u32(value: Any) -> bool:
     return type(value) is int and 0 <= value <= WHOLE
+
+
+def _int64(value: Any) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def _flags(value: Any) -> bool:
@@ -259,7 +284,7 @@ def is_groups(value: Any) -> bool:
         and set(map(type, counts)) <= {int}
         and all(map(_u32, (min(counts, default=0), max(counts, default=0))))
         and set(map(type, codecs)) <= {int}
-        and set(codecs) <= {1, 2, 3, 4}
+        and set(codecs) <= _GROUP_CODECS
         and set(map(type, value[3::4])) <= {bytes}
     )
 
@@ -275,7 +300,7 @@ _RECEIVED: dict[int, tuple[type[Any], tuple[Check, ...]]] = {
     1: (Hello, (_uint, _str, _array(_str), _uint)),
     2: (Load, (_str, _array(_str), _u32, _u32)),
     3: (Plan, (_array(_stage),)),
-    4: (Batch, (_uint, _u32, _flags, _flat(_u32, _u32), _batch_input)),
+    4: (Batch, (_uint, _u32, _flags, _flat(_u32, _u32), _flat(_u32, _int64), _batch_input)),
     5: (Restore, (_flat(_str, _key, _bytes),)),
     6: (Snapshot, (_uint, _u32)),
     8: (Stop, ()),

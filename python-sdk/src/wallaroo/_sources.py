@@ -7,13 +7,13 @@ A config is checked when it is made. It holds no socket or file: the orchestrato
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Generic, Protocol, TypeVar, Union
+from typing import Any, Callable, Generic, Protocol, TypeVar, Union, overload
 
 from wallaroo._addresses import Port, check_host, check_port
 from wallaroo._decoders import DecoderLike
 from wallaroo._errors import WallarooParameterError
 from wallaroo._framing import Framing, framing_of
-from wallaroo._objects import as_object, class_name, method, shown_type
+from wallaroo._objects import as_object, check_arity, class_name, method, shown_type
 
 Description = dict[str, Any]
 
@@ -27,6 +27,7 @@ class SourceConfig(Generic[T_co]):
     decoder: Any = None
     framing: Framing | None = None
     decode: Callable[[bytes], T_co | None] | None = None
+    event_time: Callable[[Any], int] | None = None
 
     def describe(self) -> Description:
         """Return the ``source`` map of the topology."""
@@ -38,6 +39,18 @@ class SourceConfig(Generic[T_co]):
         self.decode = method(where, self.decoder, "decode", "bs")
         self.framing = framing_of(where, self.decoder)
 
+    def _set_event_time(self, event_time: Callable[[Any], int] | None) -> None:
+        if event_time is None:
+            return
+        where = f"{type(self).__name__} event_time"
+        if not callable(event_time):
+            raise WallarooParameterError(
+                f"{where} is {shown_type(event_time)}, not a function",
+                hint="give a function from a message to nanoseconds since the Unix epoch",
+            )
+        check_arity(f"{where}: {class_name(event_time)}", event_time, "event_time(data)", ("data",))
+        self.event_time = event_time
+
 
 class TCPSourceConfig(SourceConfig[T]):
     r"""Listen on a TCP port; every connection may send any number of messages.
@@ -48,6 +61,10 @@ class TCPSourceConfig(SourceConfig[T]):
         decoder: A function decorated with :func:`decoder`; or a class or instance with ``decode(bs)`` and either
             ``header_length()`` and ``payload_length(bs)``, in bytes, or ``delimiter``, the bytes that end a message.
         parallelism: Accepted for older applications and ignored: there is no limit to the number of connections.
+        event_time: From a message, as the decoder returned it, to when it happened: nanoseconds since the Unix epoch,
+            as an ``int``. Windows go by it; without it, by when the message arrived.
+
+    As in the last versions of Wallaroo, a name may come before the host; it is ignored, for the source has one.
 
     Raises:
         WallarooParameterError: An argument is unusable, or the decoder lacks a method.
@@ -61,11 +78,43 @@ class TCPSourceConfig(SourceConfig[T]):
         {'kind': 'tcp', 'host': '127.0.0.1', 'port': 7010}
     """
 
-    def __init__(self, host: str, port: Port, decoder: DecoderLike[T | None], parallelism: int = 10) -> None:
+    @overload
+    def __init__(
+        self,
+        host: str,
+        port: Port,
+        decoder: DecoderLike[T | None],
+        parallelism: int = 10,
+        *,
+        event_time: Callable[[T], int] | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        port: Port,
+        decoder: DecoderLike[T | None],
+        /,
+        *,
+        event_time: Callable[[T], int] | None = None,
+    ) -> None: ...
+    def __init__(
+        self,
+        host: Any,
+        port: Any,
+        decoder: Any,
+        parallelism: Any = 10,
+        *,
+        event_time: Callable[[T], int] | None = None,
+    ) -> None:
+        if isinstance(decoder, (str, int)) and not isinstance(parallelism, int):
+            host, port, decoder, parallelism = port, decoder, parallelism, 10
         self.host = check_host("TCPSourceConfig", host)
         self.port = check_port("TCPSourceConfig", port)
         self.parallelism = parallelism
         self._set_decoder(decoder)
+        self._set_event_time(event_time)
 
     def describe(self) -> Description:
         """Return the ``source`` map of the topology."""
@@ -78,6 +127,7 @@ class FileSourceConfig(SourceConfig[T]):
     Args:
         path: The file to read; a relative path is relative to where ``wallaroo-orch`` was started.
         decoder: As of :class:`TCPSourceConfig`.
+        event_time: As of :class:`TCPSourceConfig`.
 
     Raises:
         WallarooParameterError: The path is empty, or the decoder lacks a method.
@@ -91,9 +141,16 @@ class FileSourceConfig(SourceConfig[T]):
         {'kind': 'file', 'path': 'text.txt'}
     """
 
-    def __init__(self, path: str | os.PathLike[str], decoder: DecoderLike[T | None]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        decoder: DecoderLike[T | None],
+        *,
+        event_time: Callable[[T], int] | None = None,
+    ) -> None:
         self.path = check_path("FileSourceConfig", path)
         self._set_decoder(decoder)
+        self._set_event_time(event_time)
 
     def describe(self) -> Description:
         """Return the ``source`` map of the topology."""
@@ -105,6 +162,7 @@ class StdinSourceConfig(SourceConfig[T]):
 
     Args:
         decoder: As of :class:`TCPSourceConfig`.
+        event_time: As of :class:`TCPSourceConfig`.
 
     Raises:
         WallarooParameterError: The decoder lacks a method.
@@ -119,8 +177,9 @@ class StdinSourceConfig(SourceConfig[T]):
         {'kind': 'delimiter', 'delimiter': b'\n'}
     """
 
-    def __init__(self, decoder: DecoderLike[T | None]) -> None:
+    def __init__(self, decoder: DecoderLike[T | None], *, event_time: Callable[[T], int] | None = None) -> None:
         self._set_decoder(decoder)
+        self._set_event_time(event_time)
 
     def describe(self) -> Description:
         """Return the ``source`` map of the topology."""
@@ -150,6 +209,9 @@ class GenSourceConfig(SourceConfig[T]):
         generator: Class or instance with ``initial_value()``, the first message, and ``apply(previous)``, the message
             after ``previous``. ``None`` from either ends the source. The object is state: it is pickled with the last
             message, so that a worker's death neither repeats nor skips one.
+        event_time: As of :class:`TCPSourceConfig`.
+
+    As in the last versions of Wallaroo, a name may come before the generator; it is ignored.
 
     Raises:
         WallarooParameterError: The generator lacks a method.
@@ -164,11 +226,20 @@ class GenSourceConfig(SourceConfig[T]):
         {'kind': 'generator'}
     """
 
-    def __init__(self, generator: GeneratorLike[T]) -> None:
+    @overload
+    def __init__(self, generator: GeneratorLike[T], *, event_time: Callable[[T], int] | None = None) -> None: ...
+    @overload
+    def __init__(
+        self, name: str, generator: GeneratorLike[T], /, *, event_time: Callable[[T], int] | None = None
+    ) -> None: ...
+    def __init__(self, generator: Any, _named: Any = None, *, event_time: Callable[[T], int] | None = None) -> None:
+        if isinstance(generator, str) and _named is not None:
+            generator = _named
         where = "GenSourceConfig generator"
         self.generator = as_object(where, generator)
         method(where, self.generator, "initial_value")
         method(where, self.generator, "apply", "previous")
+        self._set_event_time(event_time)
 
     def describe(self) -> Description:
         """Return the ``source`` map of the topology."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, Union
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Union
 
 from wallaroo._errors import WallarooParameterError
 from wallaroo._sinks import SinkConfig
 from wallaroo._sources import SourceConfig, decoder_name
+
+if TYPE_CHECKING:
+    from wallaroo._windows import WindowStep
 
 Description = dict[str, Any]
 
@@ -33,6 +36,7 @@ class SourceNode:
             "source": self.source.describe(),
             "decoder": decoder_name(self.source),
             "framing": self.source.framing,
+            "event_time": self.source.event_time is not None,
         }
 
 
@@ -127,6 +131,22 @@ class StateNode:
 
 
 @dataclass(frozen=True)
+class WindowNode:
+    """A step with windows; the open ones of a key are its state."""
+
+    kind: ClassVar[str] = "window"
+    name: str
+    inputs: tuple[int, ...]
+    table: str
+    table_type: str
+    step: WindowStep[Any, Any]
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology."""
+        return {"table": self.table, "table_type": self.table_type, "window": self.step.windows.describe()}
+
+
+@dataclass(frozen=True)
 class SinkNode:
     """Where messages leave, as bytes."""
 
@@ -140,7 +160,7 @@ class SinkNode:
         return {"sink": self.sink.describe(), "encoder": self.sink.encoder_name}
 
 
-Node = Union[SourceNode, ComputationNode, BatchNode, KeyByNode, CollectNode, StateNode, SinkNode]
+Node = Union[SourceNode, ComputationNode, BatchNode, KeyByNode, CollectNode, StateNode, WindowNode, SinkNode]
 
 
 def check_address_is_free(where: str, source_config: SourceConfig[Any], nodes: Sequence[Node]) -> None:
@@ -161,7 +181,23 @@ def check_address_is_free(where: str, source_config: SourceConfig[Any], nodes: S
 
 
 class Application:
-    """A built application, as ``application_setup`` returns it. Made by :meth:`ApplicationBuilder.build`."""
+    """A built application, for ``application_setup`` to return.
+
+    Made by :func:`build_application` and :meth:`ApplicationBuilder.build`.
+
+    Example:
+        >>> import wallaroo
+        >>> class Lines:
+        ...     delimiter = b";"
+        ...     def decode(self, bs):
+        ...         return bs.decode()
+        ...     def encode(self, data):
+        ...         return data
+        >>> lines = wallaroo.source("lines", wallaroo.StdinSourceConfig(Lines))
+        >>> app = wallaroo.build_application("Echo", lines.to_sink(wallaroo.StdoutSinkConfig(Lines)))
+        >>> app.name, [node.kind for node in app.nodes]
+        ('Echo', ['source', 'sink'])
+    """
 
     def __init__(self, name: str, nodes: Sequence[Node]) -> None:
         self.name = name
@@ -178,5 +214,9 @@ class Application:
         }
 
     def children(self, node_id: int) -> list[int]:
-        """Return the nodes that take what ``node_id`` outputs, in order."""
+        """Return the nodes that take a node's outputs, in order.
+
+        Args:
+            node_id: The node's position in ``nodes``.
+        """
         return [index for index, node in enumerate(self.nodes) if node_id in node.inputs]

@@ -81,7 +81,7 @@ wallaroo.source("lines", text)  # E: arg-type
 wallaroo.StdinSourceConfig(number)  # E: arg-type
 wallaroo.StdoutSinkConfig(text)  # E: arg-type
 wallaroo.build_application("app", lines.to)  # E: arg-type
-wallaroo.TCPSourceConfig("127.0.0.1", 7010.0, text)  # E: arg-type
+wallaroo.TCPSourceConfig("127.0.0.1", 7010.0, text)  # E: call-overload
 
 
 @wallaroo.computation  # E: arg-type

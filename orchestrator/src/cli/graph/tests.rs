@@ -14,6 +14,7 @@ fn topology() -> Topology {
         source,
         decoder: decoder.map(str::to_owned),
         framing,
+        event_time: false,
     };
     let tcp = SourceConfig::Tcp { host: "localhost".to_owned(), port: 7010 };
     let lines = Framing::Delimiter { delimiter: Bytes::from_static(b"\n") };

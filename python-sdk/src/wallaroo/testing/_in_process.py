@@ -15,12 +15,13 @@ from typing import Any, Union
 import msgpack
 
 from wallaroo._keys import key_from_wire
-from wallaroo._protocol import DEFAULT_MAX_BODY, Batch
+from wallaroo._protocol import DEFAULT_MAX_BODY, TIMER, Batch
 from wallaroo._sources import GenSourceConfig
 from wallaroo._topology import Application, SinkNode, SourceNode
 from wallaroo._values import ValueCodec
 from wallaroo.testing._outcome import DeadLetter, Outcome
 from wallaroo.testing._plan import planned_stages
+from wallaroo.testing._time import StageTimes
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._compile import Compiler
 from wallaroo.worker._forked import this_is_the_worker
@@ -37,7 +38,7 @@ Inputs = Union[Mapping[str, Union[Iterable[Message], int]], Iterable[Message]]
 def run(
     application: Application | ModuleType, inputs: Inputs = (), *, args: Sequence[str] = (), batch: int = 1
 ) -> Outcome:
-    r"""Take messages through an application and return what its sinks were given to write.
+    r"""Take messages through an application and return what its sinks were given to write. Sources then end.
 
     Args:
         application: What ``application_setup`` returns, or the module that has it.
@@ -83,6 +84,7 @@ def run(
             in_process.send(messages)
     for source in in_process.generators.difference(inputs if isinstance(inputs, Mapping) else ()):
         in_process.generate(source=source)
+    in_process.end()
     return in_process.outcome
 
 
@@ -131,7 +133,9 @@ class InProcess:
         self._batches = itertools.count(1)
         self._tables = StateTables()
         compiler = Compiler(application, self._tables, self._codec, DEFAULT_MAX_BODY)
-        self._stages = {stage.root: _stage(compiler, *stage) for stage in planned_stages(application)}
+        planned = planned_stages(application)
+        self._stages = {stage.root: _stage(compiler, *stage) for stage in planned}
+        self._times = StageTimes(application, planned)
         self._sources = {node.name: root for root, node in enumerate(self._nodes) if isinstance(node, SourceNode)}
         self._groups: deque[tuple[int, list[Any]]] = deque()
         self._written: dict[int, list[bytes]] = {
@@ -170,6 +174,66 @@ class InProcess:
             self._run(root, count)
             most = None if most is None else most - count
 
+    def advance(self, nanoseconds: int) -> None:
+        """Let time pass: messages of sources without event times arrive that much later, and windows may be complete.
+
+        Args:
+            nanoseconds: How much; :func:`wallaroo.seconds` and the like give it.
+
+        Raises:
+            ValueError: Time does not go back.
+
+        Example:
+            See :meth:`end`.
+        """
+        if nanoseconds < 0:
+            raise ValueError(f"time does not go back, got {nanoseconds}")
+        self._times.clock += nanoseconds
+        self._wake()
+
+    def end(self, *, source: str | None = None) -> None:
+        r"""Let sources end: when all that lead to a window have, it is complete.
+
+        Args:
+            source: The source's name; all sources, if it is left out.
+
+        Raises:
+            ValueError: There is no such source.
+
+        Example:
+            >>> import wallaroo, wallaroo.testing
+            >>> class Lines:
+            ...     delimiter = b"\n"
+            ...     def decode(self, bs):
+            ...         return bs.decode()
+            ...     def encode(self, data):
+            ...         return f"{data}\n"
+            >>> class Count(wallaroo.Aggregation):
+            ...     def initial_accumulator(self):
+            ...         return 0
+            ...     def update(self, data, accumulator):
+            ...         return accumulator + 1
+            ...     def output(self, key, accumulator):
+            ...         return accumulator
+            >>> windows = wallaroo.range_windows(wallaroo.seconds(10)).over(Count)
+            >>> p = wallaroo.source("lines", wallaroo.StdinSourceConfig(Lines)).to(windows)
+            >>> app = InProcess(wallaroo.build_application("app", p.to_sink(wallaroo.StdoutSinkConfig(Lines))))
+            >>> app.send(["to", "be"])
+            >>> app.advance(wallaroo.seconds(10))
+            >>> app.outcome.lines
+            ['2']
+            >>> app.send(["or"])
+            >>> app.end()
+            >>> app.outcome.lines
+            ['2', '1']
+        """
+        if source is not None and source not in self._sources:
+            raise ValueError(f"there is no source {source!r}: the sources are {', '.join(map(repr, self._sources))}")
+        for name, root in self._sources.items():
+            if source in (None, name):
+                self._times.end(root)
+        self._wake()
+
     @property
     def generators(self) -> set[str]:
         """The names of the generator sources."""
@@ -184,7 +248,7 @@ class InProcess:
             numbered = (f"{name} ({count})" for count in itertools.count(2))
             unused = name if name not in outputs else next(other for other in numbered if other not in outputs)
             outputs[unused] = list(messages)
-        return Outcome(outputs, list(self._dead_letters))
+        return Outcome(outputs, list(self._dead_letters), self._times.late)
 
     def _generates(self, root: int) -> bool:
         node = self._nodes[root]
@@ -205,18 +269,33 @@ class InProcess:
 
     def _run(self, root: int, given: list[bytes] | int) -> None:
         self._run_stage(root, given)
+        self._run_groups()
+        self._wake()
+
+    def _run_groups(self) -> None:
         while self._groups:
             self._run_stage(*self._groups.popleft())
+
+    def _wake(self) -> None:
+        """Give keys whose windows are complete their timers."""
+        due = self._times.due()
+        while due is not None:
+            root, key, watermark = due
+            self._groups.append((root, [key, 1, TIMER, watermark.to_bytes(8, "little", signed=True)]))
+            self._run_groups()
+            due = self._times.due()
 
     def _run_stage(self, root: int, given: Any) -> None:
         this_is_the_worker()
         number = next(self._batches)
-        run = BatchRun(Batch(number, root, 0, [], given), self._codec, Marker(None))
+        times = self._times.of_batch(root, given)
+        run = BatchRun(Batch(number, root, 0, [], times, given), self._codec, Marker(None))
         self._tables.begin_batch(number)
         stage = self._stages[root]
         outlets = stage.run(given, run)
         for body in result_bodies(run, outlets, lambda: 0, ended=stage.ended, max_body=DEFAULT_MAX_BODY):
-            _, _, _, _, outputs, failures, _ = msgpack.unpackb(body, strict_map_key=False)
+            _, _, _, _, outputs, failures, _, timing = msgpack.unpackb(body, strict_map_key=False)
+            self._times.hear(root, timing)
             fields = iter(outputs)
             for outlet, _, data in zip(fields, fields, fields):
                 self._take(outlet, data)

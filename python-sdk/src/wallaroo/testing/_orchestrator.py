@@ -98,8 +98,12 @@ class Orchestrator:
         self._folder.cleanup()
 
     def address(self, source: int = 0) -> tuple[str, int]:
-        """Return host and port of a TCP source, by its position among them, once the application runs."""
-        self.wait_for("ready")
+        """Return host and port of a TCP source, once the application runs.
+
+        Args:
+            source: Which TCP source, by its position among them.
+        """
+        self._ready()
         prefix = "listening on "
         places = [text[len(prefix) :] for text in self.log if text.startswith(prefix)]
         host, _, port = places[source].rpartition(":")
@@ -130,7 +134,7 @@ class Orchestrator:
         Returns:
             The worker's process id. What it held is rebuilt by the time anything that needs it comes out of a sink.
         """
-        self.wait_for("ready")
+        self._ready()
         pid = pid if pid is not None else self.workers()[0]
         os.kill(pid, number)
         return pid
@@ -151,8 +155,9 @@ class Orchestrator:
 
             in_time = self._news.wait_for(is_there, PATIENCE)
         if not found:
-            why = f"not seen within {PATIENCE:.0f} s" if not in_time else "wallaroo-orch ended without"
-            raise AssertionError(f"{why}: {wanted}\n" + "\n".join(self.log[-40:]))
+            why = "wallaroo-orch ended without" if in_time else f"within {PATIENCE:.0f} s there was no"
+            shown = "what was waited for" if callable(wanted) else repr(wanted)
+            raise AssertionError(f"{why} {shown}\n" + "\n".join(self.log[-40:]))
         return found[0]
 
     @property
@@ -186,9 +191,12 @@ class Orchestrator:
         Raises:
             AssertionError: As of :meth:`wait`.
         """
-        self.wait_for("ready")
+        self._ready()
         self.process.send_signal(signal.SIGINT)
         self.wait()
+
+    def _ready(self) -> None:
+        self.wait_for(lambda event: bool(event["message"] == "ready"))
 
     def _read(self, stream: IO[str]) -> None:
         for line in stream:

@@ -18,6 +18,10 @@ class DeadLetter:
         traceback: Of the application's own code; empty where it did nothing but return what it must not.
         value: What the step was given: the frame, for a decoder; ``None`` when it cannot be pickled.
         shown_value: ``repr`` of that, cut.
+
+    Example:
+        >>> DeadLetter("invert", None, "ZeroDivisionError", "division by zero", "Traceback ...", "0", "'0'")
+        DeadLetter(step='invert', key=None, exception='ZeroDivisionError', message='division by zero', value='0')
     """
 
     step: str
@@ -37,6 +41,7 @@ class Outcome:
         outputs: What every sink was given to write, message by message, by the sink's name: ``stdout``, ``file PATH``
             or ``tcp HOST:PORT``; a second sink of one name has `` (2)`` after it.
         dead_letters: In the order in which they occurred.
+        late: How many values came when all their windows were complete.
 
     Example:
         >>> outcome = Outcome({"stdout": [b"to => 1\n", b"be => 1\n"]}, [])
@@ -46,6 +51,7 @@ class Outcome:
 
     outputs: dict[str, list[bytes]]
     dead_letters: list[DeadLetter]
+    late: int = 0
 
     @property
     def messages(self) -> list[bytes]:

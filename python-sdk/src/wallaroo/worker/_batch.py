@@ -35,6 +35,11 @@ class BatchRun:
         self.failures: list[FailureFields] = []
         # The key of each group of a keyed stage; empty in others, where values have no key yet.
         self.keys: list[Any] = []
+        # What windows need to know, and what they have to say.
+        self.times = message.times
+        self.time: int | None = None
+        self.late = 0
+        self.timers: list[tuple[Any, int | None]] = []
         self._codec = codec
         self._marker = marker
         self._origin = self._value = WHOLE

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Callable, TypeVar
 
 from wallaroo._protocol import ENVELOPE, ProtocolError
-from wallaroo._sources import GenSourceConfig
+from wallaroo._sources import GenSourceConfig, SourceConfig
 from wallaroo._topology import (
     Application,
     BatchNode,
@@ -17,6 +17,7 @@ from wallaroo._topology import (
     SinkNode,
     SourceNode,
     StateNode,
+    WindowNode,
 )
 from wallaroo._values import ValueCodec
 from wallaroo.worker._capture import CapturingGroupOutlet
@@ -35,7 +36,18 @@ from wallaroo.worker._generate import GeneratorRoot, GeneratorState, table_name
 from wallaroo.worker._outlets import GroupOutlet, KeyFunction, Outlet, SinkOutlet
 from wallaroo.worker._stage import AnyStage, Columns, CutStage, FramesStage, GenerateStage, GroupsStage, StatefulStage
 from wallaroo.worker._state import StateTables
+from wallaroo.worker._timed import (
+    TimedFramesStage,
+    TimedGenerateStage,
+    TimedGroupsStage,
+    TimedOutlet,
+    has_one_source,
+    has_windows,
+    leads_to_time,
+    stamping,
+)
 from wallaroo.worker._vectorised import BatchStep, batch_computation
+from wallaroo.worker._windows import Open, step_windows
 
 G = TypeVar("G", CapturingGroupOutlet, GroupOutlet)
 
@@ -71,18 +83,27 @@ class Compiler:
             largest = max(0, self._max_body - ENVELOPE)
             return CutStage(root, Cutter(header, node.source.decoder.payload_length, largest))
         if kind == "frames" and isinstance(node, SourceNode) and node.source.decode is not None:
-            return self._frames(root, node.source.decode, outlet_ids)
+            return self._frames(root, node.source, node.source.decode, outlet_ids)
         if kind == "generate" and isinstance(node, SourceNode) and isinstance(node.source, GenSourceConfig):
             generator = node.source.generator
             table = self._tables.table(table_name(node.name), lambda: GeneratorState(generator))
             branches, outlets = self._branches(root, outlet_ids)
+            if self._lead_to_time(outlet_ids):
+                stamped = [Branch(root, partial(stamping, root, node.source.event_time), branches, has_state=False)]
+                return TimedGenerateStage(root, stamped, outlets, self._codec, GeneratorRoot(root, table))
             return GenerateStage(root, branches, outlets, self._codec, GeneratorRoot(root, table))
         if kind == "groups" and isinstance(node, (KeyByNode, CollectNode)):
             return self._groups(root, outlet_ids)
         raise ProtocolError(f"a stage with input {kind!r} cannot begin at node {root}, a {node.kind}")
 
-    def _frames(self, root: int, decode: Callable[[bytes], Any], outlet_ids: Sequence[int]) -> FramesStage:
+    def _frames(
+        self, root: int, source: SourceConfig[Any], decode: Callable[[bytes], Any], outlet_ids: Sequence[int]
+    ) -> FramesStage | TimedFramesStage:
         branches, outlets = self._branches(root, outlet_ids)
+        if self._lead_to_time(outlet_ids):
+            stamped = [Branch(root, partial(stamping, root, source.event_time), branches, has_state=False)]
+            decoded = [Branch(root, partial(decoder, root, decode), stamped, has_state=False)]
+            return TimedFramesStage(root, decoded, outlets, self._codec)
         steps, column_outlets = self._columns(root, outlet_ids)
         return FramesStage(
             root,
@@ -92,8 +113,13 @@ class Compiler:
             Columns([DecodeStep(root, steps, decode)], column_outlets),
         )
 
-    def _groups(self, root: int, outlet_ids: Sequence[int]) -> StatefulStage | GroupsStage:
+    def _lead_to_time(self, outlet_ids: Sequence[int]) -> bool:
+        return any(leads_to_time(self._application, outlet) for outlet in outlet_ids)
+
+    def _groups(self, root: int, outlet_ids: Sequence[int]) -> StatefulStage | GroupsStage | TimedGroupsStage:
         branches, outlets = self._branches(root, outlet_ids)
+        if has_windows(self._application, root) or self._lead_to_time(outlet_ids):
+            return TimedGroupsStage(root, branches, outlets, self._codec)
         if any(branch.changes_state for branch in branches):
             return StatefulStage(root, branches, outlets, self._codec, self._fused(root, outlets))
         return GroupsStage(root, branches, outlets, self._codec, Columns(*self._columns(root, outlet_ids)))
@@ -124,13 +150,14 @@ class Compiler:
 
     def _branches(self, root: int, outlet_ids: Sequence[int]) -> tuple[list[Branch], list[Outlet]]:
         """Return the tree below ``root``, to run message by message, and its outlets."""
-        outlets = {outlet: self._outlet(outlet, CapturingGroupOutlet) for outlet in outlet_ids}
+        outlets = {outlet: self._captured(outlet) for outlet in outlet_ids}
 
-        def branch(node_id: int) -> Branch:
+        def branch(node_id: int, delay: int = 0) -> Branch:
             if node_id in outlets:
                 return Branch(node_id, outlets[node_id].push, (), has_state=False)
             node = self._application.nodes[node_id]
-            below = [branch(child) for child in self._application.children(node_id)]
+            delay_below = delay + node.step.delay if isinstance(node, WindowNode) else delay
+            below = [branch(child, delay_below) for child in self._application.children(node_id)]
             if isinstance(node, ComputationNode):
                 make = multi_computation if node.multi else computation
                 return Branch(node_id, partial(make, node_id, node.call), below, has_state=False)
@@ -142,6 +169,9 @@ class Compiler:
                 table = self._tables.table(node.table, node.build)
                 make_state = state_multi_computation if node.multi else state_computation
                 return Branch(node_id, partial(make_state, node_id, node.call, table), below, has_state=True)
+            if isinstance(node, WindowNode):
+                windows = step_windows(node_id, node.step, self._tables.table(node.table, Open), delay)
+                return Branch(node_id, windows.push, below, has_state=True)
             raise ProtocolError(f"node {node_id}, a {node.kind}, is inside a stage but not an outlet of it")
 
         return [branch(child) for child in self._application.children(root)], list(outlets.values())
@@ -163,7 +193,13 @@ class Compiler:
 
         return [step(child) for child in self._application.children(root)], list(outlets.values())
 
-    def _outlet(self, node_id: int, group_outlet: type[G]) -> G | SinkOutlet:
+    def _captured(self, node_id: int) -> CapturingGroupOutlet | SinkOutlet:
+        if leads_to_time(self._application, node_id):
+            watermarks = has_one_source(self._application, node_id)
+            return self._outlet(node_id, partial(TimedOutlet, watermarks=watermarks))
+        return self._outlet(node_id, CapturingGroupOutlet)
+
+    def _outlet(self, node_id: int, group_outlet: Callable[[int, ValueCodec, KeyFunction | None], G]) -> G | SinkOutlet:
         node = self._application.nodes[node_id]
         if isinstance(node, KeyByNode):
             return group_outlet(node_id, self._codec, KeyFunction(node.call, node.known_keys))

@@ -14,12 +14,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
+from wallaroo._protocol import BEGINNING
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import is_unchanged, iterable, state_result_explained
 from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._state import StateTable
+
+if TYPE_CHECKING:
+    from wallaroo.worker._windows import StageWindows
 
 Push = Callable[[Any], None]
 
@@ -30,6 +34,12 @@ class Place:
     run: BatchRun
     origin = 0
     key: Any = None
+    # Of the message on its way, where windows need it: when it happened, and how far the watermark had come before it.
+    time = 0
+    watermark = BEGINNING
+    # When each message of a source's batch arrived, and the windows of the stage.
+    arrivals: Sequence[int] = ()
+    windows: StageWindows
 
     def __init__(self) -> None:
         # What steps that hold values back have still to do; that may hold back others further down.
@@ -79,11 +89,11 @@ def grow(branches: Sequence[Branch], place: Place, *, discard: bool, careful: bo
             pushes.append(_marked(branch.node, push, place) if careful else push)
     if len(pushes) == 1:
         return pushes[0]
-    return _to_each(pushes) if pushes else _to_none
+    return _to_each(pushes) if pushes else to_none
 
 
-def _to_none(value: Any) -> None:
-    pass
+def to_none(value: Any) -> None:
+    """Do nothing with a value: nothing below wants it."""
 
 
 def _to_each(pushes: Sequence[Push]) -> Push:

@@ -49,9 +49,8 @@ class StateToSink:
     def run(self, counts: list[int], values: list[Any], run: BatchRun) -> None:
         """Run ``values``, of which each group has so many as ``counts`` says; ``run`` knows the keys of the groups."""
         opened = self._states(counts, values, run)
-        states = list(chain.from_iterable(map(repeat, opened, counts)))
         lineage = Fanned(Lineage(), list(accumulate(counts)))
-        run.enter(self._node, values, states)
+        run.enter(self._node, values)
         node, call, computations = self._node, self._call, self._computations
         sink, encode = self._sink.node, self._sink.encode
         # One for each value, None where there is none: how many there are says which value is at hand.
@@ -59,7 +58,9 @@ class StateToSink:
         append = messages.append
         text = str
         unchanged: list[int] = []
-        remaining = zip(values, states)
+        gaps = False
+        # It ends where ``values`` end: they are what is emptied in a child that user code forks.
+        remaining = zip(values, chain.from_iterable(map(repeat, opened, counts)))
         while True:
             try:
                 for value, state in remaining:
@@ -70,22 +71,28 @@ class StateToSink:
                         output = self._computed(output, lineage, len(messages), run)
                     if output is None:
                         append(None)
+                        gaps = True
                         continue
                     try:
                         message = encode(output)
                         if message.__class__ is text:
                             append(message)
-                        else:
-                            append(message if message.__class__ is bytes else plain_message(message))
+                            continue
+                        if message.__class__ is not bytes:
+                            message = plain_message(message)
+                            gaps = gaps or message is None
+                        append(message)
                     except BaseException as error:  # noqa: BLE001
                         run.fail(sink, lineage.origin(len(messages)), error, output)
                         append(None)
+                        gaps = True
                 break
             except BaseException as error:  # noqa: BLE001
                 run.fail(node, lineage.origin(len(messages)), state_result_explained(error), value)
                 append(None)
+                gaps = True
         self._table.changed(_changed(run.keys, counts, unchanged), run.batch)
-        self._sink.take(Encoded(messages, lineage, None))
+        self._sink.take(Encoded(messages, lineage, None, gaps))
 
     def _states(self, counts: list[int], values: list[Any], run: BatchRun) -> list[Any]:
         """Return the state of each group. Where it cannot be opened the values fail, and are taken out."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, Callable
 
-from wallaroo._keys import key_from_wire
+from wallaroo._keys import key_from_wire, key_size
 from wallaroo._protocol import Result, Snapshot, SnapshotKeys, SnapshotPart, encode
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._outlets import Outlet
@@ -48,7 +49,7 @@ def _in_one(run: BatchRun, outlets: Sequence[Outlet], elapsed: Elapsed, *, ended
         if data:
             outputs += (outlet.node, outlet.kind, data)
     try:
-        return encode(Result(run.batch, False, elapsed(), outputs, run.failures, ended))
+        return encode(Result(run.batch, False, elapsed(), outputs, run.failures, ended, _timing(run)))
     except UnicodeEncodeError:
         # Keys and failures are known to be sound, so a sink's message is not.
         for outlet in outlets:
@@ -75,7 +76,23 @@ def _in_parts(
             part = _Part(run.batch)
         part.failures.append(fields)
         part.size += size
-    yield part.body(last=True, elapsed=elapsed(), ended=ended)
+    for key, deadline in run.timers:
+        size = key_size(key) + 10
+        if part.size + size > largest:
+            yield part.body()
+            part = _Part(run.batch)
+        part.timers.append((key, deadline))
+        part.size += size
+    timing = _timing(run, part.timers)
+    yield part.body(last=True, elapsed=elapsed(), ended=ended, timing=timing)
+
+
+def _timing(run: BatchRun, timers: Sequence[tuple[Any, int | None]] | None = None) -> list[Any] | None:
+    """Return what a result says of time, with all timers or those that are left; ``None`` when that is nothing."""
+    timers = run.timers if timers is None else timers
+    if run.discard or not (timers or run.late or run.time is not None):
+        return None
+    return [run.time, run.late, list(chain.from_iterable(timers))]
 
 
 class _Part:
@@ -85,6 +102,7 @@ class _Part:
         self._batch = batch
         self._outputs: list[Any] = []
         self.failures: list[Any] = []
+        self.timers: list[tuple[Any, int | None]] = []
         self.size = 0
 
     def add_output(self, outlet: Outlet, size: int, entry: list[Any]) -> None:
@@ -94,8 +112,12 @@ class _Part:
         self._outputs[-1] += entry
         self.size += size
 
-    def body(self, *, last: bool = False, elapsed: int = 0, ended: bool = False) -> bytes:
-        return encode(Result(self._batch, not last, elapsed, self._outputs, self.failures, ended))
+    def body(
+        self, *, last: bool = False, elapsed: int = 0, ended: bool = False, timing: list[Any] | None = None
+    ) -> bytes:
+        if not last and self.timers:
+            timing = [None, 0, list(chain.from_iterable(self.timers))]
+        return encode(Result(self._batch, not last, elapsed, self._outputs, self.failures, ended, timing))
 
 
 def _fit_failure(fields: list[Any], largest: int) -> int:

@@ -194,9 +194,12 @@ class GroupReader:
             values = self._codec.decode_groups(codecs, lists, counts)
             if values is not None:
                 return Groups(counts, values)
-        return Groups.of([self._group(group, *fields, run) for group, fields in enumerate(zip(counts, codecs, lists))])
+        return Groups.of(
+            [self.read_group(group, *fields, run) for group, fields in enumerate(zip(counts, codecs, lists))]
+        )
 
-    def _group(self, group: int, count: int, codec: int, data: bytes, run: BatchRun) -> list[Any]:
+    def read_group(self, group: int, count: int, codec: int, data: bytes, run: BatchRun) -> list[Any]:
+        """Return the values of a group; none when it is to be skipped whole, or cannot be read."""
         if (group, WHOLE) in run.skip:
             return []
         if run.careful:

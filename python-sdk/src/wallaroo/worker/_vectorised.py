@@ -97,6 +97,8 @@ class _Held(NamedTuple):
     value: Any
     origin: int
     key: Any
+    time: int
+    watermark: int
 
 
 def batch_computation(node: int, call: Call, codec: ValueCodec, below: Push, place: Place) -> Push:
@@ -110,31 +112,32 @@ def batch_computation(node: int, call: Call, codec: ValueCodec, below: Push, pla
             place.run.enter(node)
 
         def fail(position: int, error: BaseException) -> None:
-            value, place.origin, place.key = together[position]
-            place.fail(node, error, value)
+            held_back = together[position]
+            place.origin, place.key = held_back.origin, held_back.key
+            place.fail(node, error, held_back.value)
 
         outputs = run_together(call, [waiting.value for waiting in together], fail)
-        for output, (_, origin, key) in zip(outputs, together):
+        for output, held_back in zip(outputs, together):
             if output is not None:
-                place.origin, place.key = origin, key
+                _, place.origin, place.key, place.time, place.watermark = held_back
                 below(output)
 
     def hold(value: Any) -> None:
         if place.run.careful:
-            held.append(_Held(value, place.origin, place.key))
+            held.append(_Held(value, place.origin, place.key, place.time, place.watermark))
             run_held()
             return
         try:
             if not codec.is_fixed(value):
                 (value,) = codec.decode(*codec.encode([value]), 1)
         except BaseException:  # noqa: BLE001 - the user's pickling: it cannot be kept, and must not wait
-            own = _Held(value, place.origin, place.key)
+            own = _Held(value, place.origin, place.key, place.time, place.watermark)
             run_held()
             held.append(own)
             run_held()
             return
         if not held:
             place.at_end.append(run_held)
-        held.append(_Held(value, place.origin, place.key))
+        held.append(_Held(value, place.origin, place.key, place.time, place.watermark))
 
     return hold

@@ -1,0 +1,499 @@
+"""Windows: steps that gather the values of a key and give one output for each window of them.
+
+A step is made in two calls: ``range_windows``, ``count_windows`` or ``session_windows`` says which values belong
+together, and ``over`` what is made of them. Time is event time in nanoseconds since the Unix epoch: what the source's
+``event_time`` function says of a message, or when the message arrived.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Callable, ClassVar, Generic, TypeVar, Union
+
+from wallaroo._computations import Step
+from wallaroo._errors import WallarooParameterError
+from wallaroo._objects import as_object, class_name, method, qualified_name, step_name
+from wallaroo._topology import WindowNode
+
+In = TypeVar("In")
+Accumulator = TypeVar("Accumulator")
+Out = TypeVar("Out")
+
+LONGEST = 2**61
+"""Nanoseconds, 73 years: sums of a time and a few durations then stay within 64 bits."""
+
+ON_LATE = ("drop", "dead-letter")
+
+
+def nanoseconds(count: int) -> int:
+    """Return ``count`` nanoseconds, the unit of all durations.
+
+    Args:
+        count: A whole number.
+
+    Raises:
+        WallarooParameterError: It is not an ``int``.
+
+    Example:
+        >>> nanoseconds(5)
+        5
+    """
+    return _duration("nanoseconds", count, 1)
+
+
+def microseconds(count: int) -> int:
+    """Return ``count`` microseconds in nanoseconds.
+
+    Args:
+        count: A whole number.
+
+    Raises:
+        WallarooParameterError: It is not an ``int``.
+
+    Example:
+        >>> microseconds(5)
+        5000
+    """
+    return _duration("microseconds", count, 1_000)
+
+
+def milliseconds(count: int) -> int:
+    """Return ``count`` milliseconds in nanoseconds.
+
+    Args:
+        count: A whole number.
+
+    Raises:
+        WallarooParameterError: It is not an ``int``.
+
+    Example:
+        >>> milliseconds(5)
+        5000000
+    """
+    return _duration("milliseconds", count, 1_000_000)
+
+
+def seconds(count: int) -> int:
+    """Return ``count`` seconds in nanoseconds.
+
+    Args:
+        count: A whole number.
+
+    Raises:
+        WallarooParameterError: It is not an ``int``.
+
+    Example:
+        >>> seconds(5)
+        5000000000
+    """
+    return _duration("seconds", count, 1_000_000_000)
+
+
+def minutes(count: int) -> int:
+    """Return ``count`` minutes in nanoseconds.
+
+    Args:
+        count: A whole number.
+
+    Raises:
+        WallarooParameterError: It is not an ``int``.
+
+    Example:
+        >>> minutes(5) == seconds(300)
+        True
+    """
+    return _duration("minutes", count, 60_000_000_000)
+
+
+def hours(count: int) -> int:
+    """Return ``count`` hours in nanoseconds.
+
+    Args:
+        count: A whole number.
+
+    Raises:
+        WallarooParameterError: It is not an ``int``.
+
+    Example:
+        >>> hours(5) == minutes(300)
+        True
+    """
+    return _duration("hours", count, 3_600_000_000_000)
+
+
+def _duration(unit: str, count: Any, nanoseconds_each: int) -> int:
+    if type(count) is not int:
+        raise WallarooParameterError(
+            f"{unit}({count!r}): durations are whole numbers", hint="use a smaller unit, for example milliseconds(500)"
+        )
+    return count * nanoseconds_each
+
+
+class Aggregation(Generic[In, Accumulator, Out]):
+    """What is made of the values of a window. Subclass it; the step has its name, by ``name()`` or that of the class.
+
+    An accumulator is pickled when its key is snapshotted, so it must be something that can be.
+
+    Example:
+        >>> class Highest(Aggregation):
+        ...     def initial_accumulator(self):
+        ...         return []
+        ...     def update(self, data, accumulator):
+        ...         accumulator.append(data)
+        ...     def combine(self, left, right):
+        ...         return left + right
+        ...     def output(self, key, accumulator):
+        ...         return key, max(accumulator)
+        >>> Highest().output("a", [1, 3, 2])
+        ('a', 3)
+    """
+
+    def initial_accumulator(self) -> Accumulator:
+        """Return the accumulator of a window without values."""
+        raise NotImplementedError
+
+    def update(self, data: In, accumulator: Accumulator) -> Accumulator | None:
+        """Take a value in.
+
+        Args:
+            data: The value.
+            accumulator: What the window has come to so far. It may be changed.
+
+        Returns:
+            The new accumulator, or ``None`` when it is the one given.
+        """
+        raise NotImplementedError
+
+    def combine(self, left: Accumulator, right: Accumulator) -> Accumulator | None:
+        """Join two accumulators, when a value closes the gap between two sessions.
+
+        Args:
+            left: The accumulator of the earlier session. It may be changed.
+            right: The accumulator of the later one.
+
+        Returns:
+            The joined accumulator, or ``None`` when it is ``left``.
+        """
+        raise NotImplementedError
+
+    def output(self, key: Any, accumulator: Accumulator) -> Out | None:
+        """Make the output of a window that is complete.
+
+        Args:
+            key: The key whose window it is; ``None`` without a ``key_by``.
+            accumulator: What the window has come to.
+
+        Returns:
+            The output, or ``None`` for none.
+        """
+        raise NotImplementedError
+
+
+AggregationLike = Union[Aggregation[In, Any, Out], Callable[[], Aggregation[In, Any, Out]]]
+"""An aggregation, or a class of aggregations."""
+
+
+@dataclass(frozen=True)
+class CountWindows:
+    """So many values in a row. Made by :func:`count_windows`."""
+
+    count: int
+
+    call: ClassVar[str] = "count_windows"
+
+    def describe(self) -> dict[str, Any]:
+        """Return the ``window`` map of the topology."""
+        return {"kind": "count", "count": self.count}
+
+    def over(self, aggregation: AggregationLike[In, Out]) -> WindowStep[In, Out]:
+        """Say what is made of a window.
+
+        Args:
+            aggregation: A subclass of :class:`Aggregation`, or an instance of one.
+
+        Returns:
+            A step for :meth:`Pipeline.to`.
+
+        Raises:
+            WallarooParameterError: It lacks a method.
+
+        Example:
+            See :func:`count_windows`.
+        """
+        return WindowStep(self, aggregation)
+
+
+@dataclass(frozen=True)
+class _TimeWindows:
+    """What windows of time have in common."""
+
+    delay: int
+    on_late: str
+
+    call: ClassVar[str]
+
+    def describe(self) -> dict[str, Any]:
+        """Return the ``window`` map of the topology."""
+        raise NotImplementedError
+
+    def over(self, aggregation: AggregationLike[In, Out]) -> WindowStep[In, Out]:
+        """Say what is made of a window.
+
+        Args:
+            aggregation: A subclass of :class:`Aggregation`, or an instance of one.
+
+        Returns:
+            A step for :meth:`Pipeline.to`.
+
+        Raises:
+            WallarooParameterError: It lacks a method.
+
+        Example:
+            See :func:`range_windows`.
+        """
+        return WindowStep(self, aggregation)
+
+
+@dataclass(frozen=True)
+class RangeWindows(_TimeWindows):
+    """Ranges of time. Made by :func:`range_windows`."""
+
+    range: int
+    slide: int
+
+    call: ClassVar[str] = "range_windows"
+
+    def with_slide(self, slide: int) -> RangeWindows:
+        """Begin a window every ``slide`` nanoseconds; they overlap when that is less than their length.
+
+        Args:
+            slide: Nanoseconds, at most the length of a window.
+
+        Raises:
+            WallarooParameterError: It is not such a number.
+
+        Example:
+            >>> range_windows(minutes(1)).with_slide(seconds(20)).slide == seconds(20)
+            True
+        """
+        _check_positive("range_windows(...).with_slide", slide)
+        if slide > self.range:
+            raise WallarooParameterError(
+                f"range_windows({self.range}).with_slide({slide}): values between two windows would be in none",
+                hint="give a slide of at most the length of a window",
+            )
+        return replace(self, slide=slide)
+
+    def with_delay(self, delay: int) -> RangeWindows:
+        """Wait so long, in event time, for values that are out of order.
+
+        Args:
+            delay: Nanoseconds by which the watermark must be past a window's end.
+
+        Raises:
+            WallarooParameterError: It is no duration.
+
+        Example:
+            >>> range_windows(minutes(1)).with_delay(seconds(5)).delay == seconds(5)
+            True
+        """
+        return replace(self, delay=_check_delay(self.call, delay))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the ``window`` map of the topology."""
+        return {
+            "kind": "range",
+            "range": self.range,
+            "slide": self.slide,
+            "delay": self.delay,
+            "on_late": self.on_late,
+        }
+
+
+@dataclass(frozen=True)
+class SessionWindows(_TimeWindows):
+    """Stretches without a gap. Made by :func:`session_windows`."""
+
+    gap: int
+
+    call: ClassVar[str] = "session_windows"
+
+    def with_delay(self, delay: int) -> SessionWindows:
+        """Wait so long, in event time, for values that are out of order.
+
+        Args:
+            delay: Nanoseconds by which the watermark must be past a session's end.
+
+        Raises:
+            WallarooParameterError: It is no duration.
+
+        Example:
+            >>> session_windows(minutes(30)).with_delay(seconds(5)).delay == seconds(5)
+            True
+        """
+        return replace(self, delay=_check_delay(self.call, delay))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the ``window`` map of the topology."""
+        return {"kind": "session", "gap": self.gap, "delay": self.delay, "on_late": self.on_late}
+
+
+Windows = Union[CountWindows, _TimeWindows]
+
+
+def count_windows(count: int) -> CountWindows:
+    """Gather ``count`` values of a key in a row; the last window of a key may have fewer, when the sources end.
+
+    Args:
+        count: At least 1.
+
+    Raises:
+        WallarooParameterError: It is not such a number.
+
+    Example:
+        >>> class Sum(Aggregation):
+        ...     def initial_accumulator(self):
+        ...         return 0
+        ...     def update(self, data, accumulator):
+        ...         return accumulator + data
+        ...     def output(self, key, accumulator):
+        ...         return key, accumulator
+        >>> count_windows(100).over(Sum).name
+        'Sum'
+    """
+    _check_positive("count_windows", count)
+    return CountWindows(count)
+
+
+def range_windows(range: int, *, on_late: str = "drop") -> RangeWindows:
+    """Gather the values of a key in ranges of event time, aligned to the Unix epoch.
+
+    A window is complete when the watermark is past its end: when every source that leads here has got as far, and the
+    window's delay is over. It gives its output then, or when the sources end; one without values gives none.
+
+    Args:
+        range: Length of a window in nanoseconds.
+        on_late: What becomes of a value that comes when all its windows are complete. It is counted in any case;
+            ``"dead-letter"`` makes it a dead letter too.
+
+    Raises:
+        WallarooParameterError: An argument is unusable.
+
+    Example:
+        >>> class Sum(Aggregation):
+        ...     def initial_accumulator(self):
+        ...         return 0
+        ...     def update(self, data, accumulator):
+        ...         return accumulator + data
+        ...     def output(self, key, accumulator):
+        ...         return key, accumulator
+        >>> every_minute = range_windows(minutes(5)).with_slide(minutes(1)).with_delay(seconds(10))
+        >>> every_minute.over(Sum).name
+        'Sum'
+    """
+    _check_positive("range_windows", range)
+    return RangeWindows(0, _check_on_late("range_windows", on_late), range, range)
+
+
+def session_windows(gap: int, *, on_late: str = "drop") -> SessionWindows:
+    """Gather the values of a key until no other comes for ``gap`` nanoseconds of event time.
+
+    A value belongs to a session when less than ``gap`` lies between it and a value in it, before or after. One that
+    closes the gap between two sessions joins them, with :meth:`Aggregation.combine`.
+
+    Args:
+        gap: Nanoseconds without a value that end a session.
+        on_late: As of :func:`range_windows`.
+
+    Raises:
+        WallarooParameterError: An argument is unusable.
+
+    Example:
+        >>> class Visits(Aggregation):
+        ...     def initial_accumulator(self):
+        ...         return []
+        ...     def update(self, data, accumulator):
+        ...         accumulator.append(data)
+        ...     def combine(self, left, right):
+        ...         return left + right
+        ...     def output(self, key, accumulator):
+        ...         return key, len(accumulator)
+        >>> session_windows(minutes(30)).over(Visits).name
+        'Visits'
+    """
+    _check_positive("session_windows", gap)
+    return SessionWindows(0, _check_on_late("session_windows", on_late), gap)
+
+
+class WindowStep(Step[In, Out], Generic[In, Out]):
+    """Windows and what is made of them. Made by ``over``.
+
+    Args:
+        windows: Which values belong together.
+        aggregation: A class or an instance with the methods of :class:`Aggregation`.
+    """
+
+    needs_key: ClassVar[bool] = True
+    """It has state, and so must stand below a ``key_by`` or ``collect``."""
+
+    def __init__(self, windows: Windows, aggregation: AggregationLike[In, Out]) -> None:
+        where = f"{windows.call}(...).over({getattr(aggregation, '__name__', class_name(aggregation))})"
+        self.windows = windows
+        self.aggregation = as_object(where, aggregation)
+        self.initial: Callable[[], Any] = method(where, self.aggregation, "initial_accumulator")
+        self.update: Callable[[Any, Any], Any] = method(where, self.aggregation, "update", "data", "accumulator")
+        self.output: Callable[[Any, Any], Any] = method(where, self.aggregation, "output", "key", "accumulator")
+        self.combine: Callable[[Any, Any], Any] | None = None
+        if isinstance(windows, SessionWindows):
+            self.combine = method(where, self.aggregation, "combine", "left", "right")
+            if getattr(type(self.aggregation), "combine", None) is Aggregation.combine:
+                raise WallarooParameterError(
+                    f"{where}: {class_name(self.aggregation)} has no method combine, and sessions may be joined",
+                    hint=f"define combine(self, left, right) in class {class_name(self.aggregation)}",
+                )
+        self.name = step_name(where, self.aggregation)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether its windows go by time."""
+        return not isinstance(self.windows, CountWindows)
+
+    @property
+    def keeps_late(self) -> bool:
+        """Whether late values become dead letters."""
+        return not isinstance(self.windows, CountWindows) and self.windows.on_late == "dead-letter"
+
+    @property
+    def delay(self) -> int:
+        """Nanoseconds for which it waits for values that are out of order."""
+        return 0 if isinstance(self.windows, CountWindows) else self.windows.delay
+
+    def node(self, where: str, inputs: tuple[int, ...]) -> WindowNode:
+        """Return the step's node: its windows are its own, in a table of its name."""
+        return WindowNode(self.name, inputs, f"window:{self.name}", qualified_name(self.aggregation), self)
+
+
+def _check_positive(where: str, value: Any) -> None:
+    if type(value) is not int or not 0 < value <= LONGEST:
+        raise WallarooParameterError(
+            f"{where}({value!r}): the argument must be a whole number from 1 to 2**61",
+            hint="durations are in nanoseconds: wallaroo.seconds(10), for example",
+        )
+
+
+def _check_delay(call: str, delay: Any) -> int:
+    if type(delay) is not int or not 0 <= delay <= LONGEST:
+        raise WallarooParameterError(
+            f"{call}(...).with_delay({delay!r}): the argument must be a whole number from 0 to 2**61",
+            hint="durations are in nanoseconds: wallaroo.seconds(10), for example",
+        )
+    return delay
+
+
+def _check_on_late(call: str, on_late: Any) -> str:
+    if on_late not in ON_LATE:
+        raise WallarooParameterError(
+            f'{call}: on_late is {on_late!r}, which is neither "drop" nor "dead-letter"',
+            hint="late values are counted in any case; with dead-letter they are kept too",
+        )
+    return str(on_late)

@@ -1,0 +1,102 @@
+"""Time in one process: watermarks and timers, as the orchestrator's ``watermark.rs`` keeps them.
+
+It is simpler here: nothing is ever under way when time advances, for every message has gone as far as it goes by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from wallaroo._keys import key_from_wire
+from wallaroo._protocol import BEGINNING, END
+from wallaroo._topology import Application, SourceNode, WindowNode
+from wallaroo.testing._plan import PlannedStage
+
+
+class StageTimes:
+    """How far time has come at every stage, and which keys wait for it.
+
+    Args:
+        application: Its sources may have event times.
+        stages: By what they begin at.
+    """
+
+    def __init__(self, application: Application, stages: Sequence[PlannedStage]) -> None:
+        self._feeders = {
+            stage.root: [above.root for above in stages if stage.root in above.outlets]
+            for stage in stages
+            if stage.kind == "groups"
+        }
+        self._delays = {stage.root: _delay(application, stage) for stage in stages}
+        self._by_event_time = {
+            root
+            for root, node in enumerate(application.nodes)
+            if isinstance(node, SourceNode) and node.source.event_time is not None
+        }
+        # The watermark of what has come in at a source with event times, and of a keyed stage.
+        self._watermarks = {stage.root: BEGINNING for stage in stages}
+        self._ended: set[int] = set()
+        self._timers: dict[int, dict[Any, int]] = {root: {} for root in self._feeders}
+        self.clock = 0
+        self.late = 0
+
+    def of_batch(self, root: int, given: Any) -> list[int]:
+        """Return the ``times`` of a batch: of arrival, or the watermark of a keyed stage."""
+        if root in self._feeders:
+            return [len(given) // 4, self._watermarks[root]]
+        return [given if isinstance(given, int) else len(given), self.clock]
+
+    def hear(self, root: int, timing: list[Any] | None) -> None:
+        """Take in what the result of a batch says of time."""
+        if timing is None:
+            return
+        reached, late, timers = timing
+        self.late += late
+        if reached is not None:
+            self._watermarks[root] = max(self._watermarks[root], reached)
+        for key, deadline in zip(timers[0::2], timers[1::2]):
+            key = key_from_wire(key)
+            self._timers[root].pop(key, None)
+            if deadline is not None:
+                self._timers[root][key] = deadline
+
+    def end(self, root: int) -> None:
+        """Take note that a source has ended."""
+        self._ended.add(root)
+
+    def due(self) -> tuple[int, Any, int] | None:
+        """Move time on, and return the next stage and key to be woken, and the watermark there."""
+        for root, feeders in self._feeders.items():
+            watermark = min(map(self._below, feeders), default=BEGINNING)
+            self._watermarks[root] = max(self._watermarks[root], watermark)
+            timers = self._timers[root]
+            due = [key for key, deadline in timers.items() if deadline <= self._watermarks[root]]
+            if due:
+                key = min(due, key=timers.__getitem__)
+                del timers[key]
+                return root, key, self._watermarks[root]
+        return None
+
+    def _below(self, root: int) -> int:
+        """Return the watermark of what leaves a stage."""
+        if root in self._ended:
+            return END
+        if root in self._feeders:
+            watermark = self._watermarks[root]
+            return watermark if watermark in (BEGINNING, END) else watermark - self._delays[root]
+        return self._watermarks[root] if root in self._by_event_time else self.clock
+
+
+def _delay(application: Application, stage: PlannedStage) -> int:
+    below = set(application.children(stage.root))
+    seen: set[int] = set()
+    delay = 0
+    while below:
+        node_id = below.pop()
+        node = application.nodes[node_id]
+        if node_id not in seen and node_id not in stage.outlets:
+            seen.add(node_id)
+            below.update(application.children(node_id))
+            delay += node.step.delay if isinstance(node, WindowNode) else 0
+    return delay

@@ -1,0 +1,306 @@
+"""Stages that know of time: those on the way from a source to windows of time, and those with windows.
+
+They run message by message. The place says of the message at hand when it happened, and how far the watermark had come
+before it; outlets that lead to windows send both along with the values.
+
+Where one source alone leads to a key, its outlets send the greatest event time of the batch so far as each value's
+watermark. With the watermark at which the group was routed that is what the watermark would be if every message were a
+batch of its own, so that which values are late does not depend on how the stream was cut into batches.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain, repeat
+from operator import index
+from typing import Any, Callable
+
+from wallaroo._keys import key_from_wire
+from wallaroo._protocol import BEGINNING, TIMER, TIMES, WATERMARKS, WHOLE, ProtocolError, is_frames, is_groups
+from wallaroo._topology import Application, CollectNode, KeyByNode, SourceNode, WindowNode
+from wallaroo._values import ValueCodec
+from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._capture import Captured, CapturingGroupOutlet
+from wallaroo.worker._depth_first import Branch, Place, Push
+from wallaroo.worker._failures import StepContractError
+from wallaroo.worker._forked import in_child, leave_if_child
+from wallaroo.worker._generate import GeneratorRoot
+from wallaroo.worker._outlets import Entry, KeyFunction, Outlet, group_size, halves
+from wallaroo.worker._stage import GroupReader, Stage
+from wallaroo.worker._windows import StageWindows, Timer
+
+_LARGEST_TIME = 2**62
+"""Later, or as long before 1970, nothing can have happened: sums of a time and durations stay within 64 bits."""
+
+EventTime = Callable[[Any], int]
+
+
+def leads_to_time(application: Application, node_id: int) -> bool:
+    """Whether windows of time are below a node."""
+    node = application.nodes[node_id]
+    if isinstance(node, WindowNode) and node.step.is_timed:
+        return True
+    return any(leads_to_time(application, child) for child in application.children(node_id))
+
+
+def has_windows(application: Application, root: int) -> bool:
+    """Whether windows of any kind are in the stage that begins at ``root``."""
+    for child in application.children(root):
+        node = application.nodes[child]
+        if isinstance(node, WindowNode):
+            return True
+        if not isinstance(node, (KeyByNode, CollectNode)) and has_windows(application, child):
+            return True
+    return False
+
+
+def has_one_source(application: Application, outlet: int) -> bool:
+    """Whether all that comes to a ``key_by`` or ``collect`` comes from one source, and from no other key."""
+    above = set(application.nodes[outlet].inputs)
+    sources = set()
+    while above:
+        node_id = above.pop()
+        node = application.nodes[node_id]
+        if isinstance(node, (KeyByNode, CollectNode)):
+            return False
+        if isinstance(node, SourceNode):
+            sources.add(node_id)
+        above.update(node.inputs)
+    return len(sources) == 1
+
+
+def expanded(times: Sequence[int]) -> list[int]:
+    """Return a time for each message, of the runs that a batch carries."""
+    return list(chain.from_iterable(map(repeat, times[1::2], times[0::2])))
+
+
+def stamping(node: int, event_time: EventTime | None, below: Push, place: Place) -> Push:
+    """Return the push that finds out when a message of a source happened."""
+
+    def stamp(value: Any) -> None:
+        if event_time is not None:
+            try:
+                time = checked_time(event_time(value))
+                if in_child:
+                    leave_if_child()
+            except BaseException as error:  # noqa: BLE001
+                place.fail(node, error, value)
+                return
+            if place.run.time is None or time > place.run.time:
+                place.run.time = time
+        else:
+            time = place.arrivals[place.origin]
+        place.time = time
+        place.watermark = max(place.watermark, time)
+        below(value)
+
+    return stamp
+
+
+def checked_time(time: Any) -> int:
+    """Return what an ``event_time`` function returned.
+
+    Raises:
+        StepContractError: It is no time.
+    """
+    try:
+        if isinstance(time, bool):
+            raise TypeError
+        nanoseconds = index(time)
+    except TypeError:
+        raise StepContractError(
+            f"event_time returned {type(time).__name__}; return nanoseconds since the Unix epoch as an int"
+        ) from None
+    if not -_LARGEST_TIME < nanoseconds < _LARGEST_TIME:
+        raise StepContractError(f"event_time returned {nanoseconds}, which is no time in nanoseconds")
+    return nanoseconds
+
+
+class TimedFramesStage(Stage):
+    """Begins with a decoder; its messages are stamped."""
+
+    def run(self, given: Any, run: BatchRun) -> Sequence[Outlet]:
+        """Take ``given`` through the steps; nothing at all happens where outputs are discarded."""
+        return () if run.discard else super().run(given, run)
+
+    def _run(self, given: Any, run: BatchRun) -> None:
+        if not is_frames(given):
+            raise ProtocolError("the input of a frames batch is not an array of bin")
+        _begin(self._place, run)
+        self._push_each(given, run)
+
+
+class TimedGenerateStage(Stage):
+    """Begins with a generator; its values are stamped."""
+
+    def __init__(
+        self,
+        root: int,
+        branches: Sequence[Branch],
+        outlets: Sequence[Outlet],
+        codec: ValueCodec,
+        generator: GeneratorRoot,
+    ) -> None:
+        super().__init__(root, branches, outlets, codec)
+        self._generator = generator
+
+    def _run(self, given: Any, run: BatchRun) -> None:
+        if type(given) is not int:
+            raise ProtocolError("the input of a generate batch is not a number")
+        _begin(self._place, run)
+        self._push_each(self._generator.generate(given, run), run)
+        self.ended = self._generator.ended
+
+
+def _begin(place: Place, run: BatchRun) -> None:
+    place.arrivals = expanded(run.times)
+    place.watermark = BEGINNING
+
+
+class TimedGroupsStage(Stage):
+    """Begins with groups, and has windows or leads to some."""
+
+    def __init__(self, root: int, branches: Sequence[Branch], outlets: Sequence[Outlet], codec: ValueCodec) -> None:
+        super().__init__(root, branches, outlets, codec)
+        self._ways: dict[tuple[bool, bool], tuple[Push, StageWindows]] = {}
+
+    def run(self, given: Any, run: BatchRun) -> Sequence[Outlet]:
+        """Take ``given`` through the steps; nothing happens where outputs are discarded and no step has state."""
+        idle = run.discard and not any(branch.changes_state for branch in self._branches)
+        return () if idle else super().run(given, run)
+
+    def _run(self, given: Any, run: BatchRun) -> None:
+        if not is_groups(given):
+            raise ProtocolError("the input of a groups batch is not flat key, count, codec, values")
+        reader = GroupReader(self._root, self._codec)
+        push, windows = self._way(run)
+        place = self._place
+        routed_at = expanded(run.times)
+        woken: set[Any] = set()
+        run.keys = list(map(key_from_wire, given[0::4]))
+        for group, (key, *fields) in enumerate(zip(run.keys, given[1::4], given[2::4], given[3::4])):
+            count, codec, data = fields
+            mark = routed_at[group] if routed_at else BEGINNING
+            if codec == TIMER:
+                # What steps hold back was sent before the timer.
+                place.finish()
+                place.origin, place.key = group, key
+                watermark = int.from_bytes(data, "little", signed=True)
+                if run.careful:
+                    run.at(group, WHOLE)
+                windows.wake(Timer(group, watermark), place)
+                woken.add(key)
+                continue
+            times, watermarks, codec, data = _taken_apart(count, codec, data)
+            values = reader.read_group(group, count, codec, data, run)
+            place.origin, place.key = group, key
+            for position, (value, time, before) in enumerate(zip(values, times, watermarks)):
+                if (group, position) in run.skip:
+                    continue
+                place.time, place.watermark = time, max(mark, before)
+                if run.careful:
+                    run.at(group, position)
+                push(value)
+        place.finish()
+        windows.tell(run, woken)
+
+    def _way(self, run: BatchRun) -> tuple[Push, StageWindows]:
+        way = (run.discard, run.careful)
+        known = self._ways.get(way)
+        if known is None:
+            # Steps with windows add themselves as they are made.
+            self._place.windows = windows = StageWindows()
+            self._ways[way] = known = self._push(run), windows
+        self._place.run = run
+        return known
+
+
+def _taken_apart(count: int, codec: int, data: bytes) -> tuple[Iterator[int], Iterator[int], int, bytes]:
+    """Return times, watermarks, codec and values of a group."""
+    columns = []
+    for flag, missing in ((TIMES, 0), (WATERMARKS, BEGINNING)):
+        if codec & flag:
+            columns.append(iter(struct.unpack_from(f"<{count}q", data)))
+            data = data[8 * count :]
+        else:
+            columns.append(repeat(missing, count))
+    return columns[0], columns[1], codec & ~(TIMES | WATERMARKS), data
+
+
+class TimedOutlet(CapturingGroupOutlet):
+    """A ``key_by`` or ``collect`` node that leads to windows of time: values go with their times.
+
+    Args:
+        node: Its id.
+        codec: Encodes the values.
+        key: The key function, or ``None`` to put all values under the key ``None``.
+        watermarks: Whether values go with their watermarks too.
+    """
+
+    def __init__(self, node: int, codec: ValueCodec, key: KeyFunction | None, *, watermarks: bool) -> None:
+        super().__init__(node, codec, key)
+        self._watermarks = watermarks
+        self._times: dict[Any, list[int]] = {}
+        self._marks: dict[Any, list[int]] = {}
+
+    def begin(self) -> None:
+        """Forget the batch before."""
+        super().begin()
+        self._times.clear()
+        self._marks.clear()
+
+    def push(self, below: Push, place: Place) -> Push:
+        """Return the push of this outlet; nothing is below it."""
+        capture, keys = super().push(below, place), self._keys
+        times, marks = self._times, self._marks
+
+        def capture_with_time(value: Any) -> None:
+            before = len(keys)
+            capture(value)
+            if len(keys) > before:
+                times.setdefault(keys[-1], []).append(place.time)
+                marks.setdefault(keys[-1], []).append(place.watermark)
+
+        return capture_with_time
+
+    def data(self, run: BatchRun) -> list[Any]:
+        """Return flat ``key, count, codec, values``."""
+        run.enter(self.node)
+        flat: list[Any] = []
+        for key, values in self._groups.items():
+            for _, entry in self._pieces(key, values, 1 << 62):
+                flat += entry
+        return flat
+
+    def _pieces(self, key: Any, values: list[Any], largest: int) -> Iterator[tuple[int, Entry]]:
+        position = 0
+        for stretch in self._stretches(values):
+            for entry in self._encoded(key, stretch, largest - 16 * len(stretch)):
+                count = entry[1]
+                timed = self._with_times(entry, slice(position, position + count))
+                yield group_size(key, timed[3]), timed
+                position += count
+
+    def _encoded(self, key: Any, stretch: list[Any], largest: int) -> Iterator[Entry]:
+        if stretch[0].__class__ is Captured:
+            for codec, data in stretch:
+                yield [key, 1, codec, data]
+        else:
+            for _, _, entry in halves(self._codec, key, stretch, largest):
+                yield entry
+
+    def _with_times(self, entry: Entry, part: slice) -> Entry:
+        key, count, codec, data = entry
+        pack = partial(struct.pack, f"<{count}q")
+        columns = pack(*self._times[key][part])
+        codec |= TIMES
+        if self._watermarks:
+            columns += pack(*self._marks[key][part])
+            codec |= WATERMARKS
+        return [key, count, codec, columns + data]
+
+    def _read_back(self, codec: int, data: bytes) -> Any:
+        _, _, codec, data = _taken_apart(1, codec, data)
+        return super()._read_back(codec, data)

@@ -1,0 +1,343 @@
+"""Windows in a worker: which values of a key belong together, and what is given when a window is complete.
+
+Values only change accumulators. Outputs come of timers alone, but for those of count windows: so the order of a key's
+windows is that of their ends, a death is laid to the window or to the value that caused it, and what a window holds
+does not depend on when its timer comes, for a value that comes after its end is late either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from wallaroo._protocol import END, WHOLE
+from wallaroo._windows import CountWindows, RangeWindows, SessionWindows, WindowStep
+from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._depth_first import Place, Push, to_none
+from wallaroo.worker._forked import in_child, leave_if_child
+from wallaroo.worker._state import StateTable
+
+
+class LateValueError(Exception):
+    """A value came when every window it belongs to was complete."""
+
+
+# As a dead letter names it.
+LateValueError.__module__ = "wallaroo"
+
+
+class Window:
+    """An open window, or one that is complete and waits for its timer. Pickled into snapshots.
+
+    Args:
+        start: Of range windows and sessions, in event time.
+        end: As ``start``; the window holds what happened before it.
+        accumulator: Of the values so far.
+    """
+
+    __slots__ = ("accumulator", "count", "end", "start")
+
+    def __init__(self, start: int, end: int, accumulator: Any) -> None:
+        self.start = start
+        self.end = end
+        self.accumulator = accumulator
+        self.count = 0
+
+
+class Open:
+    """The windows of a key in one step. Pickled into snapshots."""
+
+    __slots__ = ("told", "windows")
+
+    def __init__(self) -> None:
+        # Those that end first come first.
+        self.windows: list[Window] = []
+        # The deadline for which the orchestrator keeps a timer, as far as this step is concerned.
+        self.told: int | None = None
+
+
+class Timer:
+    """A timer on its way through the steps of a stage, and the windows it has met.
+
+    Args:
+        group: Its index in the batch.
+        watermark: Of the stage.
+    """
+
+    def __init__(self, group: int, watermark: int) -> None:
+        self.watermark = watermark
+        self._group = group
+        self._windows = 0
+
+    def is_skipped_whole(self, run: BatchRun) -> bool:
+        """Say whether it has killed workers before any window was met."""
+        return (self._group, WHOLE) in run.skip
+
+    def is_skipped(self, node: int, run: BatchRun) -> bool:
+        """Count one more window that is complete, and say whether its output has killed workers."""
+        window = self._windows
+        self._windows += 1
+        if run.careful:
+            run.at(self._group, window)
+            run.enter(node)
+        return (self._group, window) in run.skip or self.is_skipped_whole(run)
+
+
+class StepWindows:
+    """The windows of one step, of all keys.
+
+    Args:
+        node: Id of the step's node.
+        step: The user's aggregation, and which values belong together.
+        table: Holds an :class:`Open` for each key.
+        delay_above: Delays of the windows above it in its stage: how much its watermark is behind the stage's.
+    """
+
+    def __init__(self, node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int) -> None:
+        self._node = node
+        self._step = step
+        self._table = table
+        self._delay_above = delay_above
+
+    def push(self, below: Push, place: Place) -> Push:
+        """Return the push that takes a value in."""
+        place.windows.add(self, below)
+
+        def take(value: Any) -> None:
+            try:
+                self._table.dirty.setdefault(place.key, place.run.batch)
+                self._take(self._open(place.key), value, below, place)
+                if in_child:
+                    leave_if_child()
+            except BaseException as error:  # noqa: BLE001
+                place.fail(self._node, error, value)
+
+        return take
+
+    def _open(self, key: Any) -> Open:
+        live = self._table.live
+        return live[key] if key in live else self._table.open(key)  # type: ignore[no-any-return]
+
+    def _take(self, opened: Open, value: Any, below: Push, place: Place) -> None:
+        raise NotImplementedError
+
+    def _deadline(self, window: Window) -> int:
+        """Return the watermark, of this step, from which on a window is complete."""
+        raise NotImplementedError
+
+    def _update(self, window: Window, value: Any) -> None:
+        changed = self._step.update(value, window.accumulator)
+        if changed is not None:
+            window.accumulator = changed
+        window.count += 1
+
+    def _late(self, value: Any, place: Place) -> None:
+        run = place.run
+        run.late += 1
+        if self._step.keeps_late:
+            behind = place.watermark - place.time
+            text = f"its windows were complete: its event time is {place.time}, {behind} ns behind the watermark"
+            place.fail(self._node, LateValueError(text), value)
+
+    def wake(self, timer: Timer, below: Push, place: Place) -> None:
+        """Give the outputs of a key's windows that are complete.
+
+        Args:
+            timer: Says when that is.
+            below: Takes the outputs.
+            place: Says which key.
+        """
+        key, watermark = place.key, timer.watermark
+        place.run.enter(self._node)
+        if watermark != END:
+            watermark -= self._delay_above
+        if key not in self._table.live and timer.is_skipped_whole(place.run):
+            return
+        try:
+            opened = self._open(key)
+        except BaseException as error:  # noqa: BLE001 - the user's unpickling
+            place.fail(self._node, error, None)
+            return
+        self._table.dirty.setdefault(key, place.run.batch)
+        while opened.windows and self._deadline(opened.windows[0]) <= watermark:
+            window = opened.windows.pop(0)
+            is_skipped = timer.is_skipped(self._node, place.run)
+            # One whose values all failed is as good as empty.
+            if window.count and not is_skipped and below is not to_none:
+                self._give(window, below, place)
+
+    def _give(self, window: Window, below: Push, place: Place) -> None:
+        try:
+            output = self._step.output(place.key, window.accumulator)
+            if in_child:
+                leave_if_child()
+        except BaseException as error:  # noqa: BLE001
+            place.fail(self._node, error, window.accumulator)
+            return
+        if output is not None:
+            # The last moment that is in the window, so that windows below of the same kind hold it in turn.
+            place.time = place.watermark = window.end - 1
+            below(output)
+
+    def next_deadline(self, key: Any) -> int | None:
+        """Return the watermark of the stage at which a key wants to be woken next, or ``None``."""
+        opened = self._table.live.get(key)
+        if opened is None or not opened.windows:
+            return None
+        deadline = self._deadline(opened.windows[0])
+        return deadline if deadline == END else deadline + self._delay_above
+
+    def told(self, key: Any) -> int | None:
+        """Return the deadline that the orchestrator knows of."""
+        opened = self._table.live.get(key)
+        return None if opened is None else opened.told
+
+    def tell(self, key: Any, deadline: int | None, batch: int) -> None:
+        """Note that the orchestrator is told of ``deadline``."""
+        opened = self._table.live.get(key)
+        if opened is not None and opened.told != deadline:
+            opened.told = deadline
+            self._table.dirty.setdefault(key, batch)
+
+
+class CountedWindows(StepWindows):
+    """So many values in a row. A window that is not full waits for the end of the sources."""
+
+    def __init__(
+        self, node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int, windows: CountWindows
+    ) -> None:
+        super().__init__(node, step, table, delay_above)
+        self._count = windows.count
+
+    def _take(self, opened: Open, value: Any, below: Push, place: Place) -> None:
+        if not opened.windows:
+            opened.windows.append(Window(place.time, place.time + 1, self._step.initial()))
+        window = opened.windows[0]
+        self._update(window, value)
+        window.end = place.time + 1
+        if window.count == self._count:
+            opened.windows.clear()
+            if below is not to_none:
+                watermark = place.watermark
+                self._give(window, below, place)
+                place.watermark = watermark
+
+    def _deadline(self, window: Window) -> int:
+        return END
+
+
+class RangedWindows(StepWindows):
+    """Ranges of time that begin at multiples of the slide."""
+
+    def __init__(
+        self, node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int, windows: RangeWindows
+    ) -> None:
+        super().__init__(node, step, table, delay_above)
+        self._windows = windows
+
+    def _take(self, opened: Open, value: Any, below: Push, place: Place) -> None:
+        length, slide, delay = self._windows.range, self._windows.slide, self._windows.delay
+        first_end = max(place.time, place.watermark - delay) + 1
+        # The first window that ends then or later; windows end at multiples of the slide after their length.
+        first = -((length - first_end) // slide) * slide
+        if first > place.time:
+            self._late(value, place)
+            return
+        for start in range(first, place.time + 1, slide):
+            self._update(self._at(opened.windows, start, start + length), value)
+
+    def _at(self, windows: list[Window], start: int, end: int) -> Window:
+        for position in range(len(windows), 0, -1):
+            window = windows[position - 1]
+            if window.start == start:
+                return window
+            if window.start < start:
+                break
+        else:
+            position = 0
+        window = Window(start, end, self._step.initial())
+        windows.insert(position, window)
+        return window
+
+    def _deadline(self, window: Window) -> int:
+        return window.end + self._windows.delay
+
+
+class Sessions(StepWindows):
+    """Stretches without a gap. Those that are complete are not joined any more."""
+
+    def __init__(
+        self, node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int, windows: SessionWindows
+    ) -> None:
+        super().__init__(node, step, table, delay_above)
+        self._windows = windows
+
+    def _take(self, opened: Open, value: Any, below: Push, place: Place) -> None:
+        start, end = place.time, place.time + self._windows.gap
+        joined = [
+            window
+            for window in opened.windows
+            if self._deadline(window) > place.watermark and window.start < end and start < window.end
+        ]
+        if not joined:
+            if end + self._windows.delay <= place.watermark:
+                self._late(value, place)
+                return
+            joined = [Window(start, end, self._step.initial())]
+            opened.windows += joined
+        session = joined[0]
+        self._update(session, value)
+        session.start, session.end = min(session.start, start), max(session.end, end)
+        for other in joined[1:]:
+            assert self._step.combine is not None, "checked when the step was made"
+            combined = self._step.combine(session.accumulator, other.accumulator)
+            if combined is not None:
+                session.accumulator = combined
+            session.start, session.end = min(session.start, other.start), max(session.end, other.end)
+            opened.windows.remove(other)
+        opened.windows.sort(key=lambda window: window.end)
+
+    def _deadline(self, window: Window) -> int:
+        return window.end + self._windows.delay
+
+
+def step_windows(node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int) -> StepWindows:
+    """Return the windows of a step."""
+    windows = step.windows
+    if isinstance(windows, CountWindows):
+        return CountedWindows(node, step, table, delay_above, windows)
+    if isinstance(windows, RangeWindows):
+        return RangedWindows(node, step, table, delay_above, windows)
+    assert isinstance(windows, SessionWindows), "there are three kinds"
+    return Sessions(node, step, table, delay_above, windows)
+
+
+class StageWindows:
+    """The steps with windows of one stage, those nearer the root first, each with what takes its outputs."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[StepWindows, Push]] = []
+
+    def add(self, windows: StepWindows, below: Push) -> None:
+        """Add a step. Steps are made from the outlets up."""
+        self._steps.insert(0, (windows, below))
+
+    def wake(self, timer: Timer, place: Place) -> None:
+        """Give the outputs of a key's windows that are complete."""
+        for windows, below in self._steps:
+            windows.wake(timer, below, place)
+
+    def tell(self, run: BatchRun, woken: Iterable[Any]) -> None:
+        """Report the deadlines of keys that had a timer, and of others that want one sooner than they have it."""
+        for key in dict.fromkeys(run.keys):
+            deadlines = [(windows, windows.next_deadline(key)) for windows, _ in self._steps]
+            sooner = any(
+                deadline is not None and ((told := windows.told(key)) is None or deadline < told)
+                for windows, deadline in deadlines
+            )
+            if sooner or key in woken:
+                for windows, deadline in deadlines:
+                    windows.tell(key, deadline, run.batch)
+                if not run.discard:
+                    first = min((deadline for _, deadline in deadlines if deadline is not None), default=None)
+                    run.timers.append((key, first))

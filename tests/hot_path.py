@@ -1,0 +1,93 @@
+"""A worker's hot path on fixed messages, or a plain loop over the same classes, so many times: to be counted.
+
+    python -m tests.hot_path word-count|market-spread worker|loop ROUNDS
+
+A worker's part goes from the body of a batch to the body of its result, for both stages. A round is one batch of each.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Callable
+
+import msgpack
+from wallaroo import _protocol as protocol
+from wallaroo._topology import Application, KeyByNode, SinkNode
+from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._compile import Compiler
+from wallaroo.worker._load import Loaded, load
+from wallaroo.worker._marker import Marker
+from wallaroo.worker._results import result_bodies
+from wallaroo.worker._session import _settle_memory
+from wallaroo.worker._state import StateTables
+
+from tests.bench.chain import Chain
+from tests.harness.places import ROOT, TEXT, WORD_COUNT
+
+CAP = protocol.DEFAULT_MAX_BODY
+
+
+def word_count() -> tuple[Path, list[bytes]]:
+    """Few keys, str as values."""
+    return WORD_COUNT, [line for line in TEXT.read_bytes().splitlines() if line][:100]
+
+
+def market_spread() -> tuple[Path, list[bytes]]:
+    """Objects as values, hardly two of a key."""
+    lines = []
+    for number in range(400):
+        symbol, price = f"S{number * 7919 % 10_007:05d}", round(10 + number * 1.37 % 490, 2)
+        order, quote = f"O,{symbol},ORD{number:08d},B,{number},{price}", f"Q,{symbol},{price},{round(price + 0.03, 2)}"
+        lines.append((quote if number % 2 else order).encode())
+    return ROOT / "tests" / "bench" / "apps" / "market_spread.py", lines
+
+
+WORKLOADS = {"word-count": word_count, "market-spread": market_spread}
+
+
+def worker(loaded: Loaded, frames: list[bytes]) -> Callable[[], None]:
+    """Return a round of the two stages, as the session runs them."""
+    application: Application = loaded.application
+    (key,) = (node for node, config in enumerate(application.nodes) if isinstance(config, KeyByNode))
+    (sink,) = (node for node, config in enumerate(application.nodes) if isinstance(config, SinkNode))
+    tables, marker = StateTables(), Marker(None)
+    compiler = Compiler(application, tables, loaded.codec, CAP)
+    stages = [compiler.compile("frames", 0, [key]), compiler.compile("groups", key, [sink])]
+
+    def answer(body: bytes) -> bytes:
+        message: Any = protocol.decode(body)
+        run = BatchRun(message, loaded.codec, marker)
+        tables.begin_batch(message.batch)
+        outlets = stages[message.stage].run(message.input, run)
+        (reply,) = result_bodies(run, outlets, lambda: 0, ended=False, max_body=CAP)
+        return reply
+
+    source = protocol.encode(protocol.Batch(1, 0, 0, [], frames))
+
+    def turn() -> None:
+        groups = msgpack.unpackb(answer(source))[4][2]
+        answer(protocol.encode(protocol.Batch(2, 1, 0, [], groups)))
+
+    return turn
+
+
+def loop(loaded: Loaded, frames: list[bytes]) -> Callable[[], None]:
+    """Return a round of a loop made for the application."""
+    whole = Chain(loaded.application).whole()
+    states: dict[Any, Any] = {}
+    return lambda: whole(frames, [].append, states)
+
+
+def main() -> None:
+    workload, kind, rounds = sys.argv[1:]
+    app, frames = WORKLOADS[workload]()
+    loaded = load(str(app), ["--in", "127.0.0.1:7010", "--out", "127.0.0.1:7002"])
+    turn = {"worker": worker, "loop": loop}[kind](loaded, frames)
+    _settle_memory()
+    for _ in range(int(rounds)):
+        turn()
+
+
+if __name__ == "__main__":
+    main()

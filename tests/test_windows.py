@@ -1,0 +1,109 @@
+"""Windows with the real thing: every one holds what it must, whatever the number of workers and whoever dies."""
+
+import os
+import signal
+
+import pytest
+
+from tests.harness import windows
+from tests.harness.clients import Consumer, Sender, send
+from tests.harness.orchestrator import PATIENCE, Orchestrator, message_of, read_dead_letters
+from tests.harness.places import APPS
+
+APP = APPS / "windows.py"
+
+# As in the application.
+EXPECTED = {
+    "range": lambda messages: windows.ranges(messages, 100, 50, 10),
+    "session": lambda messages: windows.sessions(messages, 20, 10),
+    "count": lambda messages: (windows.counts(messages, 7), []),
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("kind", list(EXPECTED))
+def test_a_file_gives_the_same_windows_with_any_number_of_workers(tmp_path, kind, workers):
+    source, sink, letters = tmp_path / "in.txt", tmp_path / "out.txt", tmp_path / "dead.jsonl"
+    messages = windows.stream(20_000, seed=workers)
+    source.write_bytes(windows.lines(messages))
+    with Orchestrator(APP, kind, source, sink, workers=workers, options=["--dead-letters", letters]) as run:
+        assert run.wait() == 0, run.log()
+        summary = run.summary()
+    expected, late = EXPECTED[kind](messages)
+    assert windows.read(sink.read_text()) == expected
+    assert summary["late"] == summary["dead_letters"] == len(late)
+    if late:
+        dead = read_dead_letters(letters)
+        assert {letter["exception"] for letter in dead} == {"wallaroo.LateValueError"}
+        assert sorted(message_of(letter)[2] for letter in dead) == late
+
+
+@pytest.mark.parametrize("kind", list(EXPECTED))
+def test_windows_outlive_their_workers(tmp_path, kind):
+    """Killed between two halves of the stream, when windows are open, and while the second half is on its way."""
+    sink = tmp_path / "out.txt"
+    messages = windows.stream(60_000, seed=4)
+    expected, late = EXPECTED[kind](messages)
+    first, second = messages[:30_000], messages[30_000:]
+    with Orchestrator(APP, kind, "127.0.0.1:0", sink, workers=2) as run:
+        address = run.address()
+        send(address, windows.lines(first))
+        kill_seated(run, 1)
+        Sender(address, windows.lines(second)).join()
+        kill_seated(run, 2)
+        run.stop()
+        summary = run.summary()
+    assert summary["worker_deaths"] >= 1
+    # Two connections of one source: the second half was sent when the first had been taken, and so comes after it.
+    assert windows.read(sink.read_text()) == expected
+    assert summary["late"] == len(late)
+
+
+def kill_seated(run, count):
+    """Kills the oldest workers, which sit in slots."""
+    for pid in run.workers()[:count]:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_an_output_that_kills_costs_its_window_alone(tmp_path):
+    source, sink, letters = tmp_path / "in.txt", tmp_path / "out.txt", tmp_path / "dead.jsonl"
+    messages = [(10, "a", 1), (20, "b", 2), (30, "c", -1), (40, "d", -2), (50, "a", 3), (400, "d", 4), (410, "c", 5)]
+    source.write_bytes(windows.lines(messages))
+    with Orchestrator(APP, "range", source, sink, options=["--dead-letters", letters]) as run:
+        assert run.wait() == 0, run.log()
+    found = windows.read(sink.read_text())
+    expected, _ = windows.ranges(messages, 100, 50, 10)
+    assert {key: found[key] for key in "ab"} == {key: expected[key] for key in "ab"}
+    assert (found["c"], found["d"]) == ([[5], [5]], [[4], [4]])
+    dead = {letter["key"]: letter for letter in read_dead_letters(letters)}
+    assert set(dead) == {"'c'", "'d'"}
+    assert (dead["'c'"]["exception"], dead["'c'"]["step"]) == ("SystemExit", "Numbers")
+    assert (dead["'d'"]["exception"], dead["'d'"]["step"]) == ("WorkerDeath", "Numbers")
+    assert "SIGABRT" in dead["'d'"]["message"]
+
+
+def test_windows_by_arrival_need_no_further_message():
+    with Consumer() as consumer:
+        with Orchestrator(APP, "arrival", "127.0.0.1:0", consumer.place) as run:
+            send(run.address(), b"0 a 1\n0 b 2\n0 a 3\n")
+            consumer.wait_count(2)
+            run.stop()
+    numbers = [
+        found for of_key in windows.read("\n".join(consumer.lines())).values() for window in of_key for found in window
+    ]
+    assert sorted(numbers) == [1, 2, 3]
+
+
+def test_a_silent_source_holds_nothing_back():
+    with Consumer() as consumer:
+        options = ["--idle-after", "300ms"]
+        with Orchestrator(APP, "two", "127.0.0.1:0", consumer.place, options=options) as run:
+            one, other = run.addresses()
+            send(one, b"10 a 1\n")
+            send(other, b"20 a 2\n500 b 3\n")
+            consumer.wait_count(1, PATIENCE)
+            assert windows.read("\n".join(consumer.lines())) == {"a": [[1, 2]]}
+            send(one, b"30 a 4\n700 b 5\n")
+            run.stop()
+            assert run.summary()["late"] == 1
+    assert windows.read("\n".join(consumer.lines())) == {"a": [[1, 2]], "b": [[3], [5]]}
