@@ -137,6 +137,7 @@ fn encode_rest(messages: u32, groups: u32) -> Bytes {
         outputs: vec![output],
         failures: Vec::new(),
         ended: false,
+        timing: None,
     };
     FromWorker::Result(result).encode().into_body().slice(BEFORE_NUMBER.len() + 8..)
 }
@@ -176,6 +177,7 @@ fn topology() -> Topology {
         source: SourceConfig::Stdin {},
         decoder: Some("Decoder".to_owned()),
         framing: Some(Framing::Delimiter { delimiter: Bytes::from_static(b"\n") }),
+        event_time: false,
     };
     let state = NodeKind::State { table: "table".to_owned(), table_type: "State".to_owned() };
     let sink = NodeKind::Sink { sink: SinkConfig::Stdout {}, encoder: "Encoder".to_owned() };
