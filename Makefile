@@ -18,7 +18,7 @@ REQUIREMENTS := python-sdk/requirements-dev.txt tests/requirements.txt
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test lint format test-rust test-sdk test-e2e word-count-full outage-full chaos-full recovery-full memory-full \
-    restarts-full bench clean
+    restarts-full changes-full bench clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -69,6 +69,9 @@ memory-full: $(STAMPS)/installed ## the orchestrator's memory over 10 minutes of
 
 restarts-full: $(STAMPS)/installed ## descriptors and zombies after 1,000 deaths
 	$(BIN)/python -m pytest tests/test_leftovers.py -k restarts --restarts 1000 -s
+
+changes-full: $(STAMPS)/installed ## scale, swap interpreters and reload code under full load, three times each
+	$(BIN)/python -m tests.changes
 
 # Options after BENCH=, as in BENCH="--quick --workload word-count"; ROUNDS=5 unless said.
 ROUNDS ?= 5

@@ -171,6 +171,48 @@ MUTANTS = {
         "uncut.sent.is_none() && !uncut.listed",
         "!uncut.listed",
     ),
+    "hold": Mutant(
+        "nothing is queued for the old slot of a partition on its way",
+        "moving.rs",
+        "Some(wave) if wave.partitions.contains(&partition) =>",
+        "Some(wave) if wave.partitions.contains(&partition) && stage.0 > 99 =>",
+    ),
+    "queued": Mutant(
+        "what was queued for a partition moves with it",
+        "moving.rs",
+        "lane.split_off(|group| partitions.contains(",
+        "lane.split_off(|group| stage.id.0 > 99 && partitions.contains(",
+    ),
+    "changed": Mutant(
+        "every changed key of a partition is saved before it moves",
+        "moving.rs",
+        "changed.insert(key);",
+        "if changed.is_empty() { changed.insert(key); }",
+    ),
+    "in-flight": Mutant(
+        "batches in flight count as changes",
+        "moving.rs",
+        "completed.chain(sent)",
+        "completed.chain(sent.take(0))",
+    ),
+    "moved-away": Mutant(
+        "a replay leaves out what has moved away",
+        "recovery.rs",
+        "self.router.slot(partition) != slot\n                ||",
+        "",
+    ),
+    "forgotten": Mutant(
+        "a state that was forgotten is restored when it comes back",
+        "snapshots.rs",
+        "snapshot.known_to = None;",
+        "",
+    ),
+    "repeated": Mutant(
+        "a partition waits for batches to be repeated",
+        "moving.rs",
+        "if !slot.replay.is_empty() || !slot.repeat.is_empty() {",
+        "if !slot.replay.is_empty() {",
+    ),
 }
 
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use crate::cli::{DeadLettersError, InitError, ReceiveError, SendError};
+use crate::control::client::ClientError;
 use crate::interpreter::{Diagnosis, InterpreterError};
 use crate::runtime::RunError;
 use crate::sink::SinkError;
@@ -23,6 +24,8 @@ pub enum Exit {
     Load = 3,
     /// A port or a path is busy or cannot be used.
     Busy = 4,
+    /// No application answers at the control socket.
+    Absent = 5,
     /// Stopped at once.
     Interrupted = 130,
 }
@@ -45,6 +48,9 @@ pub enum CliError {
     /// `receive` failed.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
+    /// A running application could not be reached, or said no.
+    #[error(transparent)]
+    Control(#[from] ClientError),
     /// `dead-letters` failed.
     #[error(transparent)]
     DeadLetters(#[from] DeadLettersError),
@@ -88,18 +94,23 @@ impl CliError {
             Self::Interpreter(_) | Self::UnfitInterpreter(_) => Exit::Load,
             Self::Run(error) => match error {
                 RunError::Pool(_) | RunError::Plan(_) => Exit::Load,
-                RunError::Source(_) | RunError::DeadLetters(_) | RunError::Sink(SinkError::Create { .. }) => Exit::Busy,
-                RunError::Interrupted { .. } | RunError::InterruptedLate | RunError::InterruptedEarly => {
-                    Exit::Interrupted
-                }
+                RunError::Source(_)
+                | RunError::DeadLetters(_)
+                | RunError::Control(_)
+                | RunError::Sink(SinkError::Create { .. }) => Exit::Busy,
+                RunError::Interrupted { .. }
+                | RunError::InterruptedLate
+                | RunError::InterruptedEarly
+                | RunError::Stopped { .. } => Exit::Interrupted,
                 RunError::Sink(_) | RunError::Engine(_) | RunError::MessageFailed { .. } | RunError::Signals(_) => {
                     Exit::Failed
                 }
             },
+            Self::Control(error) if error.is_absent() => Exit::Absent,
             Self::Receive(error) if error.is_busy() => Exit::Busy,
             Self::Init(_) | Self::DeadLetters(DeadLettersError::File(_)) => Exit::Busy,
             Self::DeadLetters(error) if error.is_usage() => Exit::Usage,
-            Self::Send(_) | Self::Receive(_) | Self::DeadLetters(_) | Self::Start(_) => Exit::Failed,
+            Self::Send(_) | Self::Receive(_) | Self::Control(_) | Self::DeadLetters(_) | Self::Start(_) => Exit::Failed,
         }
     }
 
@@ -109,6 +120,7 @@ impl CliError {
             Self::Run(RunError::Pool(PoolError::Refused(refused))) => refused.traceback.as_deref(),
             Self::Run(RunError::Pool(PoolError::Start { last_lines, .. })) => Some(last_lines),
             Self::Run(RunError::MessageFailed { traceback, .. }) => Some(traceback),
+            Self::Control(ClientError::Refused(refusal)) => refusal.details.as_deref(),
             _ => None,
         }
     }
@@ -127,9 +139,22 @@ impl CliError {
             Self::Run(RunError::Interrupted { .. }) => {
                 Some("one signal alone finishes what was accepted first".to_owned())
             }
+            Self::Run(RunError::Control(error)) => error.hint().map(str::to_owned),
+            Self::Control(error) => error.hint(),
             Self::DeadLetters(error) => error.hint().map(str::to_owned),
             Self::Init(error) => error.hint().map(str::to_owned),
             _ => None,
         }
     }
+}
+
+/// An error with its causes on one line, for the log.
+pub(crate) fn one_line(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
 }

@@ -3,9 +3,10 @@
 //!
 //! In the order in which data passes: a [`source`] cuts frames; the [`engine`], a pure state machine, decides which [`worker`]
 //! runs them, following the [`plan`] made of the application's topology; results leave through a [`sink`]. The [`runtime`] ties
-//! the tasks to the engine.
+//! the tasks to the engine; through its [`control`] socket a run is looked at and changed.
 
 pub mod cli;
+pub mod control;
 pub mod dead_letter;
 pub mod engine;
 pub mod error;

@@ -3,11 +3,15 @@
 //! One loop on one thread owns the engine and the pool. It waits for whatever happens next at a source, a worker, a sink, or by a
 //! signal, gives it to the engine, and carries out what the engine wants done.
 
+mod changing;
 mod endpoints;
+mod observed;
 mod peers;
+mod requests;
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,9 +22,14 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use wallaroo_protocol::Topology;
 
+use self::changing::Change;
 use self::endpoints::{Inputs, SourceHandles, open_sinks, open_sources};
+use self::observed::Observed;
 use self::peers::Peers;
 
+use crate::control::listener::BindError;
+use crate::control::place::Place;
+use crate::control::{Control, Refusal};
 use crate::dead_letter::{DeadLetterError, DeadLetters};
 use crate::engine::{Action, DeadMessage, Engine, EngineConfig, EngineError, Event, SinkChunk};
 use crate::plan::{Plan, PlanError};
@@ -52,8 +61,10 @@ pub struct RunOptions {
     pub dead_letters: Option<PathBuf>,
     /// What the first dead letter does.
     pub on_error: OnError,
-    /// Path of the control socket, for the banner.
-    pub control: PathBuf,
+    /// Where the control socket is to be.
+    pub control: Place,
+    /// Where metrics are to be had.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What a message that cannot be processed does to the run.
@@ -107,6 +118,15 @@ pub enum RunError {
     /// The user did not want to wait for consumers either.
     #[error("stopped at once by a second signal; consumers may not have taken everything that was sent")]
     InterruptedLate,
+    /// A client of the control socket did not want to wait for the drain.
+    #[error("stopped at once through the control socket; {undelivered} bytes were not delivered")]
+    Stopped {
+        /// Bytes in queues and sinks.
+        undelivered: usize,
+    },
+    /// The control socket cannot be had.
+    #[error(transparent)]
+    Control(#[from] BindError),
     /// A signal arrived before the application ran.
     #[error("interrupted")]
     InterruptedEarly,
@@ -124,6 +144,10 @@ pub struct Started<'a> {
     pub sources: &'a [String],
     /// The workers.
     pub workers: &'a [MemberStatus],
+    /// Where the control socket is, if there is one.
+    pub control: Option<&'a Path>,
+    /// Where metrics are to be had, if they are.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What a run did.
@@ -165,7 +189,9 @@ async fn load(pool: &mut Pool, events: &mut mpsc::UnboundedReceiver<WorkerEvent>
             match news {
                 PoolNews::Described(topology) => return Ok(topology),
                 PoolNews::Failed(error) => return Err(error.into()),
-                PoolNews::Engine(event) => debug_assert!(false, "{event:?} before the plan"),
+                PoolNews::Engine(_) | PoolNews::Tried { .. } | PoolNews::NoRecruit(_) => {
+                    debug_assert!(false, "{news:?} before the plan");
+                }
             }
         }
         pool.fill(Instant::now())?;
@@ -178,6 +204,7 @@ async fn load(pool: &mut Pool, events: &mut mpsc::UnboundedReceiver<WorkerEvent>
 pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Result<Summary, RunError> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let mut terminations = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut control = Control::open(&options.control, options.metrics).await?;
     let (mut pool, mut workers) = Pool::new(options.pool.clone());
     let early = async {
         tokio::select! {
@@ -189,6 +216,7 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
     let result = tokio::select! {
         interrupted = early => interrupted,
         opened = Runtime::open(&options, &mut pool, &mut workers) => opened,
+        never = control.refuse_all(Refusal::starting()) => never,
     };
     let (mut runtime, mut inputs) = match result {
         Ok(opened) => opened,
@@ -198,7 +226,13 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
         }
     };
     let members = pool.members();
-    started(Started { plan: &runtime.plan, sources: &inputs.names, workers: &members });
+    started(Started {
+        plan: &runtime.plan,
+        sources: &inputs.names,
+        workers: &members,
+        control: control.path(),
+        metrics: control.metrics(),
+    });
     inputs.start();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -211,6 +245,7 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
             _ = workers.recv_many(&mut from_workers, EVENTS_A_TURN) => runtime.workers(&mut pool, from_workers.drain(..)),
             _ = inputs.events.recv_many(&mut from_sources, EVENTS_A_TURN) => runtime.sources(&mut pool, from_sources.drain(..)),
             _ = runtime.sink_events.recv_many(&mut from_sinks, EVENTS_A_TURN) => runtime.sinks(&mut pool, from_sinks.drain(..)),
+            request = control.next() => runtime.request(&mut pool, request),
             _ = interrupts.recv() => runtime.signalled(&mut pool, &mut signals),
             _ = terminations.recv() => runtime.signalled(&mut pool, &mut signals),
             () = retry(pool.next_fill()) => pool.fill(Instant::now()).map_err(RunError::from),
@@ -229,7 +264,10 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
             _ = terminations.recv() => (),
         }
     };
-    runtime.close(&mut pool, &mut workers, outcome, hurry).await
+    tokio::select! {
+        summary = runtime.close(&mut pool, &mut workers, outcome, hurry) => summary,
+        never = control.refuse_all(Refusal::ending()) => never,
+    }
 }
 
 /// Sleeps until a retry is due; for ever if none is.
@@ -260,6 +298,8 @@ struct Runtime {
     engine: Engine,
     begun: Instant,
     sources: SourceHandles,
+    /// Where sources listen or read, for people.
+    source_places: Vec<String>,
     stop: CancellationToken,
     sinks: Vec<mpsc::UnboundedSender<SinkChunk>>,
     sink_tasks: JoinSet<()>,
@@ -268,7 +308,11 @@ struct Runtime {
     on_error: OnError,
     worker_memory: Option<u64>,
     peers: Peers,
+    observed: Observed,
+    /// The change of the workers that is under way.
+    change: Option<Change>,
     deaths: u64,
+    draining: bool,
     finished: bool,
     actions: Vec<Action>,
 }
@@ -287,11 +331,15 @@ impl Runtime {
         let mut sink_tasks = JoinSet::new();
         let sinks = open_sinks(&plan, &sink_sender, &mut sink_tasks)?;
         let engine = Engine::new(plan.clone(), options.engine.clone());
+        let observed = Observed::new(plan.sources.len());
+        inputs.names.shrink_to_fit();
+        let source_places = inputs.names.clone();
         let mut runtime = Self {
             plan,
             engine,
             begun: Instant::now(),
             sources,
+            source_places,
             stop,
             sinks,
             sink_tasks,
@@ -300,7 +348,10 @@ impl Runtime {
             on_error: options.on_error,
             worker_memory: options.worker_memory,
             peers: Peers::default(),
+            observed,
+            change: None,
             deaths: 0,
+            draining: false,
             finished: false,
             actions: Vec::new(),
         };
@@ -310,7 +361,6 @@ impl Runtime {
             workers.recv_many(&mut batch, EVENTS_A_TURN).await;
             runtime.workers(pool, batch.drain(..))?;
         }
-        inputs.names.shrink_to_fit();
         runtime.begun = Instant::now();
         runtime.engine.set_epoch(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
         Ok((runtime, inputs))
@@ -322,7 +372,10 @@ impl Runtime {
         // Hardly ever used, and then not even allocated.
         let mut later = VecDeque::new();
         while let Some(event) = next.take().or_else(|| later.pop_front()) {
-            self.deaths += u64::from(matches!(event, Event::WorkerLost { .. }));
+            if let Event::WorkerLost { slot, death, .. } = &event {
+                self.deaths += 1;
+                self.fell(pool, *slot, death);
+            }
             let mut actions = std::mem::take(&mut self.actions);
             self.engine.handle(event, self.begun.elapsed(), &mut actions);
             for action in actions.drain(..) {
@@ -334,7 +387,7 @@ impl Runtime {
                     match news {
                         PoolNews::Engine(event) => later.push_back(event),
                         PoolNews::Failed(error) => return Err(error.into()),
-                        PoolNews::Described(_) => {}
+                        news => self.recruited(news),
                     }
                 }
             }
@@ -365,10 +418,12 @@ impl Runtime {
                 let milliseconds = after.as_secs_f64() * 1e3;
                 tracing::info!(slot = slot.0, milliseconds, replayed, "slot is back");
             }
+            Action::Scaled { moved, longest_pause, problem, .. } => self.scaled(moved, longest_pause, problem),
+            Action::Replaced { slot, pause, problem } => self.replaced(slot, pause, problem),
             Action::Warn(warning) => tracing::warn!("{warning}"),
             Action::Finished => self.finished = true,
             Action::Fail(error) => return Err(error.into()),
-            Action::Send { .. } | Action::Kill { .. } | Action::Seat { .. } => {
+            Action::Send { .. } | Action::Kill { .. } | Action::Seat { .. } | Action::Vacate { .. } => {
                 debug_assert!(false, "the pool carries these out");
             }
         }
@@ -392,6 +447,8 @@ impl Runtime {
     /// Tells the engine that time has passed, and which workers have grown too large.
     fn tick(&mut self, pool: &mut Pool) -> Result<(), RunError> {
         self.feed(pool, Event::Tick)?;
+        self.observed.sample(&self.engine.status(), Instant::now());
+        self.go_on_changing(pool)?;
         let Some(limit) = self.worker_memory else { return Ok(()) };
         for MemberStatus { generation, pid, slot, .. } in pool.members() {
             let (Some(slot), Some(resident)) = (slot, resident_bytes(pid)) else { continue };
@@ -410,18 +467,23 @@ impl Runtime {
                 outcome = outcome.and_then(|()| match news {
                     PoolNews::Engine(event) => self.feed(pool, event),
                     PoolNews::Failed(error) => Err(error.into()),
-                    PoolNews::Described(_) => Ok(()),
+                    news => {
+                        self.recruited(news);
+                        Ok(())
+                    }
                 });
             }
         }
         outcome?;
+        self.go_on_changing(pool)?;
         Ok(pool.fill(Instant::now())?)
     }
 
     fn sources(&mut self, pool: &mut Pool, events: impl Iterator<Item = SourceEvent>) -> Result<(), RunError> {
         for event in events {
             let event = match event {
-                SourceEvent::Opened { connection, peer, .. } => {
+                SourceEvent::Opened { source, connection, peer } => {
+                    self.observed.opened(source);
                     tracing::debug!("connection from {peer}");
                     self.peers.open(connection, peer);
                     continue;
@@ -433,6 +495,7 @@ impl Runtime {
                     {
                         tracing::error!("{error}; it is closed, others go on");
                     }
+                    self.observed.closed(source);
                     self.peers.close(connection);
                     Event::ConnectionClosed { source, connection }
                 }
@@ -463,7 +526,7 @@ impl Runtime {
             return Err(RunError::Interrupted { undelivered: self.engine.undelivered_bytes() });
         }
         tracing::info!("stopping: no more is read, what was accepted is finished; a second signal stops at once");
-        self.feed(pool, Event::Drain)
+        self.drain(pool)
     }
 
     /// Ends workers and sinks, waits for them, and says what the run did.
@@ -488,7 +551,7 @@ impl Runtime {
         let flushed = async { while self.sink_tasks.join_next().await.is_some() {} };
         let (flush_grace, exit_grace) = match &outcome {
             Ok(()) => (None, EXIT_GRACE),
-            Err(RunError::Interrupted { .. }) => (Some(Duration::ZERO), Duration::ZERO),
+            Err(RunError::Interrupted { .. } | RunError::Stopped { .. }) => (Some(Duration::ZERO), Duration::ZERO),
             Err(_) => (Some(FAILED_FLUSH), Duration::ZERO),
         };
         let settled = async {

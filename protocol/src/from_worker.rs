@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    BatchId, BatchResult, Outgoing, PROTOCOL_VERSION, ProtocolError, SnapshotPart, reader::Reader, writer::Writer,
+    BatchId, BatchResult, Outgoing, PROTOCOL_VERSION, ProtocolError, RequestId, SnapshotPart, reader::Reader,
+    writer::Writer,
 };
 
 const HELLO: u8 = 33;
@@ -15,6 +16,7 @@ const READY: u8 = 36;
 const RESULT: u8 = 37;
 const CUT_RESULT: u8 = 38;
 const SNAPSHOT_PART: u8 = 39;
+const TRIED: u8 = 40;
 
 /// A message from a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,13 @@ pub enum FromWorker {
     CutResult(CutResult),
     /// State that was asked for.
     SnapshotPart(SnapshotPart),
+    /// Whether snapshots could be loaded.
+    Tried {
+        /// The request answered.
+        request: RequestId,
+        /// One line: the first that could not, and the exception.
+        problem: Option<String>,
+    },
 }
 
 /// What a worker says of itself. Its protocol version is this crate's, or it is not decoded.
@@ -140,6 +149,11 @@ impl FromWorker {
                 reader.expect("snapshot_part", 5, found)?;
                 Self::SnapshotPart(SnapshotPart::read(&mut reader)?)
             }
+            TRIED => {
+                reader.expect("tried", 2, found)?;
+                let request = RequestId(reader.uint("request")?);
+                Self::Tried { request, problem: reader.optional_string("problem")? }
+            }
             number => return Err(ProtocolError::UnknownType { number }),
         };
         reader.finish()?;
@@ -174,6 +188,11 @@ impl FromWorker {
             Self::SnapshotPart(part) => {
                 writer = Writer::message(SNAPSHOT_PART, 5);
                 part.write(&mut writer);
+            }
+            Self::Tried { request, problem } => {
+                writer = Writer::message(TRIED, 2);
+                writer.uint(request.0);
+                writer.optional_str(problem.as_deref());
             }
         }
         writer.finish().into()

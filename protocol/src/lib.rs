@@ -28,7 +28,7 @@ pub use group::Group;
 pub use id::{BatchId, NodeId, RequestId, StageId};
 pub use key::{KeyError, partition_hash};
 pub use result::{BatchResult, Failure, Messages, Output, OutputData};
-pub use state::{SnapshotFailure, SnapshotPart, StateEntry};
+pub use state::{ForgottenState, SnapshotFailure, SnapshotPart, StateEntry};
 pub use time::{EventTime, Timer, Timing};
 pub use to_worker::{Batch, InputKind, Load, OrchestratorHello, Skip, StagePlan, ToWorker};
 pub use topology::{Topology, TopologyError};

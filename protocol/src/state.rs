@@ -9,8 +9,11 @@ use crate::{BatchId, ProtocolError, RequestId, reader::Reader, writer::Writer};
 /// Elements of a [`StateEntry`] and of a [`SnapshotFailure`] in their flat arrays.
 const RECORD_ELEMENTS: usize = 3;
 
-/// The smallest record: an empty str, a key of one byte, an empty str.
-const LEAST_BYTES: usize = 3;
+/// Elements of a [`ForgottenState`] in its flat array.
+const FORGOTTEN_ELEMENTS: usize = 2;
+
+/// The smallest record: an empty str and a key of one byte.
+const LEAST_BYTES: usize = 2;
 
 /// One key's serialized state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,15 @@ pub struct StateEntry {
     pub key: Bytes,
     /// The state, pickled by a worker. A slice of the frame it arrived in.
     pub state: Bytes,
+}
+
+/// A key whose state is dropped from one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForgottenState {
+    /// Name of the state table.
+    pub table: Arc<str>,
+    /// The encoded key.
+    pub key: Bytes,
 }
 
 /// A key whose state could not be pickled.
@@ -55,7 +67,7 @@ impl SnapshotPart {
             request: RequestId(reader.uint("request")?),
             more: reader.bool("more")?,
             entries: read_entries(reader)?,
-            failures: read_records(reader, "failures", |reader, table, key| {
+            failures: read_records(reader, RECORD_ELEMENTS, "failures", |reader, table, key| {
                 Ok(SnapshotFailure { table, key, message: reader.string("message")? })
             })?,
             oldest_dirty: reader.optional_uint("oldest_dirty")?.map(BatchId),
@@ -80,7 +92,9 @@ impl SnapshotPart {
 }
 
 pub(crate) fn read_entries(reader: &mut Reader) -> Result<Vec<StateEntry>, ProtocolError> {
-    read_records(reader, "entries", |reader, table, key| Ok(StateEntry { table, key, state: reader.bin("state")? }))
+    read_records(reader, RECORD_ELEMENTS, "entries", |reader, table, key| {
+        Ok(StateEntry { table, key, state: reader.bin("state")? })
+    })
 }
 
 pub(crate) fn write_entries(writer: &mut Writer, entries: &[StateEntry]) {
@@ -92,13 +106,26 @@ pub(crate) fn write_entries(writer: &mut Writer, entries: &[StateEntry]) {
     }
 }
 
+pub(crate) fn read_forgotten(reader: &mut Reader) -> Result<Vec<ForgottenState>, ProtocolError> {
+    read_records(reader, FORGOTTEN_ELEMENTS, "states", |_, table, key| Ok(ForgottenState { table, key }))
+}
+
+pub(crate) fn write_forgotten(writer: &mut Writer, states: &[ForgottenState]) {
+    writer.array(states.len() * FORGOTTEN_ELEMENTS);
+    for state in states {
+        writer.str(&state.table);
+        writer.raw(&state.key);
+    }
+}
+
 /// Reads a flat array `table, key, …`. Tables come in runs, so a name is allocated once a run.
 fn read_records<T>(
     reader: &mut Reader,
+    elements: usize,
     field: &'static str,
     mut rest: impl FnMut(&mut Reader, Arc<str>, Bytes) -> Result<T, ProtocolError>,
 ) -> Result<Vec<T>, ProtocolError> {
-    let count = reader.records(RECORD_ELEMENTS, field)?;
+    let count = reader.records(elements, field)?;
     let mut records = Vec::with_capacity(count.min(reader.remaining() / LEAST_BYTES));
     let mut table: Arc<str> = Arc::from("");
     for _ in 0..count {

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use crate::{
-    BatchId, EventTime, NodeId, Outgoing, PROTOCOL_VERSION, ProtocolError, RequestId, StageId, StateEntry,
+    BatchId, EventTime, ForgottenState, NodeId, Outgoing, PROTOCOL_VERSION, ProtocolError, RequestId, StageId,
+    StateEntry,
     reader::Reader,
-    state::{read_entries, write_entries},
+    state::{read_entries, read_forgotten, write_entries, write_forgotten},
     writer::Writer,
 };
 
@@ -16,6 +17,9 @@ const BATCH: u8 = 4;
 const RESTORE: u8 = 5;
 const SNAPSHOT: u8 = 6;
 const STOP: u8 = 8;
+const SNAPSHOT_KEYS: u8 = 9;
+const FORGET: u8 = 10;
+const TRY_RESTORE: u8 = 11;
 
 /// Bit of a batch's `flags`: run for the effect on state only.
 const DISCARD: u64 = 1;
@@ -52,6 +56,22 @@ pub enum ToWorker {
         request: RequestId,
         /// At most this many keys, those that have been dirty longest first.
         max_keys: u32,
+    },
+    /// Serialize the state of these keys, where it has changed.
+    SnapshotKeys {
+        /// Repeated in the answer.
+        request: RequestId,
+        /// The encoded keys.
+        keys: Vec<Bytes>,
+    },
+    /// Drop states that are no longer this worker's.
+    Forget(Vec<ForgottenState>),
+    /// See whether snapshots can be loaded, and keep nothing of them.
+    TryRestore {
+        /// Repeated in the answer.
+        request: RequestId,
+        /// The snapshots.
+        entries: Vec<StateEntry>,
     },
     /// Finish what was sent before, then close.
     Stop,
@@ -185,6 +205,26 @@ impl ToWorker {
                 writer.uint((*max_keys).into());
                 writer.finish()
             }
+            Self::SnapshotKeys { request, keys } => {
+                let mut writer = Writer::message(SNAPSHOT_KEYS, 2);
+                writer.uint(request.0);
+                writer.array(keys.len());
+                for key in keys {
+                    writer.raw(key);
+                }
+                writer.finish()
+            }
+            Self::Forget(states) => {
+                let mut writer = Writer::message(FORGET, 1);
+                write_forgotten(&mut writer, states);
+                writer.finish()
+            }
+            Self::TryRestore { request, entries } => {
+                let mut writer = Writer::message(TRY_RESTORE, 2);
+                writer.uint(request.0);
+                write_entries(&mut writer, entries);
+                writer.finish()
+            }
             Self::Stop => Writer::message(STOP, 0).finish(),
         }
         .into()
@@ -214,6 +254,21 @@ impl ToWorker {
             SNAPSHOT => {
                 reader.expect("snapshot", 2, found)?;
                 Self::Snapshot { request: RequestId(reader.uint("request")?), max_keys: reader.uint32("max_keys")? }
+            }
+            SNAPSHOT_KEYS => {
+                reader.expect("snapshot_keys", 2, found)?;
+                let request = RequestId(reader.uint("request")?);
+                let count = reader.array("keys")?;
+                Self::SnapshotKeys { request, keys: (0..count).map(|_| reader.key("key")).collect::<Result<_, _>>()? }
+            }
+            FORGET => {
+                reader.expect("forget", 1, found)?;
+                Self::Forget(read_forgotten(&mut reader)?)
+            }
+            TRY_RESTORE => {
+                reader.expect("try_restore", 2, found)?;
+                let request = RequestId(reader.uint("request")?);
+                Self::TryRestore { request, entries: read_entries(&mut reader)? }
             }
             STOP => {
                 reader.expect("stop", 0, found)?;

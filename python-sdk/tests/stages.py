@@ -114,10 +114,11 @@ class Runner:
         fields = iter(flat)
         return [(key, self.codec.decode(codec, data, count)) for key, count, codec, data in zip(fields, *[fields] * 3)]
 
-    def snapshot(self, max_keys):
+    def snapshot(self, max_keys, keys=None):
         """Return entries, failures, the oldest dirty batch and the number of parts."""
         entries, failures, parts = [], [], 0
-        for body in snapshot_bodies(self.tables, 1, max_keys, self.max_body):
+        request = protocol.Snapshot(1, max_keys) if keys is None else protocol.SnapshotKeys(1, keys)
+        for body in snapshot_bodies(self.tables, request, self.max_body):
             assert len(body) <= self.max_body
             _, _, _, part, failed, oldest = msgpack.unpackb(body)
             entries += part

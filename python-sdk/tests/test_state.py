@@ -86,6 +86,24 @@ def test_a_snapshot_takes_the_keys_that_changed_longest_first():
     assert run.snapshot(10) == ([], [], None, 1)
 
 
+def test_a_snapshot_of_some_keys_takes_those_that_changed():
+    run = runner()
+    feed(run, ("a", ["a"]), ("b", ["b"]), ("c", ["peek"]), batch=10)
+    feed(run, ("d", ["d"]), batch=11)
+    entries, failures, oldest, _ = run.snapshot(0, keys=["b", "c", "d", "unknown"])
+    assert states(entries) == {"b": ["b"], "d": ["d"]}
+    assert (failures, oldest) == ([], 10)
+    assert states(run.snapshot(9)[0]) == {"a": ["a"]}
+
+
+def test_a_state_that_is_forgotten_is_built_anew():
+    run = runner()
+    feed(run, ("a", ["a"]), ("b", ["b"]))
+    run.tables.find("log").forget("a")
+    assert states(run.snapshot(9)[0]) == {"b": ["b"]}
+    assert feed(run, ("a", ["peek"])).outputs == {3: [""]}
+
+
 def test_a_step_that_raises_marks_its_state_changed():
     run = runner()
     outcome = feed(run, ("a", ["raise", "peek"]))

@@ -53,6 +53,25 @@ def test_a_state_moves_to_another_worker():
         assert second.batch(2, 1, groups)[0] == {4: ["a => 2\n", "aa => 2\n"]}
 
 
+def test_a_state_is_tried_and_not_kept():
+    with WorkerProcess() as first, WorkerProcess() as second:
+        for worker in (first, second):
+            worker.start(WORD_COUNT, *WORD_COUNT_ARGS, stages=TWO_STAGES)
+        groups = ["a", 2, 1, b"\x92\xa1a\xa2aa"]
+        first.batch(1, 1, groups)
+        entries = first.snapshot(1, 99)[0]
+        second.send(11, 7, entries)
+        assert second.receive() == [40, 7, None]
+        unknown = entries[2].replace(b"word_count", b"wurd_count")
+        second.send(11, 8, [*entries, *entries[:2], unknown])
+        kind, request, problem = second.receive()
+        assert (kind, request) == (40, 8)
+        assert "wurd_count" in problem
+        assert second.batch(2, 1, groups)[0] == {4: ["a => 1\n", "aa => 1\n"]}
+        first.send(10, entries[:2])
+        assert first.batch(2, 1, groups)[0] == {4: ["a => 1\n", "aa => 1\n"]}
+
+
 def test_the_greeting_says_who_this_is():
     with WorkerProcess() as worker:
         greeting = worker.hello()

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -28,14 +29,32 @@ class Orchestrator:
     """``wallaroo-orch run APP ARGS...``, in a ``with`` block. At its end it is killed, and no process may be left."""
 
     def __init__(
-        self, app, *args, workers=2, python=sys.executable, options=(), stdin=None, stdout=None, cwd=None, pass_fds=()
+        self,
+        app,
+        *args,
+        workers=2,
+        python=sys.executable,
+        options=(),
+        stdin=None,
+        stdout=None,
+        cwd=None,
+        pass_fds=(),
+        control="",
+        environment=None,
     ):
         self.tag = uuid.uuid4().hex
+        # Of its own, so that runs of the same application do not meet; ``None`` leaves the choice to the orchestrator.
+        self.control = Path(control or Path(tempfile.gettempdir()) / f"wallaroo-{self.tag[:12]}.sock")
+        options = [*map(str, options)]
+        if "--control" in options:
+            self.control = Path(options[options.index("--control") + 1])
+        elif control is not None:
+            options += ["--control", str(self.control)]
         command = [orchestrator_command(), "run", "--log-format", "json", "--workers", str(workers)]
         if python is not None:
             command += ["--python", str(python)]
         command += [str(word) for word in (*options, app, *args)]
-        environment = {**os.environ, processes.TAG: self.tag}
+        environment = {**(environment or os.environ), processes.TAG: self.tag}
         # Only --python is to choose the interpreter.
         environment.pop("VIRTUAL_ENV", None)
         stdin = subprocess.DEVNULL if stdin is None else stdin
@@ -68,6 +87,8 @@ class Orchestrator:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if self.process.returncode == -signal.SIGKILL:
+            self.control.unlink(missing_ok=True)
         self._reader.join(PATIENCE)
         if self.process.stdout is not None:
             self.process.stdout.close()

@@ -1,12 +1,18 @@
 //! The command line, one file a subcommand.
 
+mod changing;
 mod check;
+mod control;
 mod dead_letters;
+mod ending;
 mod graph;
 mod init;
 mod receive;
 mod run;
 mod send;
+mod stack;
+mod status;
+mod table;
 
 use std::io::IsTerminal;
 
@@ -45,6 +51,18 @@ enum Command {
     Receive(receive::ReceiveArgs),
     /// Look at messages that could not be processed, send them again, or drop them
     DeadLetters(dead_letters::DeadLettersArgs),
+    /// Show how a running application is
+    Status(status::StatusArgs),
+    /// Give a running application more workers or fewer
+    Scale(changing::ScaleArgs),
+    /// Replace a running application's workers: by another interpreter's, or by ones that have loaded its code anew
+    Swap(changing::SwapArgs),
+    /// Have a running application read no more, finish what it accepted, and end
+    Drain(ending::EndingArgs),
+    /// Have a running application end at once, whatever is under way
+    Stop(ending::EndingArgs),
+    /// Show what a running application's workers are doing: their Python stacks
+    Stack(stack::StackArgs),
     /// Kill what is left when the orchestrator is gone; started by it
     #[command(name = guard::SUBCOMMAND, hide = true)]
     Guard,
@@ -102,6 +120,12 @@ impl Cli {
             Command::Send(args) => Ok(send::run(args).await?),
             Command::Receive(args) => Ok(receive::run(args).await?),
             Command::DeadLetters(args) => Ok(dead_letters::run(args).await?),
+            Command::Status(args) => status::run(args).await,
+            Command::Scale(args) => changing::scale(args).await,
+            Command::Swap(args) => changing::swap(args).await,
+            Command::Drain(args) => ending::run(args, "/v1/drain").await,
+            Command::Stop(args) => ending::run(args, "/v1/stop").await,
+            Command::Stack(args) => stack::run(args).await,
             Command::Guard => Ok(guard::run()?),
         }
     }

@@ -1,6 +1,7 @@
 //! `wallaroo-orch run`.
 
 use std::hash::{BuildHasher, Hasher};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use jiff::SignedDuration;
 use wallaroo_protocol::Topology;
 
 use super::{LogArgs, LogFormat};
+use crate::control::place::Place;
 use crate::engine::EngineConfig;
 use crate::error::CliError;
 use crate::interpreter;
@@ -80,6 +82,9 @@ pub(super) struct RunArgs {
     /// Unix socket for control commands [default: one named after the application]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+    /// Serve metrics for Prometheus there, at /metrics (for example 127.0.0.1:9100)
+    #[arg(long, value_name = "IP:PORT")]
+    metrics: Option<SocketAddr>,
     /// Append messages that could not be processed to this file, as JSON Lines
     #[arg(long, value_name = "PATH")]
     dead_letters: Option<PathBuf>,
@@ -127,7 +132,7 @@ fn hash_seed() -> u32 {
     given.unwrap_or_else(random)
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let example = "write it like 30s, 2m or 500ms";
     let parsed: SignedDuration = text.parse().map_err(|error| format!("{error}; {example}"))?;
     Duration::try_from(parsed)
@@ -166,18 +171,21 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
         worker_memory: args.worker_memory.map(|limit| limit.as_u64()),
         dead_letters: args.dead_letters,
         on_error: args.on_error,
-        control: args.control.unwrap_or_else(|| default_control(&args.application.app)),
+        control: args.control.map_or_else(|| Place::of(&args.application.app), Place::At),
+        metrics: args.metrics,
     };
-    let control = options.control.clone();
     let json = args.log.log_format == LogFormat::Json;
     let show = !args.log.quiet;
     let python = options.pool.interpreter.python.clone();
     let running = runtime::run(options, |started| {
         if show && !json {
-            eprint!("{}", banner(&started, &control));
+            eprint!("{}", banner(&started));
         }
         for source in started.sources.iter().filter_map(|source| source.strip_prefix("tcp ")) {
             tracing::info!("listening on {source}");
+        }
+        if let Some(address) = started.metrics {
+            tracing::info!("metrics at http://{address}/metrics");
         }
         tracing::info!("ready");
     });
@@ -203,13 +211,7 @@ fn report(summary: Summary) {
     );
 }
 
-fn default_control(application: &str) -> PathBuf {
-    let name = Path::new(application).file_stem().unwrap_or(application.as_ref());
-    let folder = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    folder.join(format!("wallaroo-{}", nix::unistd::getuid())).join(name).with_extension("sock")
-}
-
-fn banner(started: &Started<'_>, control: &Path) -> String {
+fn banner(started: &Started<'_>) -> String {
     let plan = started.plan;
     let mut lines = vec![plan.topology.name.clone()];
     for (source, place) in plan.sources.iter().zip(started.sources) {
@@ -227,6 +229,7 @@ fn banner(started: &Started<'_>, control: &Path) -> String {
             None => lines.push(format!("  standby  pid {}  {python}", worker.pid)),
         }
     }
-    lines.push(format!("  control  {}", control.display()));
+    lines.extend(started.metrics.map(|address| format!("  metrics  http://{address}/metrics")));
+    lines.extend(started.control.map(|control| format!("  control  {}", control.display())));
     lines.join("\n") + "\n"
 }

@@ -15,6 +15,8 @@ pub(super) struct Work {
     pub(super) stage: StageId,
     pub(super) input: Bytes,
     pub(super) messages: u32,
+    /// When the engine was given the oldest of what it was made of.
+    pub(super) arrived: Duration,
     pub(super) origin: Origin,
     /// Times of its frames or groups, where windows need them.
     pub(super) times: Times,

@@ -76,23 +76,25 @@ impl Engine {
                 }
                 let sequence = self.stages[stage.index()].resequencer.issue();
                 let origin = Origin::Frames { sequence, connections: taken.connections };
+                let arrived = self.since_begin(taken.arrivals.earliest());
                 let times = self.begin(stage, taken.arrivals);
-                Some(self.work(stage, taken.input, taken.messages, origin, times))
+                Some(self.work(stage, taken.input, taken.messages, arrived, origin, times))
             }
             Input::Cut(source) => {
                 if self.sources[source.index()].queue.len() >= most as usize * self.slots.len() {
                     return None;
                 }
                 let (connection, bytes) = self.sources[source.index()].cutting.take()?;
-                Some(self.work(stage, input::cut(&bytes), 1, Origin::Cut { connection }, Times::default()))
+                Some(self.work(stage, input::cut(&bytes), 1, now, Origin::Cut { connection }, Times::default()))
             }
             Input::Generate(source, keyspace) => {
-                let home = self.router.slot_of(keyspace, &[]);
-                if home != slot || self.sources[source.index()].ended || !self.has_room(stage) {
+                let partition = self.router.partition(keyspace, &[]);
+                let elsewhere = self.router.slot(partition) != slot || self.is_held(partition);
+                if elsewhere || self.sources[source.index()].ended || !self.has_room(stage) {
                     return None;
                 }
                 let times = self.begin(stage, Times::of(most, self.wall_clock(now)));
-                Some(self.work(stage, input::generate(most), most, Origin::Generate, times))
+                Some(self.work(stage, input::generate(most), most, now, Origin::Generate, times))
             }
             Input::Groups(_) => {
                 if self.slots[slot.index()].lanes[stage.index()].is_empty() || !self.has_room(stage) {
@@ -101,17 +103,26 @@ impl Engine {
                 let state = &mut self.slots[slot.index()];
                 let taken = state.lanes[stage.index()].take(most, self.config.batch_bytes)?;
                 self.stages[stage.index()].queued_bytes -= taken.bytes;
-                Some(self.work(stage, taken.input, taken.messages, Origin::Groups, taken.times))
+                Some(self.work(stage, taken.input, taken.messages, taken.arrived, Origin::Groups, taken.times))
             }
         }
     }
 
-    fn work(&mut self, stage: StageId, input: Bytes, messages: u32, origin: Origin, times: Times) -> Work {
+    fn work(
+        &mut self,
+        stage: StageId,
+        input: Bytes,
+        messages: u32,
+        arrived: Duration,
+        origin: Origin,
+        times: Times,
+    ) -> Work {
         Work {
             batch: self.next_batch(),
             stage,
             input,
             messages,
+            arrived,
             origin,
             times,
             skip: Vec::new(),

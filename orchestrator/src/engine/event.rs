@@ -177,10 +177,47 @@ pub enum Event {
         /// How many bytes.
         bytes: usize,
     },
+    /// Spread the partitions over so many slots. Ends with [`Action::Scaled`]; one at a time.
+    Scale {
+        /// How many.
+        slots: u32,
+    },
+    /// Have the worker in a slot give it up to another one. Ends with [`Action::Replaced`].
+    Replace {
+        /// The slot.
+        slot: SlotId,
+    },
+    /// Ask every worker for snapshots of what has changed.
+    Save,
     /// Stop reading, finish what was accepted.
     Drain,
     /// Time has passed.
     Tick,
+}
+
+impl Event {
+    /// The slot it is about.
+    pub(super) fn slot(&self) -> Option<SlotId> {
+        match self {
+            Self::WorkerSeated { slot, .. }
+            | Self::WorkerLost { slot, .. }
+            | Self::Retire { slot, .. }
+            | Self::Overweight { slot, .. }
+            | Self::Result { slot, .. }
+            | Self::CutResult { slot, .. }
+            | Self::Snapshot { slot, .. }
+            | Self::Replace { slot } => Some(*slot),
+            Self::Frames { .. }
+            | Self::Chunk { .. }
+            | Self::ConnectionClosed { .. }
+            | Self::SourceEnded { .. }
+            | Self::SinkWritten { .. }
+            | Self::Scale { .. }
+            | Self::Save
+            | Self::Drain
+            | Self::Tick => None,
+        }
+    }
 }
 
 /// Something the engine wants done.
@@ -235,6 +272,31 @@ pub enum Action {
     Seat {
         /// The slot.
         slot: SlotId,
+    },
+    /// A slot is about to go: no worker is to be seated in it any more.
+    Vacate {
+        /// The slot.
+        slot: SlotId,
+    },
+    /// The number of slots has been changed, or has been put back because that could not be done.
+    Scaled {
+        /// Slots there are now.
+        slots: u32,
+        /// Partitions that moved.
+        moved: usize,
+        /// The longest time for which the keys of one partition were held.
+        longest_pause: Duration,
+        /// Why it was put back.
+        problem: Option<String>,
+    },
+    /// A worker has given up its slot and the next one is at work.
+    Replaced {
+        /// The slot.
+        slot: SlotId,
+        /// Time between the last batch given to the old worker and the first answer of the new one.
+        pause: Duration,
+        /// Why it has not been replaced.
+        problem: Option<String>,
     },
     /// A slot answers again after its worker died.
     Recovered {

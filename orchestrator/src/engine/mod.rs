@@ -5,16 +5,21 @@
 //! the simulator. It owns every queue, the order of everything, and the ledger.
 //!
 //! Data comes in as frames ([`parallel`]), is sent to workers as batches ([`dispatch`]), comes back as results, which are put in
-//! order and routed by key into the lanes of slots ([`slot`]) or handed to sinks. [`recovery`] deals with workers that die.
+//! order and routed by key into the lanes of slots ([`slot`]) or handed to sinks. [`recovery`] deals with workers that die,
+//! [`replacing`] with those that make room for another, [`moving`] with slots that come and go.
 
 mod batch;
 mod cutting;
 mod dispatch;
 pub mod event;
+mod latency;
 mod ledger;
+mod moving;
 mod parallel;
+mod placement;
 mod poison;
 mod recovery;
+mod replacing;
 mod routing;
 mod service_time;
 mod slot;
@@ -31,7 +36,9 @@ use wallaroo_protocol::{BatchId, BatchResult, Failure, Output, OutputData, Reque
 
 use self::batch::{InFlight, Origin, Work, outputs_weight};
 use self::cutting::Cutting;
+use self::latency::Latencies;
 use self::ledger::{JournalEntry, Ledger, MemoryLedger, NoLedger};
+use self::moving::Scaling;
 use self::parallel::{Finished, FrameQueue, Resequencer};
 use self::recovery::Weight;
 use self::routing::Router;
@@ -44,6 +51,7 @@ pub use self::event::{
     Action, ConnectionId, DeadMessage, Death, DeathCause, EngineError, Event, FrameBlock, Generation, KillReason,
     Marker, SinkChunk, SinkId, SlotId, SourceId, Span,
 };
+pub use self::latency::LatencyStatus;
 pub use self::status::{SlotStatus, StageStatus, Status};
 
 /// The engine's settings.
@@ -107,6 +115,8 @@ pub struct Engine {
     slots: Vec<Slot>,
     sinks: Vec<SinkState>,
     ledger: Box<dyn Ledger>,
+    latencies: Latencies,
+    scaling: Option<Box<Scaling>>,
     next_batch: u64,
     next_request: u64,
     /// The slot that is offered work first, so that none is favoured.
@@ -180,6 +190,8 @@ impl Engine {
             slots: (0..config.slots).map(slot).collect(),
             sinks: plan.sinks.iter().map(|_| SinkState::default()).collect(),
             ledger,
+            latencies: Latencies::new(plan.stages.len()),
+            scaling: None,
             next_batch: 1,
             next_request: 1,
             first_slot: 0,
@@ -193,6 +205,10 @@ impl Engine {
 
     /// Takes in `event`, which happened `now` after the run began, and appends what follows from it to `actions`.
     pub fn handle(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
+        // What a worker said whose slot is gone.
+        if event.slot().is_some_and(|slot| slot.index() >= self.slots.len()) {
+            return;
+        }
         match event {
             Event::Frames { source, connection, block } => {
                 let (charge, arrived) = (block.weight(), self.wall_clock(now));
@@ -211,15 +227,20 @@ impl Engine {
             }
             Event::Result { slot, generation, result } => self.result(slot, generation, result, now, actions),
             Event::CutResult { slot, generation, result } => self.cut_result(slot, generation, &result, now, actions),
-            Event::Snapshot { slot, generation, part } => self.snapshot(slot, generation, part, actions),
+            Event::Snapshot { slot, generation, part } => self.snapshot(slot, generation, part, now, actions),
             Event::SinkWritten { sink, bytes } => {
                 let pending = &mut self.sinks[sink.index()].pending_bytes;
                 debug_assert!(*pending >= bytes, "a sink writes what it was given");
                 *pending = pending.saturating_sub(bytes);
             }
+            Event::Scale { slots } => self.scale(slots, actions),
+            Event::Replace { slot } => self.replace(slot),
+            Event::Save => self.save(actions),
             Event::Drain => self.drain(actions),
             Event::Tick => self.check_deadlines(now, actions),
         }
+        self.go_on_replacing(now, actions);
+        self.go_on_scaling(now, actions);
         self.advance_time(now);
         self.dispatch(now, actions);
         if !self.finished && self.is_done() {
@@ -242,6 +263,7 @@ impl Engine {
         self.sources.iter().all(|source| source.ended && source.queue.is_empty() && source.cutting.is_idle())
             && self.stages.iter().all(StageState::is_idle)
             && self.slots.iter().all(Slot::is_idle)
+            && self.holds_nothing()
             && self.sinks.iter().all(|sink| sink.pending_bytes == 0)
     }
 
@@ -283,7 +305,9 @@ impl Engine {
         if result.more {
             return;
         }
-        let Some(InFlight { work, replay, outputs, failures, timing, .. }) = self.complete(slot, now) else { return };
+        let Some(answered) = self.complete(slot, now) else { return };
+        let InFlight { work, replay, begun, outputs, failures, timing } = answered;
+        self.end_pauses(slot, work.batch, now);
         let stage = &self.plan.stages[work.stage.index()];
         self.stages[work.stage.index()].service.observe(work.messages, result.elapsed);
         if let (Input::Generate(source, _), true) = (stage.input, result.ended) {
@@ -298,6 +322,7 @@ impl Engine {
             actions.push(Action::Recovered { slot, after: now.saturating_sub(lost_at), replayed });
         }
         self.slots[slot.index()].served += u64::from(work.messages);
+        self.latencies.answered(work.stage, now.saturating_sub(begun), work.messages.into());
         self.stages[work.stage.index()].messages += u64::from(work.messages);
         self.stages[work.stage.index()].batches += 1;
         if stage.stateful {
@@ -336,7 +361,7 @@ impl Engine {
         }
         for Output { outlet, data } in outputs {
             match (self.plan.stages[work.stage.index()].target(outlet), data) {
-                (Some(Target::Stage(stage)), OutputData::Groups(groups)) => self.route(stage, groups),
+                (Some(Target::Stage(stage)), OutputData::Groups(groups)) => self.route(stage, groups, work.arrived),
                 (Some(Target::Sink(sink)), OutputData::Messages(messages)) => {
                     if messages.lengths.is_empty() {
                         continue;
@@ -344,6 +369,7 @@ impl Engine {
                     let state = &mut self.sinks[sink.index()];
                     state.pending_bytes += messages.bytes.len();
                     state.messages += messages.lengths.len() as u64;
+                    self.latencies.left(now.saturating_sub(work.arrived), messages.lengths.len() as u64);
                     let chunk = SinkChunk { bytes: messages.bytes, lengths: messages.lengths };
                     actions.push(Action::Write { sink, chunk });
                 }
@@ -353,12 +379,12 @@ impl Engine {
         self.end(&work, &timing, now);
     }
 
-    fn route(&mut self, stage: StageId, groups: Vec<wallaroo_protocol::Group>) {
+    fn route(&mut self, stage: StageId, groups: Vec<wallaroo_protocol::Group>, arrived: Duration) {
         let Some(keyspace) = self.plan.stages[stage.index()].input.keyspace() else { return };
         for group in groups {
-            let slot = self.router.slot_of(keyspace, group.key());
             let watermark = self.stages[stage.index()].clock.watermark;
-            self.enqueue(stage, slot, group, watermark);
+            let partition = self.router.partition(keyspace, group.key());
+            self.enqueue(stage, partition, group, watermark, arrived);
         }
     }
 

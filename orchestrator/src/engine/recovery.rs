@@ -20,7 +20,7 @@ const MOST_DEATHS_IN_A_ROW: u32 = 10;
 /// The same, where somebody else may do the killing.
 const MOST_KILLS_IN_A_ROW: u32 = 100;
 /// A slot whose snapshots weigh less is restored at once rather than key by key.
-const EAGER_RESTORE_BYTES: usize = 1 << 20;
+pub(super) const EAGER_RESTORE_BYTES: usize = 1 << 20;
 /// Replaying less than this is not worth a snapshot.
 const LEAST_REPLAY_BUDGET: Duration = Duration::from_millis(10);
 /// The journal of a slot whose state cannot be pickled may grow to this many times the queue bound.
@@ -28,7 +28,7 @@ const JOURNAL_QUEUES: usize = 4;
 
 impl Engine {
     pub(super) fn seat(&mut self, slot: SlotId, generation: Generation, actions: &mut Vec<Action>) {
-        if self.slots[slot.index()].seat != Seat::Vacant {
+        if self.slots[slot.index()].seat != Seat::Vacant || self.slots[slot.index()].leaving {
             let reason = KillReason::Retired;
             actions.push(Action::Kill { slot, generation, reason });
             return;
@@ -52,16 +52,17 @@ impl Engine {
     /// The slot's journal without what the snapshots cover.
     fn replay(&mut self, slot: SlotId) -> Vec<Work> {
         let journal = self.ledger.journal(slot);
-        journal.into_iter().filter_map(|JournalEntry { work, .. }| self.uncovered(work)).collect()
+        journal.into_iter().filter_map(|JournalEntry { work, .. }| self.uncovered(slot, work)).collect()
     }
 
-    /// What of a journaled batch is in no snapshot.
-    fn uncovered(&mut self, mut work: Work) -> Option<Work> {
+    /// What of a journaled batch of a slot is in no snapshot, and still the slot's.
+    fn uncovered(&mut self, slot: SlotId, mut work: Work) -> Option<Work> {
         let keyspace = self.plan.stages[work.stage.index()].input.keyspace()?;
         let batch = work.batch;
         let mut is_covered = |key: &[u8]| {
             let partition = self.router.partition(keyspace, key);
-            self.ledger.snapshot(partition, key).is_some_and(|snapshot| snapshot.after >= batch)
+            self.router.slot(partition) != slot
+                || self.ledger.snapshot(partition, key).is_some_and(|snapshot| snapshot.after >= batch)
         };
         if matches!(work.origin, Origin::Generate) {
             return (!is_covered(&key::nil())).then_some(work);
@@ -107,17 +108,20 @@ impl Engine {
         }
         let cause = &death.cause;
         state.seat = Seat::Vacant;
+        state.restarts += 1;
+        state.last_cause = Some(cause.to_string());
         state.snapshot = SnapshotState::Idle;
         state.replay.clear();
         state.lost_at.get_or_insert(now);
         state.last_death = Some(now);
-        state.deaths_in_a_row += u32::from(*cause != DeathCause::Killed(KillReason::Retired));
+        let failed = *cause != DeathCause::Killed(KillReason::Retired);
+        state.deaths_in_a_row += u32::from(failed);
         let deaths = state.deaths_in_a_row;
         if let Some(reason) = state.unrecoverable.clone() {
             return actions.push(Action::Fail(EngineError::StateLost { slot, cause: cause.to_string(), reason }));
         }
         let most = if cause.may_be_from_outside() { MOST_KILLS_IN_A_ROW } else { MOST_DEATHS_IN_A_ROW };
-        if deaths > most {
+        if failed && deaths > most {
             return actions.push(Action::Fail(EngineError::RecoveryFails { slot, deaths, cause: cause.to_string() }));
         }
         let hung = matches!(cause, DeathCause::Killed(KillReason::Timeout(_)));
@@ -146,7 +150,9 @@ impl Engine {
             }
         }
         self.slots[slot.index()].repeat = repeat;
-        actions.push(Action::Seat { slot });
+        if !self.slots[slot.index()].leaving {
+            actions.push(Action::Seat { slot });
+        }
     }
 
     pub(super) fn retire(&mut self, slot: SlotId, generation: Generation, now: Duration, actions: &mut Vec<Action>) {

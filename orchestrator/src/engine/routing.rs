@@ -62,6 +62,22 @@ impl Router {
         self.keyspaces[partition.keyspace.index()].slots[partition.number as usize]
     }
 
+    /// Lets a partition live in another slot.
+    pub(super) fn place(&mut self, partition: PartitionId, slot: SlotId) {
+        self.keyspaces[partition.keyspace.index()].slots[partition.number as usize] = slot;
+    }
+
+    /// How many keyspaces there are.
+    pub(super) fn keyspaces(&self) -> usize {
+        self.keyspaces.len()
+    }
+
+    /// The partitions of a keyspace, each with the slot it lives in.
+    pub(super) fn homes(&self, keyspace: KeyspaceId) -> impl Iterator<Item = (PartitionId, SlotId)> + '_ {
+        let numbered = (0..).zip(&self.keyspaces[keyspace.index()].slots);
+        numbered.map(move |(number, slot)| (PartitionId { keyspace, number }, *slot))
+    }
+
     /// The partitions that live in a slot.
     pub(super) fn partitions_of(&self, slot: SlotId) -> impl Iterator<Item = PartitionId> + '_ {
         (0..).zip(&self.keyspaces).flat_map(move |(keyspace, routes)| {

@@ -9,6 +9,8 @@ use wallaroo_protocol::{BatchId, EventTime, Group, RequestId, input};
 use super::batch::{InFlight, Work};
 use super::event::{Generation, KillReason};
 use super::ledger::JournalSize;
+use super::moving::Arrival;
+use super::replacing::Replacement;
 use super::times::Times;
 
 /// A slot. `lanes` has one queue for each stage of the plan; those of parallel stages stay empty.
@@ -28,6 +30,10 @@ pub(super) struct Slot {
     pub(super) last_death: Option<Duration>,
     /// Batches replayed since a worker was lost.
     pub(super) replayed: u32,
+    /// Workers that took this slot after the first.
+    pub(super) restarts: u32,
+    /// What ended the last worker.
+    pub(super) last_cause: Option<String>,
     /// Deaths since a worker of this slot last answered anything.
     pub(super) deaths_in_a_row: u32,
     /// Some snapshot of this slot's keys may be unknown to its worker, and is sent before the first batch that needs it.
@@ -43,6 +49,12 @@ pub(super) struct Slot {
     pub(super) incompressible: JournalSize,
     /// Why this slot's state cannot be rebuilt any more, once that is so.
     pub(super) unrecoverable: Option<String>,
+    /// Keys that came from other slots and have not been answered yet.
+    pub(super) arrivals: Vec<Arrival>,
+    /// How far the worker has come that makes room for another.
+    pub(super) replacement: Option<Replacement>,
+    /// No partition lives here any more; the slot goes when its worker has gone.
+    pub(super) leaving: bool,
 }
 
 /// Who sits in a slot.
@@ -78,6 +90,8 @@ impl Slot {
             lost_at: None,
             last_death: None,
             replayed: 0,
+            restarts: 0,
+            last_cause: None,
             deaths_in_a_row: 0,
             restoring: false,
             snapshot: SnapshotState::Idle,
@@ -86,6 +100,9 @@ impl Slot {
             unpicklable: None,
             incompressible: JournalSize::default(),
             unrecoverable: None,
+            arrivals: Vec::new(),
+            replacement: None,
+            leaving: false,
         }
     }
 
@@ -119,6 +136,8 @@ impl Slot {
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     groups: VecDeque<Group>,
+    /// When the engine was given what the groups came of, as runs of groups.
+    arrivals: VecDeque<(Duration, usize)>,
     messages: usize,
     /// Empty where no window needs them.
     times: Times,
@@ -132,18 +151,33 @@ pub(super) struct TakenGroups {
     pub(super) times: Times,
     /// What they weighed in the queue.
     pub(super) bytes: usize,
+    /// When the engine was given what the oldest of them came of.
+    pub(super) arrived: Duration,
 }
 
 impl Lane {
-    pub(super) fn push(&mut self, group: Group) {
+    /// Appends a group that came of what the engine was given at `arrived`, and whose outputs are no older than `time` where a
+    /// window needs that.
+    pub(super) fn push(&mut self, group: Group, arrived: Duration, time: Option<EventTime>) {
+        if let Some(time) = time {
+            self.times.push(1, time);
+        }
         self.messages += group.count as usize;
         self.groups.push_back(group);
+        match self.arrivals.back_mut() {
+            Some((last, groups)) if *last == arrived => *groups += 1,
+            _ => self.arrivals.push_back((arrived, 1)),
+        }
     }
 
-    /// Appends a group whose outputs are no older than `time`.
-    pub(super) fn push_timed(&mut self, group: Group, time: EventTime) {
-        self.times.push(1, time);
-        self.push(group);
+    /// Takes out the groups that are `wanted`; both lanes keep their order.
+    pub(super) fn split_off(&mut self, wanted: impl Fn(&Group) -> bool) -> Self {
+        let mut taken = Self::default();
+        for (group, arrived, time) in std::mem::take(self) {
+            let lane = if wanted(&group) { &mut taken } else { &mut *self };
+            lane.push(group, arrived, time);
+        }
+        taken
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -177,6 +211,38 @@ impl Lane {
         let input = input::groups(groups);
         self.groups.drain(..taken);
         let times = self.times.take(taken as u32);
-        Some(TakenGroups { input, messages, times, bytes })
+        let arrived = self.drop_arrivals(taken);
+        Some(TakenGroups { input, messages, times, bytes, arrived })
+    }
+
+    /// Forgets when the first so many groups arrived; the oldest of them.
+    fn drop_arrivals(&mut self, mut groups: usize) -> Duration {
+        let mut oldest = Duration::MAX;
+        while let Some((arrived, run)) = self.arrivals.front_mut() {
+            if groups == 0 {
+                break;
+            }
+            // Those of one source are in order, those of two need not be.
+            oldest = oldest.min(*arrived);
+            let dropped = groups.min(*run);
+            *run -= dropped;
+            groups -= dropped;
+            if *run == 0 {
+                self.arrivals.pop_front();
+            }
+        }
+        oldest
+    }
+}
+
+impl IntoIterator for Lane {
+    type Item = (Group, Duration, Option<EventTime>);
+    type IntoIter = Box<dyn Iterator<Item = Self::Item>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let arrivals = self.arrivals.into_iter().flat_map(|(arrived, groups)| std::iter::repeat_n(arrived, groups));
+        let times = self.times.into_each().map(Some).chain(std::iter::repeat(None));
+        let groups = self.groups.into_iter().zip(arrivals).zip(times);
+        Box::new(groups.map(|((group, arrived), time)| (group, arrived, time)))
     }
 }

@@ -1,17 +1,25 @@
 //! Snapshots: asked of workers when a journal grows too long, kept in the ledger, sent to the workers that need them.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
-use wallaroo_protocol::{SnapshotPart, StateEntry, ToWorker, input, key};
+use wallaroo_protocol::{ForgottenState, SnapshotPart, StateEntry, ToWorker, input, key};
 
 use super::batch::Work;
 use super::ledger::JournalSize;
 use super::routing::PartitionId;
 use super::slot::SnapshotState;
 use super::{Action, Engine, Generation, KillReason, SlotId};
-use crate::plan::Input;
+use crate::plan::{Input, KeyspaceId};
 
 /// Keys in one snapshot request, so that no request holds a worker for long.
 const SNAPSHOT_KEYS: u32 = 4096;
+/// Partitions of a keyspace that are looked at for samples.
+const SAMPLED_PARTITIONS: usize = 4;
+/// States in one `forget`.
+const FORGOTTEN_STATES: usize = 4096;
 /// Bytes of state in one `restore`.
 const RESTORE_BYTES: usize = 1 << 20;
 
@@ -76,11 +84,61 @@ impl Engine {
         actions.push(Action::Send { slot, generation, message });
     }
 
+    /// Asks every slot for what has changed.
+    pub(super) fn save(&mut self, actions: &mut Vec<Action>) {
+        for index in 0..self.slots.len() {
+            self.request_snapshot(SlotId(index as u32), actions);
+        }
+    }
+
+    /// Has a worker drop the states of partitions that no longer live in its slot.
+    pub(super) fn forget(&mut self, slot: SlotId, partitions: &[PartitionId], actions: &mut Vec<Action>) {
+        let mut states = Vec::new();
+        for partition in partitions {
+            for key in self.ledger.keys(*partition) {
+                let Some(snapshot) = self.ledger.snapshot(*partition, &key) else { continue };
+                // Should it come back, it has to be restored there.
+                snapshot.known_to = None;
+                let tables = snapshot.states.iter().map(|(table, _)| table.clone());
+                states.extend(tables.map(|table| ForgottenState { table, key: key.clone() }));
+            }
+        }
+        let Some(generation) = self.slots[slot.index()].worker() else { return };
+        for states in states.chunks(FORGOTTEN_STATES) {
+            let message = ToWorker::Forget(states.to_vec());
+            actions.push(Action::Send { slot, generation, message });
+        }
+    }
+
+    /// A few snapshots of each state table, the largest of some partitions, for a worker to try whether it could take over.
+    pub fn sample(&mut self, states_a_table: usize) -> Vec<StateEntry> {
+        let mut tables: BTreeMap<Arc<str>, Vec<StateEntry>> = BTreeMap::new();
+        let mut partitions: Vec<PartitionId> = Vec::new();
+        for keyspace in (0..self.router.keyspaces() as u32).map(KeyspaceId) {
+            let homes = self.router.homes(keyspace).map(|(partition, _)| partition);
+            let known = homes.filter(|partition| self.ledger.snapshot_bytes(*partition) > 0);
+            partitions.extend(known.take(SAMPLED_PARTITIONS));
+        }
+        for partition in partitions {
+            for key in self.ledger.keys(partition) {
+                let Some(snapshot) = self.ledger.snapshot(partition, &key) else { continue };
+                for (table, state) in &snapshot.states {
+                    let known = tables.entry(table.clone()).or_default();
+                    known.push(StateEntry { table: table.clone(), key: key.clone(), state: state.clone() });
+                    known.sort_by_key(|entry| std::cmp::Reverse(entry.state.len()));
+                    known.truncate(states_a_table);
+                }
+            }
+        }
+        tables.into_values().flatten().collect()
+    }
+
     pub(super) fn snapshot(
         &mut self,
         slot: SlotId,
         generation: Generation,
         part: SnapshotPart,
+        now: Duration,
         actions: &mut Vec<Action>,
     ) {
         if !self.slots[slot.index()].hears(generation) {
@@ -94,10 +152,17 @@ impl Engine {
         for StateEntry { table, key, state } in part.entries {
             if let Some(keyspace) = self.plan.keyspace_of(&table) {
                 let partition = self.router.partition(keyspace, &key);
+                if self.router.slot(partition) != slot {
+                    // It has moved, and its state is another worker's now.
+                    continue;
+                }
                 // Copies end here: a snapshot outlives the frame it came in by far.
                 let (key, state) = (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&state));
                 self.ledger.put(partition, key, table, state, after, generation);
             }
+        }
+        for failure in &part.failures {
+            self.cannot_move(part.request, failure);
         }
         let unpicklable = part.failures.into_iter().next().map(|failure| {
             let (key, table) = (key::display(&failure.key), &failure.table);
@@ -120,6 +185,7 @@ impl Engine {
             let state = &mut self.slots[slot.index()];
             state.incompressible =
                 if state.unpicklable.is_some() { self.ledger.size(slot) } else { JournalSize::default() };
+            self.hand_over(part.request, now, actions);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wallaroo_protocol::StageId;
 
+use super::latency::LatencyStatus;
 use super::slot::{Seat, Slot};
 use super::{Engine, Generation, SlotId};
 use crate::plan::Input;
@@ -19,6 +20,8 @@ pub struct Status {
     pub sink_messages: Vec<u64>,
     /// Bytes handed to each sink and not written yet.
     pub sink_pending_bytes: Vec<usize>,
+    /// From a source to a sink.
+    pub latency: LatencyStatus,
 }
 
 /// One stage.
@@ -36,6 +39,8 @@ pub struct StageStatus {
     pub late: u64,
     /// Time a message takes in a worker.
     pub service_time: Option<Duration>,
+    /// From when a worker could begin with a message's batch to its answer.
+    pub latency: LatencyStatus,
 }
 
 /// One slot.
@@ -45,6 +50,10 @@ pub struct SlotStatus {
     pub slot: SlotId,
     /// The worker in it, unless it is vacant.
     pub generation: Option<Generation>,
+    /// Workers that took it after the first.
+    pub restarts: u32,
+    /// What ended the last one.
+    pub last_cause: Option<String>,
     /// Batches it has been sent and has not answered.
     pub in_flight: usize,
     /// Bytes in its journal.
@@ -61,6 +70,7 @@ impl Engine {
             slots: (0..self.slots.len()).map(|index| self.slot_status(SlotId(index as u32))).collect(),
             sink_messages: self.sinks.iter().map(|sink| sink.messages).collect(),
             sink_pending_bytes: self.sinks.iter().map(|sink| sink.pending_bytes).collect(),
+            latency: self.latencies.end_to_end(),
         }
     }
 
@@ -84,9 +94,11 @@ impl Engine {
 
     fn stage_status(&self, stage: StageId) -> StageStatus {
         let state = &self.stages[stage.index()];
-        let queued = match self.plan.stages[stage.index()].input {
-            Input::Frames(source) => self.sources[source.index()].queue.len(),
-            _ => self.slots.iter().map(|slot| slot.lanes[stage.index()].messages()).sum(),
+        let queued = if let Input::Frames(source) = self.plan.stages[stage.index()].input {
+            self.sources[source.index()].queue.len()
+        } else {
+            let lanes = self.slots.iter().map(|slot| slot.lanes[stage.index()].messages());
+            lanes.sum::<usize>() + self.held_messages(stage)
         };
         StageStatus {
             stage,
@@ -95,6 +107,7 @@ impl Engine {
             queued,
             late: state.clock.late,
             service_time: state.service.average(),
+            latency: self.latencies.stage(stage),
         }
     }
 
@@ -108,6 +121,8 @@ impl Engine {
         SlotStatus {
             slot,
             generation,
+            restarts: state.restarts,
+            last_cause: state.last_cause.clone(),
             in_flight: state.in_flight.len(),
             journal_bytes: size.bytes,
             replay: size.replay,

@@ -52,6 +52,16 @@ impl Times {
         kept
     }
 
+    /// The earliest of them.
+    pub(super) fn earliest(&self) -> Option<EventTime> {
+        self.runs.iter().map(|(_, time)| *time).min()
+    }
+
+    /// The time of each message.
+    pub(super) fn into_each(self) -> impl Iterator<Item = EventTime> {
+        self.runs.into_iter().flat_map(|(count, time)| std::iter::repeat_n(time, count as usize))
+    }
+
     /// The runs, as a batch carries them.
     pub(super) fn runs(&self) -> impl Iterator<Item = (u32, EventTime)> + '_ {
         self.runs.iter().copied()

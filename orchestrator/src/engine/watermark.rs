@@ -10,9 +10,10 @@ use std::time::Duration;
 use wallaroo_protocol::{EventTime, Group, StageId, Timing};
 
 use super::batch::Work;
+use super::routing::PartitionId;
 use super::timers::Timers;
 use super::times::{Outstanding, Times};
-use super::{Engine, SlotId, SourceId};
+use super::{Engine, SourceId};
 use crate::plan::{Input, Plan, Target};
 
 /// What one stage knows of time.
@@ -98,6 +99,12 @@ impl Engine {
         EventTime(i64::try_from((self.epoch + now).as_nanos()).unwrap_or(i64::MAX - 1))
     }
 
+    /// The time of a wall clock's time since the run began.
+    pub(super) fn since_begin(&self, time: Option<EventTime>) -> Duration {
+        let nanoseconds = time.map_or(0, |time| u64::try_from(time.0).unwrap_or(0));
+        Duration::from_nanos(nanoseconds).saturating_sub(self.epoch)
+    }
+
     /// Notes that messages of a source, which came at `arrivals`, are under way. Returns what their batch is to carry of that.
     pub(super) fn begin(&mut self, stage: StageId, arrivals: Times) -> Times {
         if !self.plan.stages[stage.index()].clocked {
@@ -141,7 +148,7 @@ impl Engine {
             let stage = self.by_depth[index];
             if self.plan.stages[stage.index()].clocked && !self.stages[stage.index()].clock.feeders.is_empty() {
                 self.advance_stage(stage, now);
-                self.wake(stage);
+                self.wake(stage, now);
             }
         }
     }
@@ -200,27 +207,34 @@ impl Engine {
     }
 
     /// Puts the timers that are due into the lanes of their keys, as far as there is room.
-    fn wake(&mut self, stage: StageId) {
+    fn wake(&mut self, stage: StageId, now: Duration) {
         let Some(keyspace) = self.plan.stages[stage.index()].input.keyspace() else { return };
         while self.stages[stage.index()].queued_bytes < self.config.queue_bytes {
             let clock = &mut self.stages[stage.index()].clock;
             let watermark = clock.watermark;
             let Some((deadline, key)) = clock.timers.take_due(watermark) else { return };
             let floor = clock.floor(deadline);
-            let slot = self.router.slot_of(keyspace, &key);
-            self.enqueue(stage, slot, Group::timer(&key, watermark), floor);
+            let partition = self.router.partition(keyspace, &key);
+            self.enqueue(stage, partition, Group::timer(&key, watermark), floor, now);
         }
     }
 
-    /// Appends a group to a lane. `time` is what its outputs are no older than.
-    pub(super) fn enqueue(&mut self, stage: StageId, slot: SlotId, group: Group, time: EventTime) {
+    /// Appends a group to the lane of its partition. `time` is what its outputs are no older than, `arrived` when the engine was
+    /// given what it came of.
+    pub(super) fn enqueue(
+        &mut self,
+        stage: StageId,
+        partition: PartitionId,
+        group: Group,
+        time: EventTime,
+        arrived: Duration,
+    ) {
+        let clocked = self.plan.stages[stage.index()].clocked;
         let state = &mut self.stages[stage.index()];
         state.queued_bytes += group.len();
-        if self.plan.stages[stage.index()].clocked {
+        if clocked {
             state.clock.outstanding.add(&Times::of(1, time));
-            self.slots[slot.index()].lanes[stage.index()].push_timed(group, time);
-        } else {
-            self.slots[slot.index()].lanes[stage.index()].push(group);
         }
+        self.lane(stage, partition).push(group, arrived, clocked.then_some(time));
     }
 }

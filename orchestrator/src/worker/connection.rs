@@ -9,13 +9,13 @@ use bytes::Buf;
 use nix::sys::signal::Signal;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_util::codec::FramedRead;
 use wallaroo_protocol::{ENVELOPE_BYTES, FrameCodec, FromWorker, Outgoing, ProtocolError, encode_header};
 
-use super::output::{Stream, Tail, pump};
+use super::output::{Listener, Stream, Tail, pump};
 use super::process::{Interpreter, Process, SpawnError, Streams, death_cause};
 use crate::engine::{DeathCause, Generation, Marker};
 
@@ -59,15 +59,19 @@ pub enum WorkerNews {
 #[derive(Debug)]
 pub struct WorkerHandle {
     outgoing: mpsc::UnboundedSender<Outgoing>,
-    kill: mpsc::UnboundedSender<Kill>,
+    orders: mpsc::UnboundedSender<Order>,
     /// Its process id.
     pub pid: i32,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Kill {
-    Now,
-    AfterStack,
+#[derive(Debug)]
+enum Order {
+    /// Kill the process group.
+    Kill,
+    /// Have it print its stacks, then kill its group.
+    KillAfterStack,
+    /// Have it print its stacks.
+    Stack(oneshot::Sender<String>),
 }
 
 impl WorkerHandle {
@@ -79,12 +83,18 @@ impl WorkerHandle {
 
     /// Kills the worker's process group.
     pub fn kill(&self) {
-        let _ = self.kill.send(Kill::Now);
+        let _ = self.orders.send(Order::Kill);
     }
 
     /// Has the worker print its Python stacks, then kills its group.
     pub fn kill_after_stack(&self) {
-        let _ = self.kill.send(Kill::AfterStack);
+        let _ = self.orders.send(Order::KillAfterStack);
+    }
+
+    /// Has the worker print its Python stacks, and gives `reply` what it printed. To be asked only of a worker that has greeted:
+    /// before, the signal would kill it.
+    pub fn stack(&self, reply: oneshot::Sender<String>) {
+        let _ = self.orders.send(Order::Stack(reply));
     }
 }
 
@@ -97,11 +107,11 @@ pub fn start(
 ) -> Result<WorkerHandle, SpawnError> {
     let (process, streams) = Process::spawn(interpreter)?;
     let (outgoing, queue) = mpsc::unbounded_channel();
-    let (kill, kills) = mpsc::unbounded_channel();
+    let (orders, received) = mpsc::unbounded_channel();
     let pid = process.pid().as_raw();
     let max_body = max_frame + ENVELOPE_BYTES;
-    tokio::spawn(live(process, streams, generation, max_body, queue, kills, events));
-    Ok(WorkerHandle { outgoing, kill, pid })
+    tokio::spawn(live(process, streams, generation, max_body, queue, received, events));
+    Ok(WorkerHandle { outgoing, orders, pid })
 }
 
 async fn live(
@@ -110,7 +120,7 @@ async fn live(
     generation: Generation,
     max_body: usize,
     queue: mpsc::UnboundedReceiver<Outgoing>,
-    mut kills: mpsc::UnboundedReceiver<Kill>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
     events: mpsc::UnboundedSender<WorkerEvent>,
 ) {
     let worker = generation.0;
@@ -118,30 +128,41 @@ async fn live(
     let writer = tokio::spawn(write(to_worker, queue));
     let mut tail = Tail::default();
     let mut discarded = Tail::default();
+    let (listeners, mut to_stderr) = mpsc::unbounded_channel();
+    let (_nobody, mut to_stdout) = mpsc::unbounded_channel();
     let mut reading = std::pin::pin!(read(from_worker, generation, max_body, events.clone()));
     let cause = {
         let output = async {
             tokio::join!(
-                pump(streams.stdout, Stream::Stdout, worker, &mut discarded),
-                pump(streams.stderr, Stream::Stderr, worker, &mut tail)
+                pump(streams.stdout, Stream::Stdout, worker, &mut discarded, &mut to_stdout),
+                pump(streams.stderr, Stream::Stderr, worker, &mut tail, &mut to_stderr)
             )
         };
         let mut output = std::pin::pin!(output);
         let life = async {
-            tokio::select! {
-                ended = &mut reading => disconnected(&mut process, ended, &mut kills).await,
-                status = process.wait() => {
-                    // What it said before it died is still in the socket.
-                    let _ = timeout(OUTPUT_GRACE, &mut reading).await;
-                    status.map_or_else(|error| DeathCause::Disconnected(error.to_string()), death_cause)
-                }
-                kill = kills.recv() => {
-                    if matches!(kill, Some(Kill::AfterStack)) {
+            loop {
+                let order = tokio::select! {
+                    ended = &mut reading => return disconnected(&mut process, ended, &mut orders).await,
+                    status = process.wait() => {
+                        // What it said before it died is still in the socket.
+                        let _ = timeout(OUTPUT_GRACE, &mut reading).await;
+                        return status.map_or_else(|error| DeathCause::Disconnected(error.to_string()), death_cause);
+                    }
+                    order = orders.recv() => order,
+                };
+                match order {
+                    Some(Order::Stack(reply)) => {
+                        let _ = listeners.send(Listener::new(DUMP_GRACE, reply));
+                        process.signal(Signal::SIGUSR1);
+                        continue;
+                    }
+                    Some(Order::KillAfterStack) => {
                         process.signal(Signal::SIGUSR1);
                         let _ = timeout(DUMP_GRACE, process.wait()).await;
                     }
-                    DeathCause::Signalled(Signal::SIGKILL as i32)
+                    Some(Order::Kill) | None => {}
                 }
+                return DeathCause::Signalled(Signal::SIGKILL as i32);
             }
         };
         let mut life = std::pin::pin!(life);
@@ -169,18 +190,19 @@ async fn live(
 async fn disconnected(
     process: &mut Process,
     ended: Option<ProtocolError>,
-    kills: &mut mpsc::UnboundedReceiver<Kill>,
+    orders: &mut mpsc::UnboundedReceiver<Order>,
 ) -> DeathCause {
     if let Some(error) = ended {
         return DeathCause::Disconnected(error.to_string());
     }
+    let killed = async { while let Some(Order::Stack(_)) = orders.recv().await {} };
     tokio::select! {
         status = timeout(EXIT_GRACE, process.wait()) => match status {
             Ok(Ok(status)) => death_cause(status),
             Ok(Err(error)) => DeathCause::Disconnected(error.to_string()),
             Err(_) => DeathCause::Disconnected("the worker closed its socket and lived on".to_owned()),
         },
-        _ = kills.recv() => DeathCause::Signalled(Signal::SIGKILL as i32),
+        () = killed => DeathCause::Signalled(Signal::SIGKILL as i32),
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
 
 /// A line longer than this is logged in pieces.
 const LONGEST_LINE: usize = 8 << 10;
@@ -19,16 +21,54 @@ pub(super) enum Stream {
     Stderr,
 }
 
-/// The last lines of a stream.
+/// The last lines of a stream, and those who wait for what comes next.
 #[derive(Debug, Default)]
-pub(super) struct Tail(VecDeque<String>);
+pub(super) struct Tail {
+    lines: VecDeque<String>,
+    listeners: Vec<Listener>,
+}
+
+/// Somebody who wants to hear what a stream says for a while.
+#[derive(Debug)]
+pub(super) struct Listener {
+    heard: String,
+    until: tokio::time::Instant,
+    reply: oneshot::Sender<String>,
+}
+
+impl Listener {
+    /// Hears what is said from now until `patience` has passed.
+    pub(super) fn new(patience: Duration, reply: oneshot::Sender<String>) -> Self {
+        Self { heard: String::new(), until: tokio::time::Instant::now() + patience, reply }
+    }
+}
 
 impl Tail {
     fn push(&mut self, line: &str) {
-        if self.0.len() == KEPT_LINES {
-            self.0.pop_front();
+        if self.lines.len() == KEPT_LINES {
+            self.lines.pop_front();
         }
-        self.0.push_back(line.to_owned());
+        self.lines.push_back(line.to_owned());
+        for listener in &mut self.listeners {
+            listener.heard.push_str(line);
+            listener.heard.push('\n');
+        }
+    }
+
+    /// When the first listener has heard enough; never, without one.
+    async fn heard_enough(&self) {
+        match self.listeners.iter().map(|listener| listener.until).min() {
+            Some(until) => sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives the listeners whose time is up what they have heard.
+    fn answer(&mut self) {
+        let now = tokio::time::Instant::now();
+        for listener in self.listeners.extract_if(.., |listener| listener.until <= now) {
+            let _ = listener.reply.send(listener.heard);
+        }
     }
 
     /// The last stack that faulthandler, or Python on its way out, printed; empty if there is none.
@@ -37,31 +77,49 @@ impl Tail {
             line.starts_with("Fatal Python error") || line.starts_with("Traceback (most recent call last)")
         };
         let thread = |line: &String| line.starts_with("Current thread 0x") || line.starts_with("Thread 0x");
-        let start = self.0.iter().rposition(begins).or_else(|| self.0.iter().position(thread));
+        let start = self.lines.iter().rposition(begins).or_else(|| self.lines.iter().position(thread));
         start
-            .map(|start| self.0.range(start..).fold(String::new(), |text, line| text + line + "\n"))
+            .map(|start| self.lines.range(start..).fold(String::new(), |text, line| text + line + "\n"))
             .unwrap_or_default()
     }
 
     /// The last `count` lines.
     pub(super) fn last(&self, count: usize) -> String {
-        let skipped = self.0.len().saturating_sub(count);
-        self.0.range(skipped..).fold(String::new(), |text, line| text + line + "\n")
+        let skipped = self.lines.len().saturating_sub(count);
+        self.lines.range(skipped..).fold(String::new(), |text, line| text + line + "\n")
     }
 }
 
-/// Logs a stream until it ends, and returns its last lines.
+/// Logs a stream until it ends, and keeps its last lines in `tail`.
 ///
 /// # Cancel safety
 /// Not safe: what was read is lost with the future.
-pub(super) async fn pump(mut from: impl AsyncRead + Unpin, stream: Stream, worker: u32, tail: &mut Tail) {
+pub(super) async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    stream: Stream,
+    worker: u32,
+    tail: &mut Tail,
+    listeners: &mut mpsc::UnboundedReceiver<Listener>,
+) {
     let mut buffer = Vec::with_capacity(LONGEST_LINE);
     let mut limit = Limit::new(Instant::now());
     let mut chunk = vec![0_u8; 16 << 10];
     loop {
-        let read = match from.read(&mut chunk).await {
-            Ok(0) | Err(_) => break,
-            Ok(read) => read,
+        let read = tokio::select! {
+            // Whoever asks for something to be said listens before it is.
+            biased;
+            Some(listener) = listeners.recv() => {
+                tail.listeners.push(listener);
+                continue;
+            }
+            read = from.read(&mut chunk) => match read {
+                Ok(0) | Err(_) => break,
+                Ok(read) => read,
+            },
+            () = tail.heard_enough() => {
+                tail.answer();
+                continue;
+            }
         };
         for byte in &chunk[..read] {
             if *byte != b'\n' {
@@ -131,7 +189,8 @@ mod tests {
     async fn keeps_the_stack_of_a_crash() {
         let mut tail = Tail::default();
         let printed: &[u8] = b"hello\nFatal Python error: Segmentation fault\n\nCurrent thread 0x1 (most recent call first):\n  File x\n";
-        pump(printed, Stream::Stderr, 0, &mut tail).await;
+        let (_ask, mut listeners) = mpsc::unbounded_channel();
+        pump(printed, Stream::Stderr, 0, &mut tail, &mut listeners).await;
         assert!(tail.stack().starts_with("Fatal Python error: Segmentation fault\n"), "{}", tail.stack());
         assert!(tail.stack().ends_with("  File x\n"));
         assert_eq!(tail.last(1), "  File x\n");

@@ -1,13 +1,18 @@
 //! The pool: keeps every slot seated and a few standbys warm.
 //!
+//! Workers are of an [`Edition`]: an interpreter, and the application's code as it was when they were started. There is one
+//! edition, and while it is being replaced a second one; every seat says of which its worker is to be.
+//!
 //! A worker greets, loads the application, describes its topology, is told the plan, and is ready: from then on it is a standby,
 //! until a slot wants it. [`Pool::handle`] is synchronous; what has to be done outside comes back as [`PoolNews`].
+
+mod editions;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use wallaroo_protocol::{
     FromWorker, Load, OrchestratorHello, ProtocolError, Refused, StagePlan, ToWorker, Topology, WorkerHello, topology,
 };
@@ -50,9 +55,22 @@ pub enum PoolNews {
     Described(Topology),
     /// Something for the engine.
     Engine(Event),
+    /// A recruit answered what it was asked to try.
+    Tried {
+        /// The worker.
+        generation: Generation,
+        /// What it could not do.
+        problem: Option<String>,
+    },
+    /// A recruit cannot be had.
+    NoRecruit(PoolError),
     /// The pool cannot do its work.
     Failed(PoolError),
 }
+
+/// What workers have in common: an interpreter, and the application's code as it was at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Edition(u32);
 
 /// Why the pool cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +111,14 @@ pub enum PoolError {
 #[derive(Debug)]
 pub struct Pool {
     settings: PoolSettings,
+    /// What workers are made of now.
+    edition: Edition,
+    /// What they are to be made of, and the interpreter for it.
+    next: Option<(Edition, Interpreter)>,
+    /// Of which edition the worker in each slot is to be.
+    seats: BTreeMap<SlotId, Edition>,
+    /// Standbys wanted beyond the usual ones, for slots to come.
+    recruits: u32,
     events: mpsc::UnboundedSender<WorkerEvent>,
     guard: Option<Guard>,
     members: BTreeMap<Generation, Member>,
@@ -100,6 +126,8 @@ pub struct Pool {
     topology: Option<Bytes>,
     plan: Option<Vec<StagePlan>>,
     next_generation: u32,
+    /// Why workers of the next edition could not even be started.
+    unrecruited: Vec<PoolError>,
     failures: VecDeque<Instant>,
     backoff: Duration,
     /// No worker is started before this.
@@ -110,9 +138,12 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Member {
+    edition: Edition,
     handle: WorkerHandle,
     hello: Option<WorkerHello>,
     phase: Phase,
+    /// It was told to go: its end is no accident.
+    retired: bool,
 }
 
 /// How far a worker has come.
@@ -145,14 +176,34 @@ pub struct MemberStatus {
     pub slot: Option<SlotId>,
     /// What it said of itself.
     pub hello: Option<WorkerHello>,
+    /// How far it has come.
+    pub progress: Progress,
+}
+
+/// How far a worker has come, as others see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It loads the application.
+    Starting,
+    /// It waits for a slot.
+    Standby,
+    /// It is at work.
+    Seated,
+    /// Its end is awaited.
+    Leaving,
 }
 
 impl Pool {
     /// A pool without workers, and where their events arrive. Every slot is vacant.
     pub fn new(settings: PoolSettings) -> (Self, mpsc::UnboundedReceiver<WorkerEvent>) {
         let (events, receiver) = mpsc::unbounded_channel();
-        let vacant = (0..settings.slots).map(SlotId).collect();
+        let vacant: VecDeque<SlotId> = (0..settings.slots).map(SlotId).collect();
+        let edition = Edition(0);
         let pool = Self {
+            edition,
+            next: None,
+            seats: vacant.iter().map(|slot| (*slot, edition)).collect(),
+            recruits: 0,
             settings,
             events,
             guard: None,
@@ -161,6 +212,7 @@ impl Pool {
             topology: None,
             plan: None,
             next_generation: 0,
+            unrecruited: Vec::new(),
             failures: VecDeque::new(),
             backoff: FIRST_BACKOFF,
             not_before: None,
@@ -176,13 +228,27 @@ impl Pool {
             return Ok(());
         }
         self.not_before = None;
-        while self.members.len() < (self.settings.slots + self.settings.standbys) as usize {
+        self.fill_edition(self.edition)?;
+        if let Some((next, _)) = self.next
+            && let Err(error) = self.fill_edition(next)
+        {
+            self.unrecruited.push(error);
+        }
+        Ok(())
+    }
+
+    fn fill_edition(&mut self, edition: Edition) -> Result<(), PoolError> {
+        while self.members.values().filter(|member| member.edition == edition).count() < self.wanted(edition) {
+            let interpreter = match &self.next {
+                Some((next, interpreter)) if *next == edition => interpreter,
+                _ => &self.settings.interpreter,
+            };
             let generation = Generation(self.next_generation);
             self.next_generation += 1;
             if self.guard.is_none() {
                 self.guard = Some(Guard::start().map_err(PoolError::Guard)?);
             }
-            let handle = start(&self.settings.interpreter, generation, self.settings.max_frame, self.events.clone())?;
+            let handle = start(interpreter, generation, self.settings.max_frame, self.events.clone())?;
             if let Some(guard) = &mut self.guard {
                 guard.watch(handle.pid);
             }
@@ -197,9 +263,28 @@ impl Pool {
                 generation: generation.0,
             };
             handle.send(ToWorker::Load(load).encode());
-            self.members.insert(generation, Member { handle, hello: None, phase: Phase::Greeting });
+            self.members
+                .insert(generation, Member { edition, handle, hello: None, phase: Phase::Greeting, retired: false });
         }
         Ok(())
+    }
+
+    /// How many workers of an edition there are to be.
+    fn wanted(&self, edition: Edition) -> usize {
+        let seats = self.seats.values().filter(|seat| **seat == edition).count();
+        let standbys = if edition == self.edition {
+            self.settings.standbys + self.recruits
+        } else if self.is_next(edition) {
+            // One at least, or nobody could ever take a seat from a worker of the other edition.
+            self.settings.standbys.max(1)
+        } else {
+            0
+        };
+        seats + standbys as usize
+    }
+
+    fn is_next(&self, edition: Edition) -> bool {
+        self.next.as_ref().is_some_and(|(next, _)| *next == edition)
     }
 
     /// When [`Pool::fill`] is to be called next.
@@ -247,10 +332,15 @@ impl Pool {
         let (worker, pid, cause) = (generation.0, member.handle.pid, &death.cause);
         match member.phase {
             Phase::Seated(slot) => {
-                if !self.closing {
+                if member.retired {
+                    tracing::info!(worker, slot = slot.0, pid, "worker gave up its slot");
+                } else if !self.closing {
                     tracing::warn!(worker, slot = slot.0, pid, "worker died: {cause}");
                 }
                 out.push(PoolNews::Engine(Event::WorkerLost { slot, generation, death }));
+            }
+            Phase::Standby if self.is_next(member.edition) && !cause.may_be_from_outside() => {
+                out.push(PoolNews::NoRecruit(PoolError::Start { cause: death.cause, last_lines, greeted: true }));
             }
             Phase::Standby if !self.closing => tracing::warn!(worker, pid, "standby died: {cause}"),
             Phase::Standby | Phase::Dismissed => {}
@@ -259,7 +349,12 @@ impl Pool {
             }
             phase => {
                 let greeted = phase != Phase::Greeting;
-                self.failed_to_start(PoolError::Start { cause: death.cause, last_lines, greeted }, now, out);
+                self.failed_to_start(
+                    member.edition,
+                    PoolError::Start { cause: death.cause, last_lines, greeted },
+                    now,
+                    out,
+                );
             }
         }
     }
@@ -281,9 +376,11 @@ impl Pool {
                 self.ever_ready = true;
                 self.backoff = FIRST_BACKOFF;
             }
+            (FromWorker::Tried { problem, .. }, Phase::Standby) => out.push(PoolNews::Tried { generation, problem }),
             (FromWorker::Refused(refused), Phase::Greeting | Phase::Loading | Phase::Preparing) => {
+                let edition = member.edition;
                 self.dismiss(generation);
-                self.failed_to_start(PoolError::Refused(refused), Instant::now(), out);
+                self.failed_to_start(edition, PoolError::Refused(refused), Instant::now(), out);
             }
             (FromWorker::Result(result), Phase::Seated(slot)) => {
                 out.push(PoolNews::Engine(Event::Result { slot, generation, result }));
@@ -321,15 +418,23 @@ impl Pool {
             }
             Some(first) => {
                 let difference = difference(first, &described);
+                let edition = self.members.get(&generation).map_or(self.edition, |member| member.edition);
                 self.dismiss(generation);
-                self.failed_to_start(PoolError::Differs { generation, difference }, Instant::now(), out);
+                self.failed_to_start(edition, PoolError::Differs { generation, difference }, Instant::now(), out);
             }
         }
     }
 
     /// A failure while nothing has worked yet is the user's to fix; later ones are retried for a while.
-    fn failed_to_start(&mut self, error: PoolError, now: Instant, out: &mut Vec<PoolNews>) {
+    fn failed_to_start(&mut self, edition: Edition, error: PoolError, now: Instant, out: &mut Vec<PoolNews>) {
         if self.closing {
+            return;
+        }
+        if self.recruits > 0 || self.is_next(edition) {
+            // Nobody's seat depends on it.
+            return out.push(PoolNews::NoRecruit(error));
+        }
+        if edition != self.edition {
             return;
         }
         self.failures.push_back(now);
@@ -354,13 +459,22 @@ impl Pool {
 
     /// Seats standbys in vacant slots.
     fn seat(&mut self, out: &mut Vec<PoolNews>) {
-        while let Some(slot) = self.vacant.front().copied() {
-            let standby = self.members.iter_mut().find(|(_, member)| member.phase == Phase::Standby);
-            let Some((generation, member)) = standby else { return };
-            self.vacant.pop_front();
-            member.phase = Phase::Seated(slot);
-            tracing::debug!(worker = generation.0, slot = slot.0, pid = member.handle.pid, "worker took a slot");
-            out.push(PoolNews::Engine(Event::WorkerSeated { slot, generation: *generation }));
+        for slot in std::mem::take(&mut self.vacant) {
+            let edition = self.seats.get(&slot).copied().unwrap_or(self.edition);
+            let fits = |member: &Member| member.phase == Phase::Standby && member.edition == edition;
+            match self.members.iter_mut().find(|(_, member)| fits(member)) {
+                Some((generation, member)) => {
+                    member.phase = Phase::Seated(slot);
+                    tracing::debug!(
+                        worker = generation.0,
+                        slot = slot.0,
+                        pid = member.handle.pid,
+                        "worker took a slot"
+                    );
+                    out.push(PoolNews::Engine(Event::WorkerSeated { slot, generation: *generation }));
+                }
+                None => self.vacant.push_back(slot),
+            }
         }
     }
 
@@ -373,7 +487,8 @@ impl Pool {
                 }
             }
             Action::Kill { generation, reason, slot } => {
-                if let Some(member) = self.members.get(&generation) {
+                if let Some(member) = self.members.get_mut(&generation) {
+                    member.retired = reason == KillReason::Retired;
                     match reason {
                         KillReason::Timeout(after) => {
                             tracing::warn!(
@@ -396,8 +511,13 @@ impl Pool {
                 }
             }
             Action::Seat { slot } => {
+                self.seats.entry(slot).or_insert(self.edition);
                 self.vacant.push_back(slot);
                 self.seat(out);
+            }
+            Action::Vacate { slot } => {
+                self.seats.remove(&slot);
+                self.vacant.retain(|vacant| *vacant != slot);
             }
             other => return Some(other),
         }
@@ -430,6 +550,13 @@ impl Pool {
         self.members.is_empty()
     }
 
+    /// Has a worker print its Python stacks into `reply`; one that has not greeted yet does not know how to.
+    pub fn stack(&self, generation: Generation, reply: oneshot::Sender<String>) {
+        if let Some(member) = self.members.get(&generation).filter(|member| member.hello.is_some()) {
+            member.handle.stack(reply);
+        }
+    }
+
     /// All workers, oldest first.
     pub fn members(&self) -> Vec<MemberStatus> {
         let status = |(generation, member): (&Generation, &Member)| MemberStatus {
@@ -440,6 +567,12 @@ impl Pool {
                 _ => None,
             },
             hello: member.hello.clone(),
+            progress: match member.phase {
+                Phase::Greeting | Phase::Loading | Phase::Described | Phase::Preparing => Progress::Starting,
+                Phase::Standby => Progress::Standby,
+                Phase::Seated(_) => Progress::Seated,
+                Phase::Dismissed => Progress::Leaving,
+            },
         };
         self.members.iter().map(status).collect()
     }

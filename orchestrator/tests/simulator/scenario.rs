@@ -49,6 +49,8 @@ pub(crate) struct Scenario {
     /// Once in how many steps a worker dies by itself; 0: never.
     pub(crate) crashes: usize,
     pub(crate) retires: usize,
+    /// Once in how many steps slots are added, taken away, or given to another worker; 0: never.
+    pub(crate) changes: usize,
     /// Consumers take what they are given only now and then.
     pub(crate) slow_sinks: bool,
     /// The user drains before all is sent.
@@ -135,10 +137,10 @@ impl Scenario {
             batch_bytes: random.pick(&[64, 1 << 20]),
             max_frame: 1 << 20,
             step_timeout: Duration::from_secs(30),
+            keep_ledger: true,
             max_messages_per_worker: random.pick(&[None, None, Some(100)]),
             idle_after: random.pick(&[Duration::ZERO, Duration::from_millis(40), Duration::from_secs(3600)]),
             replay_budget: random.pick(&[Duration::ZERO, Duration::from_millis(20), Duration::from_secs(250)]),
-            keep_ledger: true,
         };
         Self {
             plan,
@@ -148,6 +150,7 @@ impl Scenario {
             keys,
             crashes: random.pick(&[0, 300, 60, 25]),
             retires: random.pick(&[0, 0, 100]),
+            changes: random.pick(&[0, 100, 30]),
             slow_sinks: random.one_in(2),
             drains_early: random.one_in(4),
             part: random.pick(&[1, 2, 1000]),

@@ -8,8 +8,8 @@ use wallaroo_orch::engine::{DeathCause, Generation, Marker};
 use wallaroo_orch::plan::{Input, Stage, Target};
 use wallaroo_protocol::topology::NodeKind;
 use wallaroo_protocol::{
-    Batch, BatchId, BatchResult, CutResult, EventTime, Failure, FromWorker, Group, Messages, NodeId, Output,
-    OutputData, Skip, SnapshotPart, StateEntry, Timer, Timing, ToWorker, input, key,
+    Batch, BatchId, BatchResult, CutResult, EventTime, Failure, ForgottenState, FromWorker, Group, Messages, NodeId,
+    Output, OutputData, Skip, SnapshotPart, StateEntry, Timer, Timing, ToWorker, input, key,
 };
 
 use crate::random::{Random, mix};
@@ -137,6 +137,24 @@ impl Worker {
                 };
                 self.outbox.push_back(FromWorker::SnapshotPart(part(true, &entries[..split])));
                 self.outbox.push_back(FromWorker::SnapshotPart(part(false, &entries[split..])));
+                Outcome::Lives
+            }
+            Some(ToWorker::SnapshotKeys { request, keys }) => {
+                let wanted = |dirty: &mut Dirty| keys.contains(&dirty.key);
+                let taken: Vec<_> = self.dirty.extract_if(.., wanted).collect();
+                let entries = taken.iter().flat_map(|dirty| entries(dirty, &self.states)).collect();
+                let oldest_dirty = self.dirty.first().map(|dirty| dirty.since);
+                let part = SnapshotPart { request, more: false, entries, failures: Vec::new(), oldest_dirty };
+                self.outbox.push_back(FromWorker::SnapshotPart(part));
+                Outcome::Lives
+            }
+            Some(ToWorker::Forget(states)) => {
+                for ForgottenState { table, key } in states {
+                    let changed = self.dirty.iter().find(|dirty| dirty.key == key);
+                    let is_dirty = changed.is_some_and(|dirty| dirty.tables.iter().any(|known| **known == *table));
+                    assert!(!is_dirty, "what is forgotten is in a snapshot");
+                    self.states.remove(&(table.to_string(), key));
+                }
                 Outcome::Lives
             }
             Some(message) => panic!("the engine sends no {message:?}"),

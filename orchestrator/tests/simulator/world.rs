@@ -22,6 +22,9 @@ const MOST_STEPS: usize = 200_000;
 /// Deaths in a row of one slot that bad luck alone may cause.
 const MOST_BAD_LUCK: usize = 4;
 
+/// Slots a run may have at one time.
+const MOST_SLOTS: u32 = 5;
+
 /// Workers that bad luck kills in one run: a worker that always dies before it has replayed its journal never gets on.
 const MOST_CRASHES: u64 = 50;
 
@@ -40,6 +43,9 @@ pub(crate) struct Tally {
     stalls: u64,
     dead_letters: u64,
     drains: u64,
+    scalings: u64,
+    moves: u64,
+    replacements: u64,
     windows: u64,
     late: u64,
 }
@@ -58,11 +64,14 @@ impl Tally {
         self.stalls += other.stalls;
         self.dead_letters += other.dead_letters;
         self.drains += other.drains;
+        self.scalings += other.scalings;
+        self.moves += other.moves;
+        self.replacements += other.replacements;
         self.windows += other.windows;
         self.late += other.late;
     }
 
-    pub(crate) fn accidents(&self) -> [(&'static str, u64); 13] {
+    pub(crate) fn accidents(&self) -> [(&'static str, u64); 16] {
         [
             ("crashes", self.crashes),
             ("poisonings", self.poisonings),
@@ -75,6 +84,9 @@ impl Tally {
             ("stalls", self.stalls),
             ("dead letters", self.dead_letters),
             ("drains", self.drains),
+            ("scalings", self.scalings),
+            ("moves", self.moves),
+            ("replacements", self.replacements),
             ("windows", self.windows),
             ("late values", self.late),
         ]
@@ -252,6 +264,10 @@ impl World {
             self.tell(event);
             return true;
         }
+        if self.scenario.changes > 0 && self.random.one_in(self.scenario.changes) {
+            self.change();
+            return true;
+        }
         if self.scenario.drains_early && !self.stopped && self.random.one_in(200) {
             self.tally.drains += 1;
             self.tell(Event::Drain);
@@ -261,6 +277,16 @@ impl World {
             self.tell(Event::Tick);
         }
         false
+    }
+
+    /// The user wants more slots or fewer, or another worker in one of them.
+    fn change(&mut self) {
+        let event = match self.random.below(3) {
+            0 if !self.engine.is_scaling() => Event::Scale { slots: 1 + self.random.below(MOST_SLOTS as usize) as u32 },
+            0 | 1 => Event::Replace { slot: SlotId(self.random.below(self.engine.status().slots.len()) as u32) },
+            _ => Event::Save,
+        };
+        self.tell(event);
     }
 
     /// A worker dies for a reason that is not in its input.
@@ -461,20 +487,17 @@ impl World {
         match action {
             Action::Send { slot, generation, message } => {
                 match &message {
-                    ToWorker::Snapshot { .. } => self.tally.snapshots += 1,
+                    ToWorker::Snapshot { .. } | ToWorker::SnapshotKeys { .. } => self.tally.snapshots += 1,
                     ToWorker::Restore(_) => self.tally.restores += 1,
                     ToWorker::Batch(batch) if batch.discard => self.tally.replays += 1,
                     _ => {}
                 }
                 // A worker that has just died is still sent to until its death is reported.
                 if let Some(worker) = self.workers.get_mut(&slot).filter(|worker| worker.generation == generation) {
-                    let batches = worker.inbox.iter().filter(|message| matches!(message, ToWorker::Batch(_))).count();
-                    assert!(
-                        batches < self.scenario.config.window,
-                        "a window of {} is kept",
-                        self.scenario.config.window
-                    );
                     worker.inbox.push_back(message);
+                    let batches = worker.inbox.iter().filter(|message| matches!(message, ToWorker::Batch(_))).count();
+                    let window = self.scenario.config.window;
+                    assert!(batches <= window, "a window of {window} is kept");
                 }
             }
             Action::Write { sink, chunk } => {
@@ -499,6 +522,17 @@ impl World {
                 }
             }
             Action::Seat { slot } => self.vacant.push(slot),
+            Action::Vacate { slot } => self.vacant.retain(|vacant| *vacant != slot),
+            Action::Scaled { slots, moved, problem, .. } => {
+                assert_eq!(problem, None, "every state can be pickled");
+                assert_eq!(self.engine.status().slots.len(), slots as usize);
+                self.tally.scalings += 1;
+                self.tally.moves += moved as u64;
+            }
+            Action::Replaced { problem, .. } => {
+                assert_eq!(problem, None, "every state can be rebuilt");
+                self.tally.replacements += 1;
+            }
             Action::Recovered { .. } => {}
             Action::Warn(warning) => {
                 let expected =
@@ -556,7 +590,7 @@ impl World {
         let config = &self.scenario.config;
         // A queue is checked before a batch is formed: it may outgrow its bound by what is in flight then, by as much again that
         // died and is repeated, and by what the resequencer held until its turn came.
-        let in_flight = 2 * config.slots as usize * config.window * self.largest_output;
+        let in_flight = 2 * config.slots.max(MOST_SLOTS) as usize * config.window * self.largest_output;
         for (sink, chunks) in self.to_write.iter().enumerate() {
             let pending: usize = chunks.iter().sum();
             let bound = 2 * config.queue_bytes + in_flight;

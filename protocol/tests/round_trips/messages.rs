@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use wallaroo_protocol::{
-    Batch, BatchId, BatchResult, CutError, CutResult, EventTime, Failure, FromWorker, Group, InputKind, Load, NodeId,
-    OrchestratorHello, Output, OutputData, Refused, RefusedKind, RequestId, Skip, SnapshotFailure, SnapshotPart,
-    StageId, StagePlan, StateEntry, Timer, Timing, ToWorker, WorkerHello, input, key,
+    Batch, BatchId, BatchResult, CutError, CutResult, EventTime, Failure, ForgottenState, FromWorker, Group, InputKind,
+    Load, NodeId, OrchestratorHello, Output, OutputData, Refused, RefusedKind, RequestId, Skip, SnapshotFailure,
+    SnapshotPart, StageId, StagePlan, StateEntry, Timer, Timing, ToWorker, WorkerHello, input, key,
 };
 
 pub(crate) fn to_worker() -> impl Strategy<Value = ToWorker> {
@@ -23,6 +23,11 @@ pub(crate) fn to_worker() -> impl Strategy<Value = ToWorker> {
         vec(entry(), 0..20).prop_map(ToWorker::Restore),
         (any::<u64>(), any::<u32>())
             .prop_map(|(request, max_keys)| ToWorker::Snapshot { request: RequestId(request), max_keys }),
+        (any::<u64>(), vec(encoded_key(), 0..20))
+            .prop_map(|(request, keys)| ToWorker::SnapshotKeys { request: RequestId(request), keys }),
+        vec(forgotten(), 0..20).prop_map(ToWorker::Forget),
+        (any::<u64>(), vec(entry(), 0..20))
+            .prop_map(|(request, entries)| ToWorker::TryRestore { request: RequestId(request), entries }),
         Just(ToWorker::Stop),
     ]
 }
@@ -36,6 +41,8 @@ pub(crate) fn from_worker() -> impl Strategy<Value = FromWorker> {
         result().prop_map(FromWorker::Result),
         cut_result().prop_map(FromWorker::CutResult),
         snapshot_part().prop_map(FromWorker::SnapshotPart),
+        (any::<u64>(), option::of(text()))
+            .prop_map(|(request, problem)| FromWorker::Tried { request: RequestId(request), problem }),
     ]
 }
 
@@ -115,6 +122,10 @@ fn table() -> impl Strategy<Value = Arc<str>> {
 
 fn entry() -> impl Strategy<Value = StateEntry> {
     (table(), encoded_key(), bytes()).prop_map(|(table, key, state)| StateEntry { table, key, state })
+}
+
+fn forgotten() -> impl Strategy<Value = ForgottenState> {
+    (table(), encoded_key()).prop_map(|(table, key)| ForgottenState { table, key })
 }
 
 fn worker_hello() -> impl Strategy<Value = WorkerHello> {

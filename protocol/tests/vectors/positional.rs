@@ -27,6 +27,14 @@ pub(crate) fn to_worker(message: &ToWorker) -> Value {
         ToWorker::Restore(state) => json!([5, entries(state)]),
         ToWorker::Snapshot { request, max_keys } => json!([6, request, max_keys]),
         ToWorker::Stop => json!([8]),
+        ToWorker::SnapshotKeys { request, keys } => {
+            json!([9, request, keys.iter().map(|key| neutral::value(key)).collect::<Vec<_>>()])
+        }
+        ToWorker::Forget(states) => {
+            let states = states.iter().flat_map(|state| [json!(*state.table), neutral::value(&state.key)]);
+            json!([10, states.collect::<Vec<_>>()])
+        }
+        ToWorker::TryRestore { request, entries: state } => json!([11, request, entries(state)]),
     }
 }
 
@@ -60,6 +68,7 @@ pub(crate) fn from_worker(message: &FromWorker) -> Value {
         ]),
         FromWorker::CutResult(result) => cut_result(result),
         FromWorker::SnapshotPart(part) => snapshot_part(part),
+        FromWorker::Tried { request, problem } => json!([40, request, problem]),
     }
 }
 

@@ -116,6 +116,26 @@ class Stop(NamedTuple):
     """8: finish and close."""
 
 
+class SnapshotKeys(NamedTuple):
+    """9: send snapshots of the states of these keys that changed."""
+
+    request: int
+    keys: list[Any]
+
+
+class Forget(NamedTuple):
+    """10: drop states, flat ``table, key``."""
+
+    states: list[Any]
+
+
+class TryRestore(NamedTuple):
+    """11: see whether snapshots can be loaded, flat ``table, key, state``."""
+
+    request: int
+    entries: list[Any]
+
+
 class WorkerHello(NamedTuple):
     """33: the worker's greeting."""
 
@@ -181,8 +201,15 @@ class SnapshotPart(NamedTuple):
     oldest_dirty: int | None
 
 
-Received = Union[Hello, Load, Plan, Batch, Restore, Snapshot, Stop]
-Sent = Union[WorkerHello, Refused, Topology, Ready, Result, CutResult, SnapshotPart]
+class Tried(NamedTuple):
+    """40: whether snapshots could be loaded."""
+
+    request: int
+    problem: str | None
+
+
+Received = Union[Hello, Load, Plan, Batch, Restore, Snapshot, Stop, SnapshotKeys, Forget, TryRestore]
+Sent = Union[WorkerHello, Refused, Topology, Ready, Result, CutResult, SnapshotPart, Tried]
 Check = Callable[[Any], bool]
 
 
@@ -277,6 +304,9 @@ _RECEIVED: dict[int, tuple[type[Any], tuple[Check, ...]]] = {
     5: (Restore, (_flat(_str, _key, _bytes),)),
     6: (Snapshot, (_uint, _u32)),
     8: (Stop, ()),
+    9: (SnapshotKeys, (_uint, _array(_key))),
+    10: (Forget, (_flat(_str, _key),)),
+    11: (TryRestore, (_uint, _flat(_str, _key, _bytes))),
 }
 _TYPES: dict[type[Any], int] = {
     **{message: number for number, (message, _) in _RECEIVED.items()},
@@ -287,6 +317,7 @@ _TYPES: dict[type[Any], int] = {
     Result: 37,
     CutResult: 38,
     SnapshotPart: 39,
+    Tried: 40,
 }
 
 # Nothing is kept in it between bodies; making a packer for each would cost 0.3 µs.

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Callable
 
-from wallaroo._keys import key_size
-from wallaroo._protocol import Result, SnapshotPart, encode
+from wallaroo._keys import key_from_wire, key_size
+from wallaroo._protocol import Result, Snapshot, SnapshotKeys, SnapshotPart, encode
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._outlets import Outlet
 from wallaroo.worker._state import StateTables
@@ -137,12 +137,13 @@ def _failure_size(fields: list[Any]) -> int:
     return sum(len(field) * 4 if isinstance(field, str) else 0 for field in fields) + len(fields[_FAILURE_PAYLOAD]) + 64
 
 
-def snapshot_bodies(tables: StateTables, request: int, max_keys: int, max_body: int) -> Iterator[bytes]:
+def snapshot_bodies(tables: StateTables, message: Snapshot | SnapshotKeys, max_body: int) -> Iterator[bytes]:
     """Return the ``snapshot_part`` messages that answer a request; the states in them are no longer dirty."""
+    request = message.request
     largest = max_body - _ENVELOPE
     entries: list[Any] = []
     failures: list[Any] = []
-    plain = tables.plain_snapshot(max_keys, largest)
+    plain = tables.plain_snapshot(message.max_keys, largest) if isinstance(message, Snapshot) else None
     if plain is not None:
         changed, keys, snapshots = plain
         entries = [changed.name] * (3 * len(keys))
@@ -153,7 +154,11 @@ def snapshot_bodies(tables: StateTables, request: int, max_keys: int, max_body: 
         return
     clean: list[tuple[Any, Any]] = []
     size = 0
-    for table, key, pickled, problem, added in tables.snapshot(max_keys, largest):
+    if isinstance(message, SnapshotKeys):
+        states = tables.snapshot_of([key_from_wire(key) for key in message.keys], largest)
+    else:
+        states = tables.snapshot(message.max_keys, largest)
+    for table, key, pickled, problem, added in states:
         if size + added > largest:
             yield encode(SnapshotPart(request, True, entries, failures, None))
             entries, failures, size = [], [], 0

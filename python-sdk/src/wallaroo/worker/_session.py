@@ -16,11 +16,12 @@ from wallaroo._version import __version__
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._compile import Compiler
 from wallaroo.worker._connection import Connection
+from wallaroo.worker._failures import RestoreError
 from wallaroo.worker._load import Loaded, LoadError, load
 from wallaroo.worker._marker import Marker
 from wallaroo.worker._results import Elapsed, result_bodies, snapshot_bodies
 from wallaroo.worker._stage import AnyStage, CutStage
-from wallaroo.worker._state import StateTables
+from wallaroo.worker._state import StateTable, StateTables
 
 M = TypeVar("M")
 
@@ -103,9 +104,13 @@ class Session:
                 self._batch(message, elapsed)
             elif isinstance(message, protocol.Restore):
                 self._restore(message)
-            elif isinstance(message, protocol.Snapshot):
-                for part in snapshot_bodies(self._tables, message.request, message.max_keys, self._connection.max_body):
+            elif isinstance(message, (protocol.Snapshot, protocol.SnapshotKeys)):
+                for part in snapshot_bodies(self._tables, message, self._connection.max_body):
                     self._connection.send(part)
+            elif isinstance(message, protocol.Forget):
+                self._forget(message)
+            elif isinstance(message, protocol.TryRestore):
+                self._try(message)
             elif isinstance(message, protocol.Stop):
                 return
             else:
@@ -148,10 +153,32 @@ class Session:
     def _restore(self, message: protocol.Restore) -> None:
         fields = iter(message.entries)
         for name, key, state in zip(fields, fields, fields):
-            table = self._tables.find(name)
-            if table is None:
-                raise ProtocolError(f"a state is for table {name!r}, which no stage of the plan has")
-            table.restore(key_from_wire(key), state)
+            self._table(name).restore(key_from_wire(key), state)
+
+    def _forget(self, message: protocol.Forget) -> None:
+        fields = iter(message.states)
+        for name, key in zip(fields, fields):
+            self._table(name).forget(key_from_wire(key))
+
+    def _try(self, message: protocol.TryRestore) -> None:
+        fields = iter(message.entries)
+        problem = None
+        for name, key, state in zip(fields, fields, fields):
+            # Of a table of its own, so that nothing is kept.
+            tried = StateTable(self._table(name).name, lambda: None)
+            tried.restore(key_from_wire(key), state)
+            try:
+                tried.open(key_from_wire(key))
+            except RestoreError as error:
+                problem = " ".join(str(error).splitlines())
+                break
+        self._send(protocol.Tried(message.request, problem))
+
+    def _table(self, name: str) -> StateTable:
+        table = self._tables.find(name)
+        if table is None:
+            raise ProtocolError(f"a state is for table {name!r}, which no stage of the plan has")
+        return table
 
     def _send(self, message: protocol.Sent) -> None:
         self._connection.send(protocol.encode(message))

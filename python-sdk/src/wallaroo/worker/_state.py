@@ -88,6 +88,12 @@ class StateTable:
         """Note that ``batch`` has changed the states of ``keys``."""
         self.dirty.update(zip(filterfalse(self.dirty.__contains__, keys), repeat(batch)))
 
+    def forget(self, key: Any) -> None:
+        """Drop the state of ``key``: it is another worker's now."""
+        self.live.pop(key, None)
+        self.dirty.pop(key, None)
+        self._restored.pop(key, None)
+
     def pickled(self, key: Any) -> bytes:
         """Return the state of ``key``, pickled.
 
@@ -163,6 +169,13 @@ class StateTables:
             # A key that cannot be pickled stays dirty longest, and must not take the place of those that can.
             taken += not failed
             yield from failed or states
+
+    def snapshot_of(self, keys: list[Any], largest: int) -> Iterator[Snapshotted]:
+        """Pickle the changed states of ``keys``, as :meth:`snapshot` does those of the keys it takes."""
+        tables = self._ordered()
+        for key in keys:
+            states = [_pickled(table, key, largest) for table in tables if key in table.dirty]
+            yield from [state for state in states if state.pickled is None] or states
 
     @property
     def oldest_dirty(self) -> int | None:

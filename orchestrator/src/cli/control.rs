@@ -1,0 +1,35 @@
+//! Which running application a command is about.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::control::client::{Client, ClientError};
+
+/// Options of every command about a running application.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ControlArgs {
+    /// The application's control socket, as `run` prints it [default: that of the only application that runs]
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl ControlArgs {
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.control.as_deref()
+    }
+
+    pub(super) async fn client(&self) -> Result<Client, ClientError> {
+        Client::find(self.path()).await
+    }
+}
+
+/// Prints `report` as one line of JSON.
+pub(super) fn print_json(report: &impl Serialize) -> std::io::Result<()> {
+    println!("{}", serde_json::to_string(report)?);
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! `wallaroo-orch drain` and `wallaroo-orch stop`.
+
+use clap::Args;
+
+use super::control::{ControlArgs, print_json};
+use crate::control::report::Accepted;
+use crate::error::CliError;
+
+/// Arguments of `wallaroo-orch drain` and `stop`.
+#[derive(Debug, Args)]
+pub(super) struct EndingArgs {
+    #[command(flatten)]
+    control: ControlArgs,
+    /// Return at once instead of when the application has ended
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// Has an application end: after what it accepted is finished, or at once.
+pub(super) async fn run(args: EndingArgs, route: &str) -> Result<(), CliError> {
+    let client = args.control.client().await?;
+    let accepted: Accepted = client.post(route, &Accepted {}).await?;
+    if !args.no_wait {
+        client.until_gone().await;
+    }
+    if args.control.json {
+        print_json(&accepted)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! `wallaroo-orch stack`.
+
+use clap::Args;
+
+use super::control::{ControlArgs, print_json};
+use crate::control::report::WorkerStack;
+use crate::error::CliError;
+
+/// Arguments of `wallaroo-orch stack`.
+#[derive(Debug, Args)]
+pub(super) struct StackArgs {
+    #[command(flatten)]
+    control: ControlArgs,
+    /// Process id of a worker, as `status` shows it [default: all of them]
+    #[arg(value_name = "PID")]
+    pid: Option<i32>,
+}
+
+/// Prints what workers are doing.
+pub(super) async fn run(args: StackArgs) -> Result<(), CliError> {
+    let route = args.pid.map_or_else(|| "/v1/stacks".to_owned(), |pid| format!("/v1/stacks?pid={pid}"));
+    let stacks: Vec<WorkerStack> = args.control.client().await?.get(&route).await?;
+    if args.control.json {
+        return Ok(print_json(&stacks)?);
+    }
+    for WorkerStack { pid, slot, stack } in stacks {
+        let seat = slot.map_or_else(|| "standby".to_owned(), |slot| format!("slot {slot}"));
+        let stack = if stack.is_empty() { "(it printed nothing: it is loading, or stopped)\n" } else { &stack };
+        println!("{seat}, pid {pid}:\n{stack}");
+    }
+    Ok(())
+}

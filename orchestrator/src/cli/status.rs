@@ -1,0 +1,162 @@
+//! `wallaroo-orch status`.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use super::control::{ControlArgs, print_json};
+use super::run::duration;
+use super::table::Table;
+use crate::control::client::Client;
+use crate::control::report::{
+    InterpreterReport, LatencyReport, RunState, SeatReport, SinkReport, SourceReport, StageReport, StatusReport,
+    WorkerReport, WorkerState,
+};
+use crate::error::CliError;
+
+/// What a terminal is sent to begin a new picture: cursor home, clear.
+const NEW_PICTURE: &str = "\x1b[H\x1b[2J";
+
+/// Arguments of `wallaroo-orch status`.
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    control: ControlArgs,
+    /// Print it again and again, until the application ends
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1s", value_parser = duration)]
+    watch: Option<Duration>,
+    /// Wait until the application runs, at most so long (for example 30s)
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    wait_ready: Option<Duration>,
+}
+
+/// Prints how a run is.
+pub(super) async fn run(args: StatusArgs) -> Result<(), CliError> {
+    let ask = async |client: &Client| client.get::<StatusReport>("/v1/status").await;
+    let first = match args.wait_ready {
+        Some(patience) => Client::when_ready(args.control.path(), patience, ask).await?,
+        None => ask(&args.control.client().await?).await?,
+    };
+    let Some(interval) = args.watch else { return Ok(print(&first, args.control.json, false)?) };
+    // From now on it is this application, whatever else is started.
+    let client = args.control.client().await?;
+    let mut report = first;
+    loop {
+        print(&report, args.control.json, true)?;
+        tokio::time::sleep(interval).await;
+        report = match ask(&client).await {
+            Err(error) if error.is_absent() => return Ok(()),
+            answer => answer?,
+        };
+    }
+}
+
+fn print(report: &StatusReport, json: bool, again: bool) -> io::Result<()> {
+    if json {
+        return print_json(report);
+    }
+    let mut out = io::stdout().lock();
+    if again && out.is_terminal() {
+        out.write_all(NEW_PICTURE.as_bytes())?;
+    }
+    writeln!(out, "{}", text(report))?;
+    out.flush()
+}
+
+fn text(report: &StatusReport) -> String {
+    let state = match report.state {
+        RunState::Running => "running",
+        RunState::Draining => "draining",
+    };
+    let StatusReport { application, pid, uptime_seconds, dead_letters, worker_deaths, .. } = report;
+    let mut table = Table::default();
+    report.sources.iter().for_each(|source| table.row(source_row(source)));
+    report.stages.iter().enumerate().for_each(|(number, stage)| table.row(stage_row(number, stage)));
+    report.sinks.iter().for_each(|sink| table.row(sink_row(sink)));
+    let latency = latency_of(&report.latency);
+    let mut workers = Table::default();
+    report.workers.iter().for_each(|worker| workers.row(worker_row(worker)));
+    format!(
+        "{application}  {state}  pid {pid}  up {uptime_seconds:.1} s  dead letters {dead_letters}  worker deaths {worker_deaths}\n\n\
+         {table}latency  {latency}\n\n{workers}"
+    )
+}
+
+fn source_row(source: &SourceReport) -> Vec<String> {
+    let connections = match source.connections {
+        1 => "1 connection".to_owned(),
+        count => format!("{count} connections"),
+    };
+    let place = format!("{}  {}", source.place, source.name);
+    vec!["source".to_owned(), place, source.messages.to_string(), rate(source.rate), connections]
+}
+
+fn stage_row(number: usize, stage: &StageReport) -> Vec<String> {
+    let service = stage.service_seconds.map_or_else(String::new, |seconds| format!(", {} each", duration_of(seconds)));
+    vec![
+        format!("stage {number}"),
+        stage.steps.join(" > "),
+        stage.messages.to_string(),
+        rate(stage.rate),
+        format!("{} queued{service}", stage.queued),
+    ]
+}
+
+fn sink_row(sink: &SinkReport) -> Vec<String> {
+    let place = format!("{}  {}", sink.place, sink.name);
+    let pending = format!("{} pending", ByteSize(sink.pending_bytes as u64));
+    vec!["sink".to_owned(), place, sink.messages.to_string(), rate(sink.rate), pending]
+}
+
+fn worker_row(worker: &WorkerReport) -> Vec<String> {
+    let place = match (&worker.seat, worker.state) {
+        (Some(seat), _) => format!("slot {}", seat.slot),
+        (None, WorkerState::Starting) => "starting".to_owned(),
+        (None, WorkerState::Standby) => "standby".to_owned(),
+        (None, WorkerState::Seated | WorkerState::Leaving) => "leaving".to_owned(),
+    };
+    let interpreter = worker.interpreter.as_ref().map_or_else(String::new, interpreter_of);
+    let resident = worker.resident_bytes.map_or_else(String::new, |bytes| ByteSize(bytes).to_string());
+    let history = worker.seat.as_ref().map_or_else(String::new, history_of);
+    vec![
+        place,
+        format!("pid {}", worker.pid),
+        format!("generation {}", worker.generation),
+        interpreter,
+        resident,
+        history,
+    ]
+}
+
+fn interpreter_of(interpreter: &InterpreterReport) -> String {
+    format!("{} {}", interpreter.implementation, interpreter.version)
+}
+
+fn history_of(seat: &SeatReport) -> String {
+    match (&seat.last_death, seat.restarts) {
+        (None, _) => String::new(),
+        (Some(cause), 1) => format!("1 restart: {cause}"),
+        (Some(cause), restarts) => format!("{restarts} restarts, the last: {cause}"),
+    }
+}
+
+fn latency_of(latency: &LatencyReport) -> String {
+    let LatencyReport { p50_seconds, p99_seconds, p999_seconds, longest_seconds, .. } = *latency;
+    let times = [("p50", p50_seconds), ("p99", p99_seconds), ("p99.9", p999_seconds), ("longest", longest_seconds)];
+    times.map(|(name, seconds)| format!("{name} {}", duration_of(seconds))).join("  ")
+}
+
+fn rate(rate: f64) -> String {
+    format!("{rate:.0}/s")
+}
+
+/// A time in the unit that suits it.
+fn duration_of(seconds: f64) -> String {
+    match seconds {
+        ..1e-3 => format!("{:.1} µs", seconds * 1e6),
+        ..1.0 => format!("{:.1} ms", seconds * 1e3),
+        _ => format!("{seconds:.1} s"),
+    }
+}

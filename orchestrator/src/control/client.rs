@@ -1,0 +1,202 @@
+//! The commands' end of a control socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request as HttpRequest};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::place;
+use super::report::Problem;
+use super::{Refusal, RefusalKind};
+
+/// How often it is looked whether an application has come up or gone.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Why a command did not get what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens at the path.
+    #[error("no application answers at {}", path.display())]
+    NotRunning {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// No path was given, and there is no socket.
+    #[error("no application runs")]
+    NoneRuns,
+    /// No path was given, and there are several.
+    #[error("several applications run: {}", listed(paths))]
+    SeveralRun {
+        /// Their sockets.
+        paths: Vec<PathBuf>,
+    },
+    /// The application said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What came back is no answer.
+    #[error("the answer from {} cannot be read", path.display())]
+    Answer {
+        /// The socket.
+        path: PathBuf,
+        /// What is the matter with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It took too long.
+    #[error("the application was not ready within {patience:?}")]
+    NotReady {
+        /// How long it was waited for.
+        patience: Duration,
+    },
+}
+
+impl ClientError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotRunning { .. } => Some("is it running? `wallaroo-orch run` prints where its socket is".to_owned()),
+            Self::NoneRuns => {
+                let folder = place::folder();
+                Some(format!("none has its socket in {}; --control PATH names one elsewhere", folder.display()))
+            }
+            Self::SeveralRun { .. } => Some("choose one: --control PATH".to_owned()),
+            Self::Refused(refusal) => refusal.hint.clone(),
+            Self::Answer { .. } => Some("is it a wallaroo-orch of the same version?".to_owned()),
+            Self::NotReady { .. } => None,
+        }
+    }
+
+    /// Whether there is nobody to talk to.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::NotRunning { .. } | Self::NoneRuns)
+    }
+
+    /// Whether it may go better soon.
+    fn is_early(&self) -> bool {
+        self.is_absent() || matches!(self, Self::Refused(refusal) if refusal.kind == RefusalKind::Starting)
+    }
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Talks to one application.
+#[derive(Debug, Clone)]
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// A client of the application whose socket is at `path`; without a path, of the only one that runs.
+    ///
+    /// # Errors
+    /// [`ClientError::NoneRuns`] or [`ClientError::SeveralRun`] without a path.
+    pub async fn find(path: Option<&Path>) -> Result<Self, ClientError> {
+        if let Some(path) = path {
+            return Ok(Self { path: path.to_owned() });
+        }
+        let mut running = Vec::new();
+        for path in place::sockets() {
+            // A socket that was left behind is nobody's.
+            if UnixStream::connect(&path).await.is_ok() {
+                running.push(path);
+            }
+        }
+        match running.pop() {
+            None => Err(ClientError::NoneRuns),
+            Some(path) if running.is_empty() => Ok(Self { path }),
+            Some(path) => {
+                running.push(path);
+                Err(ClientError::SeveralRun { paths: running })
+            }
+        }
+    }
+
+    /// Asks `question` until the application is up, or `patience` has run out.
+    pub async fn when_ready<T>(
+        path: Option<&Path>,
+        patience: Duration,
+        question: impl AsyncFn(&Self) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let attempts = async {
+            loop {
+                let answer = match Self::find(path).await {
+                    Ok(client) => question(&client).await,
+                    Err(error) => Err(error),
+                };
+                match answer {
+                    Err(error) if error.is_early() => tokio::time::sleep(LOOK_EVERY).await,
+                    answer => return answer,
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(patience, attempts).await;
+        in_time.unwrap_or(Err(ClientError::NotReady { patience }))
+    }
+
+    /// Waits until nobody listens any more.
+    pub async fn until_gone(&self) {
+        while UnixStream::connect(&self.path).await.is_ok() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Reads something.
+    pub async fn get<T: DeserializeOwned>(&self, route: &str) -> Result<T, ClientError> {
+        self.ask(Method::GET, route, Bytes::new()).await
+    }
+
+    /// Has something done.
+    pub async fn post<T: DeserializeOwned>(&self, route: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| self.broken(error))?;
+        self.ask(Method::POST, route, body.into()).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, route: &str, body: Bytes) -> Result<T, ClientError> {
+        let stream = UnixStream::connect(&self.path).await;
+        let stream = stream.map_err(|source| ClientError::NotRunning { path: self.path.clone(), source })?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error))?;
+        let request = HttpRequest::builder()
+            .method(method)
+            .uri(route)
+            .header(HOST, "wallaroo")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| self.broken(error))?;
+        let exchange = async {
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
+            Ok::<_, hyper::Error>((status, body))
+        };
+        let exchange = async {
+            tokio::pin!(connection, exchange);
+            tokio::select! {
+                answer = &mut exchange => answer,
+                // The peer has closed: what it said before is still to be read.
+                _ = &mut connection => exchange.await,
+            }
+        };
+        let (status, body) = exchange.await.map_err(|error| self.broken(error))?;
+        if !status.is_success() {
+            let problem: Problem = serde_json::from_slice(&body).map_err(|error| self.broken(error))?;
+            return Err(problem.error.into());
+        }
+        serde_json::from_slice(&body).map_err(|error| self.broken(error))
+    }
+
+    fn broken(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ClientError {
+        ClientError::Answer { path: self.path.clone(), source: error.into() }
+    }
+}

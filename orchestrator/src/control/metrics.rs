@@ -1,0 +1,141 @@
+//! Metrics for Prometheus: the status in its text form, on a TCP port of its own (`--metrics`).
+//!
+//! Nothing is kept here. Each scrape asks the runtime for a status, as `status` does, so numbers agree and cost nothing
+//! while nobody asks.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics::{Label, counter, describe_counter, describe_gauge, gauge, with_local_recorder};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use super::report::{LatencyReport, SinkReport, SourceReport, StageReport, StatusReport, WorkerReport};
+use super::{Request, listener::BindError};
+
+/// What Prometheus expects text to be.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Listens at `address`.
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError::Metrics { address, source })
+}
+
+/// The only route, served out of the runtime's answers to `requests`.
+pub(super) fn router(requests: mpsc::Sender<Request>) -> Router {
+    Router::new().route("/metrics", get(scrape)).with_state(requests)
+}
+
+async fn scrape(State(requests): State<mpsc::Sender<Request>>) -> Response {
+    let (reply, answer) = oneshot::channel();
+    let asked = requests.send(Request::Status(reply)).await;
+    match (asked, answer.await) {
+        (Ok(()), Ok(Ok(report))) => ([(CONTENT_TYPE, TEXT)], text(&report)).into_response(),
+        (_, Ok(Err(refusal))) => (StatusCode::SERVICE_UNAVAILABLE, refusal.message).into_response(),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "the application is ending").into_response(),
+    }
+}
+
+/// A status as Prometheus reads it.
+fn text(report: &StatusReport) -> String {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    with_local_recorder(&recorder, || {
+        describe();
+        gauge!("wallaroo_uptime_seconds").set(report.uptime_seconds);
+        counter!("wallaroo_dead_letters_total").absolute(report.dead_letters);
+        counter!("wallaroo_worker_deaths_total").absolute(report.worker_deaths);
+        latency("wallaroo_latency_seconds", &report.latency, &[]);
+        for source in &report.sources {
+            record_source(source);
+        }
+        for (number, stage) in report.stages.iter().enumerate() {
+            record_stage(number, stage);
+        }
+        for sink in &report.sinks {
+            record_sink(sink);
+        }
+        for worker in &report.workers {
+            record_worker(worker);
+        }
+    });
+    recorder.handle().render()
+}
+
+fn describe() {
+    describe_gauge!("wallaroo_uptime_seconds", "Since the application was ready.");
+    describe_counter!("wallaroo_dead_letters_total", "Messages that could not be processed.");
+    describe_counter!("wallaroo_worker_deaths_total", "Seated workers that died or were replaced.");
+    describe_gauge!(
+        "wallaroo_latency_seconds",
+        "From the read at a source to the hand-over to a sink, of all messages so far."
+    );
+    describe_gauge!("wallaroo_source_connections", "Connections that are open.");
+    describe_counter!("wallaroo_source_messages_total", "Messages of a source that were processed.");
+    describe_counter!("wallaroo_stage_messages_total", "Messages a stage has processed.");
+    describe_gauge!("wallaroo_stage_queued_messages", "Messages that wait for a stage.");
+    describe_gauge!(
+        "wallaroo_stage_latency_seconds",
+        "From when a worker could begin with a batch to its answer, of all messages so far."
+    );
+    describe_counter!("wallaroo_sink_messages_total", "Messages handed to a sink.");
+    describe_gauge!("wallaroo_sink_pending_bytes", "Bytes handed to a sink and not written.");
+    describe_gauge!("wallaroo_worker_resident_bytes", "Memory a worker has resident.");
+    describe_counter!("wallaroo_slot_restarts_total", "Workers that took a slot after the first.");
+    describe_gauge!("wallaroo_slot_in_flight_batches", "Batches sent to the worker in a slot and not answered.");
+    describe_gauge!("wallaroo_slot_journal_bytes", "Bytes in the journal of a slot.");
+}
+
+fn record_source(source: &SourceReport) {
+    let labels = vec![Label::new("source", source.name.clone()), Label::new("place", source.place.clone())];
+    gauge!("wallaroo_source_connections", labels.clone()).set(source.connections as f64);
+    counter!("wallaroo_source_messages_total", labels).absolute(source.messages);
+}
+
+fn record_stage(number: usize, stage: &StageReport) {
+    let name = stage.steps.first().cloned().unwrap_or_default();
+    let labels = vec![Label::new("stage", number.to_string()), Label::new("root", name)];
+    counter!("wallaroo_stage_messages_total", labels.clone()).absolute(stage.messages);
+    gauge!("wallaroo_stage_queued_messages", labels.clone()).set(stage.queued as f64);
+    latency("wallaroo_stage_latency_seconds", &stage.latency, &labels);
+}
+
+fn record_sink(sink: &SinkReport) {
+    let labels = vec![Label::new("sink", sink.name.clone()), Label::new("place", sink.place.clone())];
+    counter!("wallaroo_sink_messages_total", labels.clone()).absolute(sink.messages);
+    gauge!("wallaroo_sink_pending_bytes", labels).set(sink.pending_bytes as f64);
+}
+
+fn record_worker(worker: &WorkerReport) {
+    if let Some(resident) = worker.resident_bytes {
+        let labels = vec![Label::new("pid", worker.pid.to_string())];
+        gauge!("wallaroo_worker_resident_bytes", labels).set(resident as f64);
+    }
+    if let Some(seat) = &worker.seat {
+        let labels = vec![Label::new("slot", seat.slot.to_string())];
+        counter!("wallaroo_slot_restarts_total", labels.clone()).absolute(seat.restarts.into());
+        gauge!("wallaroo_slot_in_flight_batches", labels.clone()).set(seat.in_flight as f64);
+        gauge!("wallaroo_slot_journal_bytes", labels).set(seat.journal_bytes as f64);
+    }
+}
+
+fn latency(name: &'static str, latency: &LatencyReport, labels: &[Label]) {
+    let LatencyReport { p50_seconds, p90_seconds, p99_seconds, p999_seconds, longest_seconds, .. } = *latency;
+    let shares = [
+        ("0.5", p50_seconds),
+        ("0.9", p90_seconds),
+        ("0.99", p99_seconds),
+        ("0.999", p999_seconds),
+        ("1", longest_seconds),
+    ];
+    for (share, seconds) in shares {
+        let mut labels = labels.to_vec();
+        labels.push(Label::new("quantile", share));
+        gauge!(name, labels).set(seconds);
+    }
+}

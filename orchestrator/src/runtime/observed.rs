@@ -1,0 +1,101 @@
+//! What is seen of a run from its loop: connections that are open, and rates.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::engine::{SourceId, Status};
+
+/// Rates are of about the last so much time.
+const WINDOW: Duration = Duration::from_secs(5);
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Observed {
+    /// By source.
+    connections: Vec<usize>,
+    samples: VecDeque<Sample>,
+}
+
+#[derive(Debug)]
+struct Sample {
+    at: Instant,
+    /// By stage.
+    stages: Vec<u64>,
+    /// By sink.
+    sinks: Vec<u64>,
+}
+
+impl Sample {
+    fn new(status: &Status, at: Instant) -> Self {
+        let stages = status.stages.iter().map(|stage| stage.messages).collect();
+        Self { at, stages, sinks: status.sink_messages.clone() }
+    }
+}
+
+impl Observed {
+    pub(super) fn new(sources: usize) -> Self {
+        Self { connections: vec![0; sources], samples: VecDeque::new() }
+    }
+
+    pub(super) fn opened(&mut self, source: SourceId) {
+        self.connections[source.index()] += 1;
+    }
+
+    pub(super) fn closed(&mut self, source: SourceId) {
+        self.connections[source.index()] -= 1;
+    }
+
+    /// Connections of a source that are open.
+    pub(super) fn connections(&self, source: SourceId) -> usize {
+        self.connections[source.index()]
+    }
+
+    /// Takes in the counts of now, and forgets those that are older than the window.
+    pub(super) fn sample(&mut self, status: &Status, now: Instant) {
+        self.samples.push_back(Sample::new(status, now));
+        while self.samples.len() > 2 && now.duration_since(self.samples[1].at) >= WINDOW {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Messages a second of each stage and each sink since the oldest sample.
+    pub(super) fn rates(&self, status: &Status, now: Instant) -> (Vec<f64>, Vec<f64>) {
+        let latest = Sample::new(status, now);
+        let Some(first) = self.samples.front() else {
+            return (vec![0.0; latest.stages.len()], vec![0.0; latest.sinks.len()]);
+        };
+        // Right after a sample there is no time to divide by.
+        let seconds = now.duration_since(first.at).as_secs_f64().max(1e-3);
+        let rate = |(now, then): (&u64, &u64)| (now - then) as f64 / seconds;
+        let rates = |now: &[u64], then: &[u64]| now.iter().zip(then).map(rate).collect();
+        (rates(&latest.stages, &first.stages), rates(&latest.sinks, &first.sinks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::LatencyStatus;
+
+    fn status(messages: u64) -> Status {
+        Status {
+            stages: Vec::new(),
+            slots: Vec::new(),
+            sink_messages: vec![messages],
+            sink_pending_bytes: vec![0],
+            latency: LatencyStatus::default(),
+        }
+    }
+
+    #[test]
+    fn a_rate_is_of_the_last_few_seconds() {
+        let start = Instant::now();
+        let mut observed = Observed::new(0);
+        for second in 0..60 {
+            observed.sample(&status(second * 100), start + Duration::from_secs(second));
+        }
+        observed.sample(&status(59 * 100), start + Duration::from_secs(60));
+        let (_, sinks) = observed.rates(&status(59 * 100), start + Duration::from_secs(60));
+        assert!((sinks[0] - 80.0).abs() < 1.0, "four of five seconds had a hundred each: {sinks:?}");
+    }
+}
