@@ -12,7 +12,7 @@ def main():
     for workers in (1, 2, 3):
         started = time.monotonic()
         with Consumer() as consumer:
-            rejected = market_spread(consumer, workers, QUOTES, ORDERS)
+            rejected = market_spread(consumer, QUOTES, ORDERS, workers=workers)
         seconds = time.monotonic() - started
         print(
             f"{workers} workers: {rejected:,} of {ORDERS:,} orders rejected, as the model has it; {seconds:.1f} s",

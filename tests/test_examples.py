@@ -80,9 +80,18 @@ def by_user(line):
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("kind", ["stateless", "stateful", "windowed"])
 def test_alerts(kind, workers, consumer):
+    run_alerts(kind, consumer, workers=workers)
+
+
+@pytest.mark.parametrize("kind", ["stateless", "stateful", "windowed"])
+def test_alerts_on_every_interpreter(kind, consumer, interpreter):
+    run_alerts(kind, consumer, python=interpreter)
+
+
+def run_alerts(kind, consumer, **options):
     expected = (EXAMPLES / "alerts" / f"expected_{kind}.txt").read_text(encoding="utf-8").splitlines()
     args = [kind, "--in", "127.0.0.1:0", "--out", consumer.place]
-    with Orchestrator(EXAMPLES / "alerts" / "alerts.py", *args, workers=workers) as run:
+    with Orchestrator(EXAMPLES / "alerts" / "alerts.py", *args, **options) as run:
         send(run.address(), frames(messages_of("alerts")))
         consumer.wait_count(len(expected))
         run.stop()
@@ -112,16 +121,28 @@ def run_sessions(tmp_path, **options):
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_market_spread_rejects_what_the_model_rejects(workers, consumer):
-    assert 0 < market_spread(consumer, workers, quotes=4_000, orders=2_000) < 2_000
+    assert 0 < market_spread(consumer, quotes=4_000, orders=2_000, workers=workers) < 2_000
+
+
+def test_market_spread_on_every_interpreter(consumer, interpreter):
+    assert 0 < market_spread(consumer, quotes=400, orders=200, python=interpreter) < 200
 
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_crashy_loses_nothing_but_the_guilty(workers, consumer, tmp_path):
+    run_crashy(consumer, tmp_path, workers=workers)
+
+
+def test_crashy_on_every_interpreter(consumer, tmp_path, interpreter):
+    run_crashy(consumer, tmp_path, python=interpreter)
+
+
+def run_crashy(consumer, tmp_path, **options):
     letters = tmp_path / "dead.jsonl"
     args = ["--in", "127.0.0.1:0", "--out", consumer.place]
-    options = ["--step-timeout", "1s", "--dead-letters", letters]
+    limits = ["--step-timeout", "1s", "--dead-letters", letters]
     expected = expected_of("crashy")
-    with Orchestrator(EXAMPLES / "crashy" / "crashy.py", *args, workers=workers, options=options) as run:
+    with Orchestrator(EXAMPLES / "crashy" / "crashy.py", *args, options=limits, **options) as run:
         send(run.address(), frames(messages_of("crashy")))
         consumer.wait_count(len(expected))
         run.stop()

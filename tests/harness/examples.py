@@ -18,11 +18,11 @@ def example_module(example, name):
         sys.path.pop(0)
 
 
-def market_spread(consumer, workers, quotes, orders):
+def market_spread(consumer, quotes, orders, **options):
     """Sends orders and quotes at once and compares the verdicts with the model's; returns how many are rejected."""
     data = example_module("market_spread", "market_spread_data")
     args = ["--in", "127.0.0.1:0,127.0.0.1:0", "--out", consumer.place, "--verdicts"]
-    with Orchestrator(EXAMPLES / "market_spread" / "market_spread.py", *args, workers=workers) as run:
+    with Orchestrator(EXAMPLES / "market_spread" / "market_spread.py", *args, **options) as run:
         orders_at, quotes_at = run.addresses()
         send(quotes_at, frames(data.first_quotes()))
         # A quote has no output. That it has been taken in is seen from the verdict on an order after it.
