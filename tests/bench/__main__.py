@@ -27,8 +27,6 @@ from tests.harness.places import TARGET
 WIDE = frozenset({"word count", "market spread"})
 # Where a loop without sockets says something: passing a reference on is not the work of a payload's message.
 COMPUTING = WIDE | {"100 µs step"}
-# What it costs that state outlives its worker.
-STATEFUL = WIDE
 
 
 def main() -> None:
@@ -74,7 +72,8 @@ def _contenders(found: list[interpreters.Interpreter], embedded_program: Path) -
     python = interpreters.environment(usual)
     contenders = [loop(python, on=COMPUTING), embedded(embedded_program, python)]
     contenders += [ours(python, count, f"{count} worker{'s' * (count > 1)}") for count in (1, 2, 3, 4)]
-    contenders.append(ours(python, 2, "2 workers, no ledger", on=STATEFUL, options=["--no-ledger"]))
+    # What it costs that state outlives its worker.
+    contenders.append(ours(python, 2, "2 workers, no ledger", on=WIDE, options=["--no-ledger"]))
     # Python 3.10 is newer than 3.9.
     cpythons = sorted((found for found in others if found.name.startswith("cpython")), key=_version)
     for interpreter in dict.fromkeys(cpythons[:1] + cpythons[-1:]):

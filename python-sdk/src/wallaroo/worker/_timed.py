@@ -26,9 +26,8 @@ from wallaroo.worker._capture import Captured, CapturingGroupOutlet
 from wallaroo.worker._depth_first import Branch, Place, Push
 from wallaroo.worker._failures import StepContractError
 from wallaroo.worker._forked import in_child, leave_if_child
-from wallaroo.worker._generate import GeneratorRoot
 from wallaroo.worker._outlets import Entry, KeyFunction, Outlet, group_size, halves
-from wallaroo.worker._stage import GroupReader, Stage
+from wallaroo.worker._stage import GenerateStage, GroupReader, Stage
 from wallaroo.worker._windows import StageWindows, Timer
 
 _LARGEST_TIME = 2**62
@@ -132,26 +131,12 @@ class TimedFramesStage(Stage):
         self._push_each(given, run)
 
 
-class TimedGenerateStage(Stage):
+class TimedGenerateStage(GenerateStage):
     """Begins with a generator; its values are stamped."""
 
-    def __init__(
-        self,
-        root: int,
-        branches: Sequence[Branch],
-        outlets: Sequence[Outlet],
-        codec: ValueCodec,
-        generator: GeneratorRoot,
-    ) -> None:
-        super().__init__(root, branches, outlets, codec)
-        self._generator = generator
-
     def _run(self, given: Any, run: BatchRun) -> None:
-        if type(given) is not int:
-            raise ProtocolError("the input of a generate batch is not a number")
         _begin(self._place, run)
-        self._push_each(self._generator.generate(given, run), run)
-        self.ended = self._generator.ended
+        super()._run(given, run)
 
 
 def _begin(place: Place, run: BatchRun) -> None:
