@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from wallaroo._builder_steps import (
     check_keys,
@@ -34,8 +33,7 @@ from wallaroo._topology import (
 _NEXT_PIPELINE = "start one with new_pipeline(name, source_config)"
 
 
-@dataclass(frozen=True)
-class _Sharing:
+class _Sharing(NamedTuple):
     """What two pipelines must agree on to share state by name."""
 
     pipeline: str

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from typing import Any, Callable, ClassVar, Generic, TypeVar
 
 from wallaroo._decorated import Decorated, shown_name
 from wallaroo._errors import WallarooParameterError
-from wallaroo._objects import check_arity, qualified_name, shown_type
+from wallaroo._objects import check_arity, is_generator, qualified_name, shown_type
 from wallaroo._topology import BatchNode, ComputationNode, Node, StateNode
 
 In = TypeVar("In", contravariant=True)
@@ -160,7 +159,7 @@ class BuilderStateComputation(Decorated[Callable[[In, State], Returned]], Generi
         self.decorator = decorator
         self.name = name
         self.multi = multi
-        if inspect.isgeneratorfunction(function):
+        if is_generator(function):
             raise WallarooParameterError(
                 f"@wallaroo.{decorator}: {shown_name(function)} yields, and has no result (output, state_changed)",
                 hint="return the pair, or use @wallaroo.state_computation_multi with state=, which may yield",
@@ -204,12 +203,12 @@ def check_state_class(where: str, state: Any) -> None:
             f"{where} is {shown_type(state)}, not a class", hint="give the class of the state, not an object of it"
         )
     name = shown_name(state)
-    define_as = f"__init__(self) in class {name}" if inspect.isclass(state) else f"{name}()"
+    define_as = f"__init__(self) in class {name}" if isinstance(state, type) else f"{name}()"
     check_arity(f"{where}: {name}", state, define_as, ())
 
 
 def _refuse_generator(decorator: str, function: Any) -> None:
-    if inspect.isgeneratorfunction(function):
+    if is_generator(function):
         raise WallarooParameterError(
             f"@wallaroo.{decorator}: {shown_name(function)} yields, and its output would be the generator itself",
             hint=f"return the output, or use @wallaroo.{decorator}_multi",

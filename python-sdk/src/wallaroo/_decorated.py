@@ -6,11 +6,10 @@ error of the module's import and not of the first message.
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Callable, Generic, TypeVar
 
 from wallaroo._errors import WallarooParameterError
-from wallaroo._objects import check_arity, check_name, shown_type
+from wallaroo._objects import check_arity, check_name, is_async, shown_type
 
 F = TypeVar("F", bound=Callable[..., Any], covariant=True)
 
@@ -57,13 +56,13 @@ def check_function(where: str, function: Any, *parameters: str) -> None:
         raise WallarooParameterError(
             f"{where}: {shown_name(function)} is decorated already", hint="one decorator of wallaroo is enough"
         )
-    if not callable(function) or inspect.isclass(function):
+    if not callable(function) or isinstance(function, type):
         raise WallarooParameterError(
             f"{where}: what it decorates is {shown_type(function)}, not a function",
             hint=f"put it above: def function{signature}",
         )
     name = shown_name(function)
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    if is_async(function):
         raise WallarooParameterError(
             f"{where}: {name} is async, and nothing would await it", hint=f"define it as: def {name}{signature}"
         )

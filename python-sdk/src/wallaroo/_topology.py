@@ -1,14 +1,13 @@
 """The graph an application compiles to, whichever generation of the API described it.
 
 Nodes name their inputs by index and only earlier ones, so the list is a topological order. Each node holds what the
-orchestrator is told (``describe``) and what a worker calls; the two never mix.
+orchestrator is told (``describe``) and what a worker calls; the two never mix. ``kind`` is as in spec/protocol.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Union
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Union
 
 from wallaroo._errors import WallarooParameterError
 from wallaroo._sinks import SinkConfig
@@ -20,14 +19,13 @@ if TYPE_CHECKING:
 Description = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class SourceNode:
+class SourceNode(NamedTuple):
     """Where messages enter: a decoder, or a generator."""
 
-    kind: ClassVar[str] = "source"
     name: str
     inputs: tuple[int, ...]
     source: SourceConfig[Any]
+    kind: str = "source"
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology."""
@@ -40,51 +38,48 @@ class SourceNode:
         }
 
 
-@dataclass(frozen=True)
-class ComputationNode:
+class ComputationNode(NamedTuple):
     """A stateless step. ``multi``: ``call`` returns an iterable of outputs."""
 
-    kind: ClassVar[str] = "computation"
     name: str
     inputs: tuple[int, ...]
     call: Callable[[Any], Any]
     multi: bool
+    kind: str = "computation"
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology: none."""
         return {}
 
 
-@dataclass(frozen=True)
-class BatchNode:
+class BatchNode(NamedTuple):
     """A stateless step that is given many messages at once: ``call`` takes a list and returns as many outputs.
 
     To the orchestrator it is a computation like any other.
     """
 
-    kind: ClassVar[str] = "computation"
     name: str
     inputs: tuple[int, ...]
     call: Callable[[list[Any]], Any]
+    kind: str = "computation"
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology: none."""
         return {}
 
 
-@dataclass(frozen=True)
-class KeyByNode:
+class KeyByNode(NamedTuple):
     """Ends a stage: messages are routed by the key that ``call`` returns.
 
     ``keys`` is the fixed list of keys in the application's order, or ``None`` when any key may occur.
     """
 
-    kind: ClassVar[str] = "key_by"
     name: str
     inputs: tuple[int, ...]
     call: Callable[[Any], Any]
     keys: tuple[Any, ...] | None
     reject_unknown: bool
+    kind: str = "key_by"
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology."""
@@ -99,24 +94,21 @@ class KeyByNode:
         return self.keys if self.reject_unknown else None
 
 
-@dataclass(frozen=True)
-class CollectNode:
+class CollectNode(NamedTuple):
     """Ends a stage: all messages come together under the key ``None``."""
 
-    kind: ClassVar[str] = "collect"
     name: str
     inputs: tuple[int, ...]
+    kind: str = "collect"
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology: none."""
         return {}
 
 
-@dataclass(frozen=True)
-class StateNode:
+class StateNode(NamedTuple):
     """A step with state. ``call(data, state)`` returns ``(output, state_changed)``; ``build()`` makes a key's state."""
 
-    kind: ClassVar[str] = "state"
     name: str
     inputs: tuple[int, ...]
     table: str
@@ -124,36 +116,35 @@ class StateNode:
     build: Callable[[], Any]
     call: Callable[[Any, Any], Any]
     multi: bool
+    kind: str = "state"
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology."""
         return {"table": self.table, "table_type": self.table_type}
 
 
-@dataclass(frozen=True)
-class WindowNode:
+class WindowNode(NamedTuple):
     """A step with windows; the open ones of a key are its state."""
 
-    kind: ClassVar[str] = "window"
     name: str
     inputs: tuple[int, ...]
     table: str
     table_type: str
     step: WindowStep[Any, Any]
+    kind: str = "window"
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology."""
         return {"table": self.table, "table_type": self.table_type, "window": self.step.windows.describe()}
 
 
-@dataclass(frozen=True)
-class SinkNode:
+class SinkNode(NamedTuple):
     """Where messages leave, as bytes."""
 
-    kind: ClassVar[str] = "sink"
     name: str
     inputs: tuple[int, ...]
     sink: SinkConfig[Any]
+    kind: str = "sink"
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology."""

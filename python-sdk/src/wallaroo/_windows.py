@@ -7,7 +7,6 @@ together, and ``over`` what is made of them. Time is event time in nanoseconds s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any, Callable, ClassVar, Generic, TypeVar, Union
 
 from wallaroo._computations import Step
@@ -193,13 +192,13 @@ AggregationLike = Union[Aggregation[In, Any, Out], Callable[[], Aggregation[In, 
 """An aggregation, or a class of aggregations."""
 
 
-@dataclass(frozen=True)
 class CountWindows:
     """So many values in a row. Made by :func:`count_windows`."""
 
-    count: int
-
     call: ClassVar[str] = "count_windows"
+
+    def __init__(self, count: int) -> None:
+        self.count = count
 
     def describe(self) -> dict[str, Any]:
         """Return the ``window`` map of the topology."""
@@ -223,14 +222,14 @@ class CountWindows:
         return WindowStep(self, aggregation)
 
 
-@dataclass(frozen=True)
 class _TimeWindows:
     """What windows of time have in common."""
 
-    delay: int
-    on_late: str
-
     call: ClassVar[str]
+
+    def __init__(self, delay: int, on_late: str) -> None:
+        self.delay = delay
+        self.on_late = on_late
 
     def describe(self) -> dict[str, Any]:
         """Return the ``window`` map of the topology."""
@@ -254,14 +253,15 @@ class _TimeWindows:
         return WindowStep(self, aggregation)
 
 
-@dataclass(frozen=True)
 class RangeWindows(_TimeWindows):
     """Ranges of time. Made by :func:`range_windows`."""
 
-    range: int
-    slide: int
-
     call: ClassVar[str] = "range_windows"
+
+    def __init__(self, range: int, slide: int, delay: int, on_late: str) -> None:
+        super().__init__(delay, on_late)
+        self.range = range
+        self.slide = slide
 
     def with_slide(self, slide: int) -> RangeWindows:
         """Begin a window every ``slide`` nanoseconds; they overlap when that is less than their length.
@@ -282,7 +282,7 @@ class RangeWindows(_TimeWindows):
                 f"range_windows({self.range}).with_slide({slide}): values between two windows would be in none",
                 hint="give a slide of at most the length of a window",
             )
-        return replace(self, slide=slide)
+        return RangeWindows(self.range, slide, self.delay, self.on_late)
 
     def with_delay(self, delay: int) -> RangeWindows:
         """Wait so long, in event time, for values that are out of order.
@@ -297,7 +297,7 @@ class RangeWindows(_TimeWindows):
             >>> range_windows(minutes(1)).with_delay(seconds(5)).delay == seconds(5)
             True
         """
-        return replace(self, delay=_check_delay(self.call, delay))
+        return RangeWindows(self.range, self.slide, _check_delay(self.call, delay), self.on_late)
 
     def describe(self) -> dict[str, Any]:
         """Return the ``window`` map of the topology."""
@@ -310,13 +310,14 @@ class RangeWindows(_TimeWindows):
         }
 
 
-@dataclass(frozen=True)
 class SessionWindows(_TimeWindows):
     """Stretches without a gap. Made by :func:`session_windows`."""
 
-    gap: int
-
     call: ClassVar[str] = "session_windows"
+
+    def __init__(self, gap: int, delay: int, on_late: str) -> None:
+        super().__init__(delay, on_late)
+        self.gap = gap
 
     def with_delay(self, delay: int) -> SessionWindows:
         """Wait so long, in event time, for values that are out of order.
@@ -331,7 +332,7 @@ class SessionWindows(_TimeWindows):
             >>> session_windows(minutes(30)).with_delay(seconds(5)).delay == seconds(5)
             True
         """
-        return replace(self, delay=_check_delay(self.call, delay))
+        return SessionWindows(self.gap, _check_delay(self.call, delay), self.on_late)
 
     def describe(self) -> dict[str, Any]:
         """Return the ``window`` map of the topology."""
@@ -392,7 +393,7 @@ def range_windows(range: int, *, on_late: str = "drop") -> RangeWindows:
         'Sum'
     """
     _check_positive("range_windows", range)
-    return RangeWindows(0, _check_on_late("range_windows", on_late), range, range)
+    return RangeWindows(range, range, 0, _check_on_late("range_windows", on_late))
 
 
 def session_windows(gap: int, *, on_late: str = "drop") -> SessionWindows:
@@ -422,7 +423,7 @@ def session_windows(gap: int, *, on_late: str = "drop") -> SessionWindows:
         'Visits'
     """
     _check_positive("session_windows", gap)
-    return SessionWindows(0, _check_on_late("session_windows", on_late), gap)
+    return SessionWindows(gap, 0, _check_on_late("session_windows", on_late))
 
 
 class WindowStep(Step[In, Out], Generic[In, Out]):

@@ -6,12 +6,14 @@ Nothing here may raise, whatever the user's exceptions, ``__repr__`` and ``__str
 from __future__ import annotations
 
 import os
-import traceback
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import wallaroo
 from wallaroo._values import ValueCodec
+
+if TYPE_CHECKING:
+    import traceback
 
 _LONGEST_REPR = 1_000
 _LONGEST_MESSAGE = 10_000
@@ -95,6 +97,8 @@ def user_traceback(error: BaseException) -> str:
     if isinstance(error, StepContractError):
         return ""
     try:
+        import traceback  # Here, for it takes 3 ms, and most workers never need it.
+
         described = traceback.TracebackException(type(error), error, error.__traceback__)
         _hide_sdk(described, set())
         text = "".join(described.format())
@@ -109,7 +113,7 @@ def _hide_sdk(described: traceback.TracebackException, seen: set[int]) -> None:
         return
     seen.add(id(described))
     frames = [frame for frame in described.stack if not frame.filename.startswith(_HIDDEN)]
-    described.stack = traceback.StackSummary.from_list(frames)
+    described.stack = type(described.stack).from_list(frames)
     for other in (described.__cause__, described.__context__, *(getattr(described, "exceptions", None) or ())):
         if other is not None:
             _hide_sdk(other, seen)
