@@ -67,7 +67,7 @@ class SlotsAndMore(Slots):
 class Plain:
     shared = "of the class"
 
-    def __init__(self, **attributes):
+    def __init__(self, /, **attributes):
         self.__dict__.update(attributes)
 
 
@@ -87,7 +87,7 @@ class Reduced(Plain):
 class Stateful(Plain):
     """Leaves out what should not travel, and makes it again."""
 
-    def __init__(self, **attributes):
+    def __init__(self, /, **attributes):
         super().__init__(cache={}, **attributes)
 
     def __getstate__(self):

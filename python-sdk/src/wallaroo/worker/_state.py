@@ -15,6 +15,7 @@ from typing import Any, Callable, NamedTuple
 
 import msgpack
 
+from wallaroo._attributes import StatePickler
 from wallaroo._keys import key_size
 from wallaroo._plain import PlainObjects
 from wallaroo._values import PICKLE_PROTOCOL
@@ -100,7 +101,7 @@ class StateTable:
         Raises:
             Exception: What the user's pickling raised.
         """
-        return pickle.dumps(self.live[key], PICKLE_PROTOCOL)
+        return _PICKLER.dumps(self.live[key])
 
 
 class StateTables:
@@ -191,7 +192,8 @@ class StateTables:
         return tables
 
 
-_PLAIN = PlainObjects()
+_PLAIN = PlainObjects(lasting=True)
+_PICKLER = StatePickler(PICKLE_PROTOCOL)
 # How the list of one plain object begins; pickles begin otherwise.
 _ONE_PLAIN = b"\x92"
 
