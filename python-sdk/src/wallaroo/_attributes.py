@@ -122,7 +122,23 @@ class Attributes:
 
     def of(self, objects: list[Any]) -> list[dict[str, Any]]:
         """Return what is in the ``__dict__`` of each of ``objects``: that dict, or a copy."""
-        return list(map(self._of_one, objects)) if ASKING_SLOWS else dicts(objects)
+        if not ASKING_SLOWS:
+            return dicts(objects)
+        known = self._known.get(type(objects[0])) if len(set(map(type, objects))) == 1 else None
+        if known is None or len(known.names) == 1:
+            return list(map(self._of_one, objects))
+        # What is below for one, by columns: half the time.
+        names, get = known
+        try:
+            values = list(map(get, objects))
+        except AttributeError:
+            return list(map(self._of_one, objects))
+        referents = map(len, map(gc.get_referents, objects))
+        if_all = len(names) + 1
+        return [
+            dict(zip(names, of_one)) if count == if_all else _dict(each)
+            for each, of_one, count in zip(objects, values, referents)
+        ]
 
     def reduce(self, plain: Any) -> tuple[Any, ...]:
         """Return what pickle's ``__reduce_ex__`` would, but have attributes given one by one if they are known ones."""
