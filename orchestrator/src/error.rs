@@ -57,6 +57,9 @@ pub enum CliError {
     /// `init` failed.
     #[error(transparent)]
     Init(#[from] InitError),
+    /// `top` has nothing to draw on.
+    #[error("standard output is no terminal")]
+    NoTerminal,
     /// The machine does not even let the command begin.
     #[error("cannot start")]
     Start(#[from] std::io::Error),
@@ -110,6 +113,7 @@ impl CliError {
             Self::Receive(error) if error.is_busy() => Exit::Busy,
             Self::Init(_) | Self::DeadLetters(DeadLettersError::File(_)) => Exit::Busy,
             Self::DeadLetters(error) if error.is_usage() => Exit::Usage,
+            Self::NoTerminal => Exit::Usage,
             Self::Send(_) | Self::Receive(_) | Self::Control(_) | Self::DeadLetters(_) | Self::Start(_) => Exit::Failed,
         }
     }
@@ -143,6 +147,7 @@ impl CliError {
             Self::Control(error) => error.hint(),
             Self::DeadLetters(error) => error.hint().map(str::to_owned),
             Self::Init(error) => error.hint().map(str::to_owned),
+            Self::NoTerminal => Some("`wallaroo-orch status --watch` prints the same as lines".to_owned()),
             _ => None,
         }
     }

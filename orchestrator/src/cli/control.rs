@@ -7,12 +7,25 @@ use serde::Serialize;
 
 use crate::control::client::{Client, ClientError};
 
-/// Options of every command about a running application.
+/// The option of every command about a running application.
 #[derive(Debug, Clone, Args)]
-pub(super) struct ControlArgs {
+pub(super) struct SocketArgs {
     /// The application's control socket, as `run` prints it [default: that of the only application that runs]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+}
+
+impl SocketArgs {
+    pub(super) async fn client(&self) -> Result<Client, ClientError> {
+        Client::find(self.control.as_deref()).await
+    }
+}
+
+/// Options of commands that print what a running application answers.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ControlArgs {
+    #[command(flatten)]
+    socket: SocketArgs,
     /// Print a JSON object
     #[arg(long)]
     pub(super) json: bool,
@@ -20,11 +33,11 @@ pub(super) struct ControlArgs {
 
 impl ControlArgs {
     pub(super) fn path(&self) -> Option<&Path> {
-        self.control.as_deref()
+        self.socket.control.as_deref()
     }
 
     pub(super) async fn client(&self) -> Result<Client, ClientError> {
-        Client::find(self.path()).await
+        self.socket.client().await
     }
 }
 

@@ -13,6 +13,7 @@ mod send;
 mod stack;
 mod status;
 mod table;
+mod top;
 
 use std::io::IsTerminal;
 
@@ -53,6 +54,8 @@ enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     /// Show how a running application is
     Status(status::StatusArgs),
+    /// Show how a running application is, live
+    Top(top::TopArgs),
     /// Give a running application more workers or fewer
     Scale(changing::ScaleArgs),
     /// Replace a running application's workers: by another interpreter's, or by ones that have loaded its code anew
@@ -121,6 +124,7 @@ impl Cli {
             Command::Receive(args) => Ok(receive::run(args).await?),
             Command::DeadLetters(args) => Ok(dead_letters::run(args).await?),
             Command::Status(args) => status::run(args).await,
+            Command::Top(args) => top::run(args).await,
             Command::Scale(args) => changing::scale(args).await,
             Command::Swap(args) => changing::swap(args).await,
             Command::Drain(args) => ending::run(args, "/v1/drain").await,

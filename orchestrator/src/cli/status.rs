@@ -66,10 +66,7 @@ fn print(report: &StatusReport, json: bool, again: bool) -> io::Result<()> {
 }
 
 fn text(report: &StatusReport) -> String {
-    let state = match report.state {
-        RunState::Running => "running",
-        RunState::Draining => "draining",
-    };
+    let state = state_of(report.state);
     let StatusReport { application, pid, uptime_seconds, dead_letters, worker_deaths, .. } = report;
     let mut table = Table::default();
     report.sources.iter().for_each(|source| table.row(source_row(source)));
@@ -82,6 +79,13 @@ fn text(report: &StatusReport) -> String {
         "{application}  {state}  pid {pid}  up {uptime_seconds:.1} s  dead letters {dead_letters}  worker deaths {worker_deaths}\n\n\
          {table}latency  {latency}\n\n{workers}"
     )
+}
+
+pub(super) fn state_of(state: RunState) -> &'static str {
+    match state {
+        RunState::Running => "running",
+        RunState::Draining => "draining",
+    }
 }
 
 fn source_row(source: &SourceReport) -> Vec<String> {
@@ -111,17 +115,11 @@ fn sink_row(sink: &SinkReport) -> Vec<String> {
 }
 
 fn worker_row(worker: &WorkerReport) -> Vec<String> {
-    let place = match (&worker.seat, worker.state) {
-        (Some(seat), _) => format!("slot {}", seat.slot),
-        (None, WorkerState::Starting) => "starting".to_owned(),
-        (None, WorkerState::Standby) => "standby".to_owned(),
-        (None, WorkerState::Seated | WorkerState::Leaving) => "leaving".to_owned(),
-    };
     let interpreter = worker.interpreter.as_ref().map_or_else(String::new, interpreter_of);
     let resident = worker.resident_bytes.map_or_else(String::new, |bytes| ByteSize(bytes).to_string());
     let history = worker.seat.as_ref().map_or_else(String::new, history_of);
     vec![
-        place,
+        place_of(worker),
         format!("pid {}", worker.pid),
         format!("generation {}", worker.generation),
         interpreter,
@@ -130,11 +128,20 @@ fn worker_row(worker: &WorkerReport) -> Vec<String> {
     ]
 }
 
-fn interpreter_of(interpreter: &InterpreterReport) -> String {
+pub(super) fn place_of(worker: &WorkerReport) -> String {
+    match (&worker.seat, worker.state) {
+        (Some(seat), _) => format!("slot {}", seat.slot),
+        (None, WorkerState::Starting) => "starting".to_owned(),
+        (None, WorkerState::Standby) => "standby".to_owned(),
+        (None, WorkerState::Seated | WorkerState::Leaving) => "leaving".to_owned(),
+    }
+}
+
+pub(super) fn interpreter_of(interpreter: &InterpreterReport) -> String {
     format!("{} {}", interpreter.implementation, interpreter.version)
 }
 
-fn history_of(seat: &SeatReport) -> String {
+pub(super) fn history_of(seat: &SeatReport) -> String {
     match (&seat.last_death, seat.restarts) {
         (None, _) => String::new(),
         (Some(cause), 1) => format!("1 restart: {cause}"),
@@ -142,18 +149,18 @@ fn history_of(seat: &SeatReport) -> String {
     }
 }
 
-fn latency_of(latency: &LatencyReport) -> String {
+pub(super) fn latency_of(latency: &LatencyReport) -> String {
     let LatencyReport { p50_seconds, p99_seconds, p999_seconds, longest_seconds, .. } = *latency;
     let times = [("p50", p50_seconds), ("p99", p99_seconds), ("p99.9", p999_seconds), ("longest", longest_seconds)];
     times.map(|(name, seconds)| format!("{name} {}", duration_of(seconds))).join("  ")
 }
 
-fn rate(rate: f64) -> String {
+pub(super) fn rate(rate: f64) -> String {
     format!("{rate:.0}/s")
 }
 
 /// A time in the unit that suits it.
-fn duration_of(seconds: f64) -> String {
+pub(super) fn duration_of(seconds: f64) -> String {
     match seconds {
         ..1e-3 => format!("{:.1} µs", seconds * 1e6),
         ..1.0 => format!("{:.1} ms", seconds * 1e3),
