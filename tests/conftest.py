@@ -10,6 +10,7 @@ _FOUND = discover()
 
 def pytest_addoption(parser):
     parser.addoption("--restarts", type=int, default=30, help="times that a worker is killed to look for leaks")
+    parser.addoption("--examples", type=int, default=25, help="random applications of each kind run both ways")
 
 
 def pytest_report_header():

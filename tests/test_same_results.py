@@ -1,0 +1,182 @@
+"""``wallaroo.testing`` in one process comes to what the orchestrator and its workers come to, whatever the application.
+
+Applications and their inputs are made at random; ``--examples N`` tries more of them.
+"""
+
+import importlib
+import json
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+import wallaroo.testing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.harness.orchestrator import Orchestrator, read_dead_letters
+from tests.harness.places import APPS
+
+STATELESS = st.sampled_from(["upper", "some", "raises", "parts", "together"])
+STATES = st.sampled_from(["number", "with last"])
+KEYS = st.sampled_from(["text", "number", "pair", "all"])
+
+# How far a message may be behind the time that its source has reached; a delay of as much makes none late.
+FARTHEST_BEHIND = 200
+TEXTS = st.text("abqxy-", min_size=1, max_size=5)
+STEPS_OF_TIME = st.integers(0, 10) | st.integers(0, 100)
+BEHIND = st.just(0) | st.integers(0, 30) | st.integers(0, FARTHEST_BEHIND)
+TIMED_MESSAGE = st.tuples(STEPS_OF_TIME, BEHIND, st.sampled_from("cdef"), TEXTS)
+# Left to itself hypothesis makes few that are long enough for anything to be late.
+TIMED_MESSAGES = st.lists(TIMED_MESSAGE, max_size=10) | st.lists(TIMED_MESSAGE, min_size=30, max_size=60)
+
+
+@st.composite
+def windows(draw, delays, kinds=("count", "range", "session")):
+    kind = draw(st.sampled_from(kinds))
+    size = draw(st.integers(1, 8) if kind == "count" else st.integers(1, 80))
+    on_late = draw(st.sampled_from(["drop", "dead-letter"]))
+    return [kind, size, draw(st.integers(1, 80)), draw(st.sampled_from(delays)), on_late]
+
+
+@st.composite
+def of_one_source(draw):
+    """State and windows in any order, and now and then a second key.
+
+    Values that pass a second key are late by chance, unless they come of windows of time, or none can be late.
+    """
+    keyed, by_chance, of_windows = [], False, False
+    kinds = st.lists(st.sampled_from(["stateless", "state", "windows", "windows", "key again"]), max_size=6)
+    for kind in draw(kinds | st.just(["windows", "key again", "windows"])):
+        if kind == "windows":
+            keyed.append(draw(windows([FARTHEST_BEHIND] if by_chance else [0, 0, 20, FARTHEST_BEHIND])))
+            of_windows = of_windows or keyed[-1][0] != "count"
+            by_chance = by_chance and not of_windows
+        elif kind == "key again":
+            keyed.append(kind)
+            by_chance = not of_windows
+        else:
+            keyed.append(draw(STATELESS if kind == "stateless" else STATES))
+    return shape(3, 1, draw(st.lists(STATELESS, max_size=2)), draw(KEYS), keyed)
+
+
+@st.composite
+def of_two_sources(draw):
+    """One merged stream: how its sources interleave must not show."""
+    keyed = [draw(windows([FARTHEST_BEHIND], ["range", "session"])), *draw(st.lists(STATELESS | STATES, max_size=3))]
+    return shape(3, 2, draw(st.lists(STATELESS, max_size=2)), draw(KEYS), keyed)
+
+
+@st.composite
+def of_the_builder(draw):
+    """Generation 2, where each source has a pipeline of its own."""
+    keyed = draw(st.lists(STATELESS | STATES, max_size=4))
+    return shape(2, draw(st.integers(1, 2)), draw(st.lists(STATELESS, max_size=3)), draw(KEYS), keyed)
+
+
+@st.composite
+def without_keys(draw):
+    return shape(draw(st.sampled_from([2, 3])), 1, draw(st.lists(STATELESS, max_size=5)), None, [])
+
+
+def shape(generation, sources, stateless, key, keyed):
+    return {"generation": generation, "sources": sources, "stateless": stateless, "key": key, "keyed": keyed}
+
+
+STRANGE_STEPS = st.sampled_from(
+    ["upper", "no vowels", "raises", "words", "batch", "number", "twice", "whole", "strange", "collect", "branches"]
+)
+STRANGE_TEXTS = st.lists(st.text("aqxz b", max_size=8), max_size=12)
+STRANGE_PIPELINES = st.lists(st.tuples(STRANGE_TEXTS, st.lists(STRANGE_STEPS, max_size=5)), min_size=1, max_size=3)
+WORKERS = st.integers(1, 3)
+BATCH = st.integers(1, 7)
+
+
+def for_examples(request, *strategies):
+    """Tries a function with what the strategies make, as many times as was asked for."""
+    tried = settings(
+        max_examples=request.config.getoption("--examples"), deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    return lambda function: tried(given(*strategies)(function))()
+
+
+@pytest.mark.parametrize("shapes", [of_one_source, of_two_sources, of_the_builder, without_keys])
+def test_streams_with_event_times(shapes, request):
+    @for_examples(request, shapes(), st.lists(TIMED_MESSAGES, min_size=2, max_size=2), WORKERS, BATCH)
+    def agree(shape, streams, workers, batch):
+        # Without keys, and with one for all, the order of the source is that of the sink.
+        compared = {None: list, "all": list}.get(shape["key"], by_key)
+        inputs = list(map(lines, streams[: shape["sources"]]))
+        compare("timed", inputs, lambda sources: {**shape, "sources": sources}, compared, workers, batch)
+
+
+def test_several_keys_and_branches(request):
+    @for_examples(request, STRANGE_PIPELINES, WORKERS, BATCH)
+    def agree(pipelines, workers, batch):
+        inputs = [texts for texts, _ in pipelines]
+        steps = [steps for _, steps in pipelines]
+        compare("shaped", inputs, lambda sources: list(zip(sources, steps)), Counter, workers, batch)
+
+
+def compare(app, inputs, shape, compared, workers, batch):
+    """Runs it both ways. ``shape`` is what the application is told, made of the paths of its sources."""
+    with tempfile.TemporaryDirectory() as folder:
+        sources = [Path(folder) / f"in {number}.txt" for number in range(len(inputs))]
+        for path, texts in zip(sources, inputs):
+            path.write_text("".join(f"{text}\n" for text in texts))
+        sinks = [str(Path(folder) / f"out {number}.txt") for number in range(2)]
+        args = [json.dumps(shape(list(map(str, sources)))), *sinks]
+        letters = Path(folder) / "dead.jsonl"
+        # However slow the machine is, no source counts as silent.
+        options = ["--dead-letters", letters, "--standbys", "0", "--idle-after", "1h"]
+        with Orchestrator(APPS / f"{app}.py", *args, workers=workers, options=options) as real:
+            assert real.wait() == 0, real.log()
+            late = real.summary()["late"]
+        named = {f"source {number}": texts for number, texts in enumerate(inputs)}
+        outcome = wallaroo.testing.run(application(app), named, args=args, batch=batch)
+        for sink in sinks:
+            written = b"".join(outcome.outputs.get(f"file {sink}", [])).decode().splitlines()
+            assert compared(read(sink)) == compared(written)
+        assert late == outcome.late
+        expected = Counter(
+            (letter.step, letter.exception, letter.message, letter.shown_value, key_of(letter.key))
+            for letter in outcome.dead_letters
+        )
+        fields = ("step", "exception", "message", "value", "key")
+        found = read_dead_letters(letters) if letters.exists() else []
+        assert Counter(tuple(letter[field] for field in fields) for letter in found) == expected
+
+
+def application(name):
+    sys.path.insert(0, str(APPS))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(APPS))
+
+
+def read(sink):
+    """The lines of a sink's file; a sink that no pipeline has writes none."""
+    return Path(sink).read_text().splitlines() if Path(sink).exists() else []
+
+
+def lines(stream):
+    """A source's lines: time goes on, and messages are behind it."""
+    clock, found = 0, []
+    for step, behind, key, text in stream:
+        clock += step
+        found.append(f"{clock - behind} {key} {text}")
+    return found
+
+
+def by_key(written):
+    """The lines of each key, in their order."""
+    of_key = defaultdict(list)
+    for line in written:
+        of_key[line.split(" ", 1)[0]].append(line)
+    return of_key
+
+
+def key_of(key):
+    return None if key is None else repr(key)
