@@ -16,21 +16,11 @@ from hypothesis import strategies as st
 
 import wallaroo
 from stages import Lines, Runner
+from wallaroo._durations import hours, microseconds, milliseconds, minutes, nanoseconds, seconds
 from wallaroo._errors import WallarooParameterError
 from wallaroo._protocol import BEGINNING, CAREFUL, DISCARD, END, TIMER, TIMES, WHOLE
 from wallaroo._topology import Application, CollectNode, ComputationNode, KeyByNode, SinkNode, SourceNode
-from wallaroo._windows import (
-    Aggregation,
-    count_windows,
-    hours,
-    microseconds,
-    milliseconds,
-    minutes,
-    nanoseconds,
-    range_windows,
-    seconds,
-    session_windows,
-)
+from wallaroo._windows import Aggregation, count_windows, range_windows, session_windows
 from wallaroo.worker._windows import Open
 
 STREAMS = 2_000

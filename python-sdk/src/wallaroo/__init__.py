@@ -15,6 +15,7 @@ from wallaroo._decorators import (
     state_computation,
     state_computation_multi,
 )
+from wallaroo._durations import hours, microseconds, milliseconds, minutes, nanoseconds, seconds
 from wallaroo._encoders import encoder
 from wallaroo._errors import WallarooParameterError
 from wallaroo._kafka import KafkaSinkCLIParser, KafkaSinkConfig, KafkaSourceCLIParser, KafkaSourceConfig
@@ -24,18 +25,7 @@ from wallaroo._sinks import FileSinkConfig, StdoutSinkConfig, TCPSinkConfig
 from wallaroo._sources import FileSourceConfig, GenSourceConfig, StdinSourceConfig, TCPSourceConfig
 from wallaroo._topology import Application
 from wallaroo._version import __version__
-from wallaroo._windows import (
-    Aggregation,
-    count_windows,
-    hours,
-    microseconds,
-    milliseconds,
-    minutes,
-    nanoseconds,
-    range_windows,
-    seconds,
-    session_windows,
-)
+from wallaroo._windows import Aggregation, count_windows, range_windows, session_windows
 
 __all__ = [
     "Aggregation",

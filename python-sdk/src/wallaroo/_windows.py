@@ -24,110 +24,6 @@ LONGEST = 2**61
 ON_LATE = ("drop", "dead-letter")
 
 
-def nanoseconds(count: int) -> int:
-    """Return ``count`` nanoseconds, the unit of all durations.
-
-    Args:
-        count: A whole number.
-
-    Raises:
-        WallarooParameterError: It is not an ``int``.
-
-    Example:
-        >>> nanoseconds(5)
-        5
-    """
-    return _duration("nanoseconds", count, 1)
-
-
-def microseconds(count: int) -> int:
-    """Return ``count`` microseconds in nanoseconds.
-
-    Args:
-        count: A whole number.
-
-    Raises:
-        WallarooParameterError: It is not an ``int``.
-
-    Example:
-        >>> microseconds(5)
-        5000
-    """
-    return _duration("microseconds", count, 1_000)
-
-
-def milliseconds(count: int) -> int:
-    """Return ``count`` milliseconds in nanoseconds.
-
-    Args:
-        count: A whole number.
-
-    Raises:
-        WallarooParameterError: It is not an ``int``.
-
-    Example:
-        >>> milliseconds(5)
-        5000000
-    """
-    return _duration("milliseconds", count, 1_000_000)
-
-
-def seconds(count: int) -> int:
-    """Return ``count`` seconds in nanoseconds.
-
-    Args:
-        count: A whole number.
-
-    Raises:
-        WallarooParameterError: It is not an ``int``.
-
-    Example:
-        >>> seconds(5)
-        5000000000
-    """
-    return _duration("seconds", count, 1_000_000_000)
-
-
-def minutes(count: int) -> int:
-    """Return ``count`` minutes in nanoseconds.
-
-    Args:
-        count: A whole number.
-
-    Raises:
-        WallarooParameterError: It is not an ``int``.
-
-    Example:
-        >>> minutes(5) == seconds(300)
-        True
-    """
-    return _duration("minutes", count, 60_000_000_000)
-
-
-def hours(count: int) -> int:
-    """Return ``count`` hours in nanoseconds.
-
-    Args:
-        count: A whole number.
-
-    Raises:
-        WallarooParameterError: It is not an ``int``.
-
-    Example:
-        >>> hours(5) == minutes(300)
-        True
-    """
-    return _duration("hours", count, 3_600_000_000_000)
-
-
-def _duration(unit: str, count: Any, nanoseconds_each: int) -> int:
-    if type(count) is not int:
-        raise WallarooParameterError(
-            f"{unit}({count!r}): durations are whole numbers", hint="use a smaller unit, for example milliseconds(500)"
-        )
-    return count * nanoseconds_each
-
-
 class Aggregation(Generic[In, Accumulator, Out]):
     """What is made of the values of a window. Subclass it; the step has its name, by ``name()`` or that of the class.
 
@@ -273,6 +169,7 @@ class RangeWindows(_TimeWindows):
             WallarooParameterError: It is not such a number.
 
         Example:
+            >>> from wallaroo import minutes, seconds
             >>> range_windows(minutes(1)).with_slide(seconds(20)).slide == seconds(20)
             True
         """
@@ -294,6 +191,7 @@ class RangeWindows(_TimeWindows):
             WallarooParameterError: It is no duration.
 
         Example:
+            >>> from wallaroo import minutes, seconds
             >>> range_windows(minutes(1)).with_delay(seconds(5)).delay == seconds(5)
             True
         """
@@ -329,6 +227,7 @@ class SessionWindows(_TimeWindows):
             WallarooParameterError: It is no duration.
 
         Example:
+            >>> from wallaroo import minutes, seconds
             >>> session_windows(minutes(30)).with_delay(seconds(5)).delay == seconds(5)
             True
         """
@@ -381,6 +280,7 @@ def range_windows(range: int, *, on_late: str = "drop") -> RangeWindows:
         WallarooParameterError: An argument is unusable.
 
     Example:
+        >>> from wallaroo import minutes, seconds
         >>> class Sum(Aggregation):
         ...     def initial_accumulator(self):
         ...         return 0
@@ -410,6 +310,7 @@ def session_windows(gap: int, *, on_late: str = "drop") -> SessionWindows:
         WallarooParameterError: An argument is unusable.
 
     Example:
+        >>> from wallaroo import minutes
         >>> class Visits(Aggregation):
         ...     def initial_accumulator(self):
         ...         return []
