@@ -2,11 +2,14 @@
 
 import os
 import signal
+import socket
+import time
 
 import pytest
 
 from tests.harness import windows
 from tests.harness.clients import Consumer, send
+from tests.harness.control import status
 from tests.harness.orchestrator import PATIENCE, Orchestrator, message_of, read_dead_letters
 from tests.harness.places import APPS
 
@@ -94,6 +97,22 @@ def test_windows_by_arrival_need_no_further_message():
         found for of_key in windows.read("\n".join(consumer.lines())).values() for window in of_key for found in window
     ]
     assert sorted(numbers) == [1, 2, 3]
+
+
+def test_nothing_is_kept_of_keys_that_never_return():
+    """Each key has one session; the ledger is left with those that are open."""
+    count = 100_000
+    with Consumer() as consumer:
+        with Orchestrator(APP, "session", "127.0.0.1:0", consumer.place) as run:
+            with socket.create_connection(run.address()) as connection:
+                connection.sendall(b"".join(b"%d key-%d %d\n" % (moment, moment, moment) for moment in range(count)))
+                # A session is complete 30 after its value, and open at the watermark of the last one until then.
+                consumer.wait_count(count - 30)
+                deadline = time.monotonic() + PATIENCE
+                while (kept := status(run)["ledger_keys"]) > 30:
+                    assert time.monotonic() < deadline, f"{kept} keys are in the ledger"
+            run.stop()
+            assert consumer.count == count
 
 
 def test_a_silent_source_holds_nothing_back():

@@ -21,6 +21,7 @@ from wallaroo._errors import WallarooParameterError
 from wallaroo._protocol import BEGINNING, CAREFUL, DISCARD, END, TIMER, TIMES, WHOLE
 from wallaroo._topology import Application, CollectNode, ComputationNode, KeyByNode, SinkNode, SourceNode
 from wallaroo._windows import Aggregation, count_windows, range_windows, session_windows
+from wallaroo.worker._state import NO_STATE
 from wallaroo.worker._windows import Open
 
 STREAMS = 2_000
@@ -112,7 +113,7 @@ class Flow:
         fields = iter(entries)
         saved = {(table, key): state for table, key, state in self.snapshots}
         saved.update({(table, key): state for table, key, state in zip(fields, fields, fields)})
-        self.snapshots = [(table, key, state) for (table, key), state in saved.items()]
+        self.snapshots = [(table, key, state) for (table, key), state in saved.items() if state != NO_STATE]
         self.journal.clear()
 
     def send(self, *messages, arrived=0):
@@ -407,6 +408,22 @@ def test_timers_that_do_not_fit_into_one_result_come_in_several():
 def test_state_of_windows_is_small():
     opened = Open()
     assert len(pickle.dumps(opened, 5)) < 100
+
+
+@pytest.mark.parametrize(
+    ("windows", "still_open"), [(session_windows(10), ["99"]), (range_windows(10), ["99"]), (count_windows(1), [])]
+)
+def test_nothing_is_kept_of_a_key_without_open_windows(windows, still_open):
+    flow = Flow(application(windows.over(Gather)))
+    for number in range(100):
+        flow.send((100 * number, f"{number}", number))
+    flow.snapshot()
+    assert [key for _, key, _ in flow.snapshots] == still_open
+    assert list(flow.runner.tables.find("window:Gather").live) == still_open
+    flow.send((100 * 100, "0", 100))
+    flow.crash()
+    outputs = [(key, [number for _, _, number in values]) for key, values in flow.end()]
+    assert outputs == [(str(number), [str(number)]) for number in range(100)] + [("0", ["100"])]
 
 
 @pytest.mark.parametrize(

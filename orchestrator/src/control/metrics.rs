@@ -48,6 +48,7 @@ fn text(report: &StatusReport) -> String {
     with_local_recorder(&recorder, || {
         describe();
         gauge!("wallaroo_uptime_seconds").set(report.uptime_seconds);
+        gauge!("wallaroo_ledger_keys").set(report.ledger_keys as f64);
         counter!("wallaroo_dead_letters_total").absolute(report.dead_letters);
         counter!("wallaroo_worker_deaths_total").absolute(report.worker_deaths);
         latency("wallaroo_latency_seconds", &report.latency, &[]);
@@ -69,6 +70,7 @@ fn text(report: &StatusReport) -> String {
 
 fn describe() {
     describe_gauge!("wallaroo_uptime_seconds", "Since the application was ready.");
+    describe_gauge!("wallaroo_ledger_keys", "Keys that have state in the ledger.");
     describe_counter!("wallaroo_dead_letters_total", "Messages that could not be processed.");
     describe_counter!("wallaroo_worker_deaths_total", "Seated workers that died or were replaced.");
     describe_gauge!(

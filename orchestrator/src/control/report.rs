@@ -31,6 +31,8 @@ pub struct StatusReport {
     pub latency: LatencyReport,
     /// Seated workers by slot, then the others by age.
     pub workers: Vec<WorkerReport>,
+    /// Keys that have state in the ledger.
+    pub ledger_keys: usize,
     /// Messages that could not be processed.
     pub dead_letters: u64,
     /// Seated workers that died, those that were replaced on purpose included.

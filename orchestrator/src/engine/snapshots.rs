@@ -158,7 +158,11 @@ impl Engine {
                 }
                 // Copies end here: a snapshot outlives the frame it came in by far.
                 let (key, state) = (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&state));
-                self.ledger.put(partition, key, table, state, after, generation);
+                if state.is_empty() {
+                    self.ledger.clear(partition, key, &table, after, generation);
+                } else {
+                    self.ledger.put(partition, key, table, state, after, generation);
+                }
             }
         }
         for failure in &part.failures {

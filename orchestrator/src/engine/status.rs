@@ -22,6 +22,8 @@ pub struct Status {
     pub sink_pending_bytes: Vec<usize>,
     /// From a source to a sink.
     pub latency: LatencyStatus,
+    /// Keys in the ledger.
+    pub keys: usize,
 }
 
 /// One stage.
@@ -71,6 +73,7 @@ impl Engine {
             sink_messages: self.sinks.iter().map(|sink| sink.messages).collect(),
             sink_pending_bytes: self.sinks.iter().map(|sink| sink.pending_bytes).collect(),
             latency: self.latencies.end_to_end(),
+            keys: self.ledger.key_count(),
         }
     }
 

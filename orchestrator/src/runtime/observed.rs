@@ -84,6 +84,7 @@ mod tests {
             sink_messages: vec![messages],
             sink_pending_bytes: vec![0],
             latency: LatencyStatus::default(),
+            keys: 0,
         }
     }
 

@@ -55,6 +55,7 @@ impl Runtime {
             sinks: self.sink_reports(&status, &sink_rates),
             latency: status.latency.into(),
             workers: worker_reports(pool, &status),
+            ledger_keys: status.keys,
             dead_letters: self.dead_letters.count(),
             worker_deaths: self.deaths,
         }

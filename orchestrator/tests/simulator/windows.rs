@@ -44,31 +44,48 @@ impl Fired {
 
 /// The shape of the windows of a step.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
-    range: i64,
-    slide: i64,
-    delay: i64,
+pub(crate) enum Shape {
+    Range {
+        range: i64,
+        slide: i64,
+        delay: i64,
+    },
+    /// So many values. Its window starts at the time of the last of them.
+    Count(u64),
 }
 
 impl Shape {
     pub(crate) fn of(node: NodeId, scenario: &Scenario) -> Option<Self> {
         match &scenario.plan.topology.node(node).kind {
             NodeKind::Window { window: Window::Range { range, slide, delay, .. }, .. } => {
-                Some(Self { range: *range as i64, slide: *slide as i64, delay: *delay as i64 })
+                Some(Self::Range { range: *range as i64, slide: *slide as i64, delay: *delay as i64 })
             }
+            NodeKind::Window { window: Window::Count { count }, .. } => Some(Self::Count(*count)),
             _ => None,
         }
     }
 
     /// The windows that `time` belongs to and that are not complete at `watermark`.
     fn open_at(self, time: i64, watermark: i64) -> Vec<i64> {
-        let last = time.div_euclid(self.slide) * self.slide;
-        let starts = std::iter::successors(Some(last), |start| Some(start - self.slide));
-        starts.take_while(|start| start + self.range > time).filter(|start| self.deadline(*start) > watermark).collect()
+        let Self::Range { range, slide, .. } = self else { return vec![time] };
+        let last = time.div_euclid(slide) * slide;
+        let starts = std::iter::successors(Some(last), |start| Some(start - slide));
+        starts.take_while(|start| start + range > time).filter(|start| self.deadline(*start) > watermark).collect()
     }
 
     fn deadline(self, start: i64) -> i64 {
-        start + self.range + self.delay
+        match self {
+            Self::Range { range, delay, .. } => start + range + delay,
+            Self::Count(_) => EventTime::END.0,
+        }
+    }
+
+    /// The last moment in a window.
+    fn last(self, start: i64) -> i64 {
+        match self {
+            Self::Range { range, .. } => start + range - 1,
+            Self::Count(_) => start,
+        }
     }
 }
 
@@ -83,12 +100,28 @@ impl Open {
     pub(crate) fn decode(state: &[u64]) -> Self {
         let Some((told, windows)) = state.split_first() else { return Self::default() };
         let windows = windows.chunks_exact(3).map(|window| (window[0] as i64, (window[1], window[2])));
-        Self { told: Some(*told as i64).filter(|told| *told != i64::MAX), windows: windows.collect() }
+        Self { told: Some(*told as i64).filter(|told| *told != i64::MIN), windows: windows.collect() }
     }
 
     pub(crate) fn encode(&self) -> Vec<u64> {
         let windows = self.windows.iter().flat_map(|(start, (count, sum))| [*start as u64, *count, *sum]);
-        std::iter::once(self.told.unwrap_or(i64::MAX) as u64).chain(windows).collect()
+        std::iter::once(self.told.unwrap_or(i64::MIN) as u64).chain(windows).collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.windows.is_empty()
+    }
+
+    /// Takes a value into the one window of so many; returns it when it is full.
+    pub(crate) fn count(&mut self, size: u64, key: &[u8], value: u64, time: i64) -> Option<(Fired, i64)> {
+        let (_, (count, sum)) = self.windows.pop_first().unwrap_or_default();
+        let (count, sum) = (count + 1, sum.wrapping_add(mix(value)));
+        if count < size {
+            self.windows.insert(time, (count, sum));
+            return None;
+        }
+        let key = wallaroo_protocol::partition_hash(key);
+        Some((Fired { key, start: time, count, sum }, time))
     }
 
     /// Takes a value in; whether it was in time for any window.
@@ -112,7 +145,7 @@ impl Open {
                 break;
             }
             let (count, sum) = window.remove();
-            fired.push((Fired { key, start, count, sum }, start + shape.range - 1));
+            fired.push((Fired { key, start, count, sum }, shape.last(start)));
         }
         fired
     }
@@ -147,6 +180,10 @@ pub(crate) fn check(world: &World, sink: usize, dead: &BTreeMap<u64, Vec<NodeId>
     // Of a key whose timer killed its workers, nobody knows which windows were given up.
     let lost: BTreeSet<u64> =
         world.lost_windows(node).iter().map(|key| wallaroo_protocol::partition_hash(key)).collect();
+    if let Shape::Count(size) = shape {
+        check_counts(world, fired, size, dead, &lost);
+        return;
+    }
     let mut last: BTreeMap<u64, i64> = BTreeMap::new();
     for window in fired {
         assert!(window.count > 0, "an empty window gave {window:?}");
@@ -204,4 +241,19 @@ pub(crate) fn check(world: &World, sink: usize, dead: &BTreeMap<u64, Vec<NodeId>
     let expected: BTreeSet<Fired> = expected.values().filter(whole).copied().collect();
     assert_eq!(fired, expected, "windows of {shape:?}");
     assert_eq!(late, too_late, "late values");
+}
+
+/// Every value is in a window, and only a key's last one is not full.
+fn check_counts(world: &World, fired: &[Fired], size: u64, dead: &BTreeMap<u64, Vec<NodeId>>, lost: &BTreeSet<u64>) {
+    let mut open: BTreeSet<u64> = BTreeSet::new();
+    for window in fired {
+        assert!((1..=size).contains(&window.count), "{window:?} is not one of {size}");
+        assert!(!open.contains(&window.key), "{window:?} came after one that was not full");
+        if window.count < size {
+            open.insert(window.key);
+        }
+    }
+    let taken: u64 = fired.iter().map(|window| window.count).sum();
+    let passed = world.passed().filter(|value| !dead.contains_key(value)).count() as u64;
+    assert!(taken == passed || !lost.is_empty() && taken < passed, "{taken} of {passed} values are in windows");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wallaroo_orch::engine::{DeathCause, Generation, Marker};
 use wallaroo_orch::plan::{Input, Stage, Target};
-use wallaroo_protocol::topology::NodeKind;
+use wallaroo_protocol::topology::{Node, NodeKind};
 use wallaroo_protocol::{
     Batch, BatchId, BatchResult, CutResult, EventTime, Failure, ForgottenState, FromWorker, Group, Messages, NodeId,
     Output, OutputData, Skip, SnapshotPart, StateEntry, Timer, Timing, ToWorker, input, key,
@@ -96,6 +96,12 @@ impl Moving {
     fn new(value: u64, time: i64, watermark: i64) -> Self {
         Self { value, key: key::nil(), count: 0, time, watermark, fired: None }
     }
+
+    /// What a window gives, and its time.
+    fn fired((fired, time): (Fired, i64), key: Bytes) -> Self {
+        let value = OUTPUT | mix(fired.key ^ fired.start as u64 ^ fired.sum);
+        Self { value, key, count: 0, time, watermark: i64::MIN, fired: Some(fired) }
+    }
 }
 
 impl Worker {
@@ -124,8 +130,8 @@ impl Worker {
             }
             Some(ToWorker::Snapshot { request, max_keys }) => {
                 let keys = (max_keys as usize).min(1 + random.below(5)).min(self.dirty.len());
-                let entries: Vec<_> =
-                    self.dirty.drain(..keys).flat_map(|dirty| entries(&dirty, &self.states)).collect();
+                let taken: Vec<_> = self.dirty.drain(..keys).collect();
+                let entries = self.save(&taken, scenario);
                 let oldest_dirty = self.dirty.first().map(|dirty| dirty.since);
                 let split = random.below(entries.len() + 1);
                 let part = |more: bool, entries: &[StateEntry]| SnapshotPart {
@@ -142,7 +148,7 @@ impl Worker {
             Some(ToWorker::SnapshotKeys { request, keys }) => {
                 let wanted = |dirty: &mut Dirty| keys.contains(&dirty.key);
                 let taken: Vec<_> = self.dirty.extract_if(.., wanted).collect();
-                let entries = taken.iter().flat_map(|dirty| entries(dirty, &self.states)).collect();
+                let entries = self.save(&taken, scenario);
                 let oldest_dirty = self.dirty.first().map(|dirty| dirty.since);
                 let part = SnapshotPart { request, more: false, entries, failures: Vec::new(), oldest_dirty };
                 self.outbox.push_back(FromWorker::SnapshotPart(part));
@@ -244,16 +250,8 @@ impl Worker {
                         let fired = self.fire(&table, shape, group.key(), watermark, batch.batch);
                         let skipped = |value: u32| batch.skip.contains(&Skip { origin, value });
                         if !skipped(Skip::WHOLE) {
-                            let output = |(fired, time): (Fired, i64)| Moving {
-                                value: OUTPUT | mix(fired.key ^ fired.start as u64),
-                                key: group.key_bytes(),
-                                count: 0,
-                                time,
-                                watermark: i64::MIN,
-                                fired: Some(fired),
-                            };
                             let given = (0..).zip(fired).filter(|(window, _)| !skipped(*window));
-                            moving.extend(given.map(|(_, fired)| output(fired)));
+                            moving.extend(given.map(|(_, fired)| Moving::fired(fired, group.key_bytes())));
                         }
                         touched.push((group.key_bytes(), true));
                         continue;
@@ -279,9 +277,14 @@ impl Worker {
                         }
                         let (_, time, watermark) = timed[index as usize];
                         if let Some((_, table, shape)) = &windows {
+                            touched.push((group.key_bytes(), false));
+                            if let Shape::Count(size) = *shape {
+                                let full = self.count(table, size, group.key(), (value, time), batch.batch);
+                                moving.extend(full.map(|full| Moving::fired(full, group.key_bytes())));
+                                continue;
+                            }
                             let in_time = self.add(table, *shape, group.key(), (value, time, watermark), batch.batch);
                             timing.late += u32::from(!in_time);
-                            touched.push((group.key_bytes(), false));
                             continue;
                         }
                         let mut count = 0;
@@ -377,6 +380,17 @@ impl Worker {
         self.with_open(table, key, batch, |open| open.add(shape, value, time, watermark))
     }
 
+    fn count(
+        &mut self,
+        table: &str,
+        size: u64,
+        key: &[u8],
+        (value, time): (u64, i64),
+        batch: BatchId,
+    ) -> Option<(Fired, i64)> {
+        self.with_open(table, key, batch, |open| open.count(size, key, value, time))
+    }
+
     fn fire(&mut self, table: &str, shape: Shape, key: &[u8], watermark: i64, batch: BatchId) -> Vec<(Fired, i64)> {
         self.with_open(table, key, batch, |open| open.fire(shape, &Bytes::copy_from_slice(key), watermark))
     }
@@ -400,6 +414,24 @@ impl Worker {
         let changed = change(&mut open);
         *state = open.encode();
         changed
+    }
+
+    /// What goes into a snapshot. Nothing is kept of a key without open windows.
+    fn save(&mut self, taken: &[Dirty], scenario: &Scenario) -> Vec<StateEntry> {
+        let mut entries = Vec::new();
+        for (key, table) in taken.iter().flat_map(|dirty| dirty.tables.iter().map(|table| (&dirty.key, table))) {
+            let place = (table.clone(), key.clone());
+            let has_windows = |node: &Node| matches!(&node.kind, NodeKind::Window { table: of, .. } if of == table);
+            let is_empty =
+                scenario.plan.topology.nodes.iter().any(has_windows) && Open::decode(&self.states[&place]).is_empty();
+            let state = if is_empty { None } else { self.states.get(&place) };
+            let state = state.map_or_else(Vec::new, |state| encode_values(state)).into();
+            entries.push(StateEntry { table: table.as_str().into(), key: key.clone(), state });
+            if is_empty {
+                self.states.remove(&place);
+            }
+        }
+        entries
     }
 
     fn mark_dirty(&mut self, table: &str, key: &[u8], batch: BatchId) {
@@ -431,14 +463,6 @@ fn cut(batch: &Batch) -> CutResult {
     }
     let elapsed = Duration::from_millis(1);
     CutResult { batch: batch.batch, elapsed, frames, consumed: at as u32, need: need as u32, error: None }
-}
-
-fn entries(dirty: &Dirty, states: &HashMap<(String, Bytes), Vec<u64>>) -> Vec<StateEntry> {
-    let entry = |table: String| {
-        let state = encode_values(&states[&(table.clone(), dirty.key.clone())]).into();
-        StateEntry { table: table.as_str().into(), key: dirty.key.clone(), state }
-    };
-    dirty.tables.iter().cloned().map(entry).collect()
 }
 
 fn table(step: NodeId, scenario: &Scenario) -> Option<(NodeId, String)> {

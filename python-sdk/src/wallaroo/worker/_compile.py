@@ -170,7 +170,8 @@ class Compiler:
                 make_state = state_multi_computation if node.multi else state_computation
                 return Branch(node_id, partial(make_state, node_id, node.call, table), below, has_state=True)
             if isinstance(node, WindowNode):
-                windows = step_windows(node_id, node.step, self._tables.table(node.table, Open), delay)
+                table = self._tables.table(node.table, Open, Open.is_empty)
+                windows = step_windows(node_id, node.step, table, delay)
                 return Branch(node_id, windows.push, below, has_state=True)
             raise ProtocolError(f"node {node_id}, a {node.kind}, is inside a stage but not an outlet of it")
 

@@ -10,7 +10,7 @@ from wallaroo._keys import key_from_wire, key_size
 from wallaroo._protocol import Result, Snapshot, SnapshotKeys, SnapshotPart, encode
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._outlets import Outlet
-from wallaroo.worker._state import StateTables
+from wallaroo.worker._state import StateTable, StateTables
 
 _ENVELOPE = 64
 """Bytes that the fields around outputs and failures take at most, and a margin."""
@@ -152,7 +152,7 @@ def snapshot_bodies(tables: StateTables, message: Snapshot | SnapshotKeys, max_b
             del changed.dirty[key]
         yield encode(SnapshotPart(request, False, entries, failures, tables.oldest_dirty))
         return
-    clean: list[tuple[Any, Any]] = []
+    clean: list[tuple[StateTable, Any]] = []
     size = 0
     if isinstance(message, SnapshotKeys):
         states = tables.snapshot_of([key_from_wire(key) for key in message.keys], largest)
@@ -169,5 +169,5 @@ def snapshot_bodies(tables: StateTables, message: Snapshot | SnapshotKeys, max_b
             clean.append((table, key))
         size += added
     for table, key in clean:
-        del table.dirty[key]
+        table.saved(key)
     yield encode(SnapshotPart(request, False, entries, failures, tables.oldest_dirty))

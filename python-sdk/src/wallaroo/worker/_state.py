@@ -22,6 +22,9 @@ from wallaroo._values import PICKLE_PROTOCOL
 from wallaroo.worker._contracts import too_large
 from wallaroo.worker._failures import RestoreError, exception_message, exception_type, shown
 
+NO_STATE = b""
+"""In place of a snapshot: the key has no state in the table any more."""
+
 
 class Snapshotted(NamedTuple):
     """One state of a snapshot: pickled, or ``None`` and why it could not be; such a state stays dirty.
@@ -42,16 +45,18 @@ class StateTable:
     Args:
         name: The table's name.
         build: Makes the state of a key that has none.
+        is_empty: Says of a state that it is as good as none: what ``build`` would make takes its place without loss.
 
     ``live`` and ``dirty`` are read directly by the loops over state steps.
     """
 
-    def __init__(self, name: str, build: Callable[[], Any]) -> None:
+    def __init__(self, name: str, build: Callable[[], Any], is_empty: Callable[[Any], bool] | None = None) -> None:
         self.name = name
         self.live: dict[Any, Any] = {}
         # Key to the batch that first changed it since its snapshot; in that order, for batches come in order.
         self.dirty: dict[Any, int] = {}
         self._build = build
+        self._is_empty = is_empty
         self._restored: dict[Any, bytes] = {}
 
     def open(self, key: Any) -> Any:
@@ -96,12 +101,19 @@ class StateTable:
         self._restored.pop(key, None)
 
     def pickled(self, key: Any) -> bytes:
-        """Return the state of ``key``, pickled.
+        """Return the state of ``key``, pickled; nothing, if it is empty.
 
         Raises:
             Exception: What the user's pickling raised.
         """
-        return _PICKLER.dumps(self.live[key])
+        state = self.live[key]
+        return NO_STATE if self._is_empty is not None and self._is_empty(state) else _PICKLER.dumps(state)
+
+    def saved(self, key: Any) -> None:
+        """Note that a snapshot has the state of ``key``. An empty one is kept no longer."""
+        del self.dirty[key]
+        if self._is_empty is not None and self._is_empty(self.live[key]):
+            del self.live[key]
 
 
 class StateTables:
@@ -112,9 +124,9 @@ class StateTables:
         self._latest_batch = 0
         self._in_order = True
 
-    def table(self, name: str, build: Callable[[], Any]) -> StateTable:
+    def table(self, name: str, build: Callable[[], Any], is_empty: Callable[[Any], bool] | None = None) -> StateTable:
         """Return the table ``name``, made when it is first asked for: steps that share a name share the table."""
-        return self._tables.setdefault(name, StateTable(name, build))
+        return self._tables.setdefault(name, StateTable(name, build, is_empty))
 
     def find(self, name: str) -> StateTable | None:
         """Return the table ``name``, or ``None``."""
@@ -152,8 +164,8 @@ class StateTables:
 
         A state that takes more than ``largest`` bytes is one that could not be pickled.
 
-        All tables of a key are taken together. The caller marks a state clean, by removing its key from its table's
-        ``dirty``, once the iteration is over.
+        All tables of a key are taken together. The caller marks a state clean, with :meth:`StateTable.saved`, once the
+        iteration is over.
         """
         tables = self._ordered()
         seen: set[Any] = set()

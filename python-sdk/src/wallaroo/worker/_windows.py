@@ -55,6 +55,10 @@ class Open:
         # The deadline for which the orchestrator keeps a timer, as far as this step is concerned.
         self.told: int | None = None
 
+    def is_empty(self) -> bool:
+        """Whether it is as good as a new one. A deadline told before is told again with the next window."""
+        return not self.windows
+
 
 class Timer:
     """A timer on its way through the steps of a stage, and the windows it has met.

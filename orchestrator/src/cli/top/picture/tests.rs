@@ -67,6 +67,7 @@ fn report() -> StatusReport {
             worker(4715, WorkerState::Seated, Some(seat(1, Some("killed by SIGSEGV")))),
             worker(4714, WorkerState::Standby, None),
         ],
+        ledger_keys: 65,
         dead_letters: 0,
         worker_deaths: 1,
     }
