@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from tests.changes import Changes, Killer, other_interpreters
-from tests.harness.control import command, words
+from tests.harness.control import command, status, words
 from tests.harness.interpreters import empty_environment
 
 
@@ -22,6 +22,7 @@ def test_more_workers_and_fewer(changes):
         assert report["moved_partitions"] > 0
         assert len(changes.seated()) == size
     changes.finish()
+    assert changes.run.summary()["worker_deaths"] == 0
 
 
 def test_scaling_to_what_there_is(changes):
@@ -39,6 +40,7 @@ def test_another_interpreter_and_back(changes):
 def test_new_code(changes):
     assert b" => " in changes.latest
     changes.reload("=>", "~>")
+    assert status(changes.run)["worker_deaths"] == 0
     changes.finish()
     assert b" ~> " in changes.latest
 

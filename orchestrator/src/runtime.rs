@@ -161,7 +161,7 @@ pub struct Summary {
     pub dead_letters: u64,
     /// Values that came too late for all of their windows.
     pub late: u64,
-    /// Workers that died.
+    /// Workers that died at work.
     pub deaths: u64,
     /// Time from ready to the end.
     pub elapsed: Duration,
@@ -311,7 +311,6 @@ struct Runtime {
     observed: Observed,
     /// The change of the workers that is under way.
     change: Option<Change>,
-    deaths: u64,
     draining: bool,
     finished: bool,
     actions: Vec<Action>,
@@ -350,7 +349,6 @@ impl Runtime {
             peers: Peers::default(),
             observed,
             change: None,
-            deaths: 0,
             draining: false,
             finished: false,
             actions: Vec::new(),
@@ -373,7 +371,6 @@ impl Runtime {
         let mut later = VecDeque::new();
         while let Some(event) = next.take().or_else(|| later.pop_front()) {
             if let Event::WorkerLost { slot, death, .. } = &event {
-                self.deaths += 1;
                 self.fell(pool, *slot, death);
             }
             let mut actions = std::mem::take(&mut self.actions);
@@ -544,7 +541,7 @@ impl Runtime {
             messages_out: status.sink_messages.iter().sum(),
             dead_letters: self.dead_letters.count(),
             late: status.stages.iter().map(|stage| stage.late).sum(),
-            deaths: self.deaths,
+            deaths: status.deaths,
             elapsed: self.begun.elapsed(),
         };
         self.sinks.clear();

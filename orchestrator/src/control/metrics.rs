@@ -72,7 +72,7 @@ fn describe() {
     describe_gauge!("wallaroo_uptime_seconds", "Since the application was ready.");
     describe_gauge!("wallaroo_ledger_keys", "Keys that have state in the ledger.");
     describe_counter!("wallaroo_dead_letters_total", "Messages that could not be processed.");
-    describe_counter!("wallaroo_worker_deaths_total", "Seated workers that died or were replaced.");
+    describe_counter!("wallaroo_worker_deaths_total", "Workers that died in a slot, without those that were replaced.");
     describe_gauge!(
         "wallaroo_latency_seconds",
         "From the read at a source to the hand-over to a sink, of all messages so far."

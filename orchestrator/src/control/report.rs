@@ -35,7 +35,7 @@ pub struct StatusReport {
     pub ledger_keys: usize,
     /// Messages that could not be processed.
     pub dead_letters: u64,
-    /// Seated workers that died, those that were replaced on purpose included.
+    /// Workers that died in their seats; those that were replaced on purpose are not among them.
     pub worker_deaths: u64,
 }
 

@@ -121,6 +121,8 @@ pub struct Engine {
     next_request: u64,
     /// The slot that is offered work first, so that none is favoured.
     first_slot: usize,
+    /// Workers that lost their seats other than on purpose.
+    deaths: u64,
     /// The wall clock when the run began.
     epoch: Duration,
     draining: bool,
@@ -195,6 +197,7 @@ impl Engine {
             next_batch: 1,
             next_request: 1,
             first_slot: 0,
+            deaths: 0,
             epoch: Duration::ZERO,
             draining: false,
             finished: false,

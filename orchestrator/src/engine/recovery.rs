@@ -116,6 +116,7 @@ impl Engine {
         state.last_death = Some(now);
         let failed = *cause != DeathCause::Killed(KillReason::Retired);
         state.deaths_in_a_row += u32::from(failed);
+        self.deaths += u64::from(failed);
         let deaths = state.deaths_in_a_row;
         if let Some(reason) = state.unrecoverable.clone() {
             return actions.push(Action::Fail(EngineError::StateLost { slot, cause: cause.to_string(), reason }));

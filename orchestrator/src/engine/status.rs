@@ -24,6 +24,8 @@ pub struct Status {
     pub latency: LatencyStatus,
     /// Keys in the ledger.
     pub keys: usize,
+    /// Workers that died in a slot; those that were replaced, or have gone with their slot, are not among them.
+    pub deaths: u64,
 }
 
 /// One stage.
@@ -74,6 +76,7 @@ impl Engine {
             sink_pending_bytes: self.sinks.iter().map(|sink| sink.pending_bytes).collect(),
             latency: self.latencies.end_to_end(),
             keys: self.ledger.key_count(),
+            deaths: self.deaths,
         }
     }
 

@@ -85,6 +85,7 @@ mod tests {
             sink_pending_bytes: vec![0],
             latency: LatencyStatus::default(),
             keys: 0,
+            deaths: 0,
         }
     }
 

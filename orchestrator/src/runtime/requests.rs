@@ -57,7 +57,7 @@ impl Runtime {
             workers: worker_reports(pool, &status),
             ledger_keys: status.keys,
             dead_letters: self.dead_letters.count(),
-            worker_deaths: self.deaths,
+            worker_deaths: status.deaths,
         }
     }
 
