@@ -87,6 +87,12 @@ MUTANTS = {
         "entry.work.batch < oldest",
         "entry.work.batch <= oldest",
     ),
+    "empty": Mutant(
+        "of a key without state it is known as long as a journal reaches back to it",
+        "ledger.rs",
+        "&& oldest.is_none_or(|oldest| *after < oldest)",
+        "&& oldest.is_none_or(|_| true)",
+    ),
     "restore": Mutant(
         "snapshots reach the worker that needs them",
         "snapshots.rs",
@@ -153,12 +159,6 @@ MUTANTS = {
         "let waiting = None.into_iter();",
     ),
     "open-windows": Mutant("a run ends when all windows have", "mod.rs", " && self.clock.timers.is_empty()", ""),
-    "one-timer": Mutant(
-        "a key has one timer",
-        "timers.rs",
-        "self.in_order.remove(&(old, key));",
-        "drop((old, key));",
-    ),
     "replayed-times": Mutant(
         "a replayed group meets the watermark it met",
         "recovery.rs",

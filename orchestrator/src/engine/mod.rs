@@ -75,6 +75,8 @@ pub struct EngineConfig {
     pub step_timeout: Duration,
     /// What replaying a slot's journal may take before a snapshot is asked for.
     pub replay_budget: Duration,
+    /// Bytes of snapshots that a worker is given at once, so that no key has to wait for its own; more come when they are needed.
+    pub eager_restore_bytes: usize,
     /// Whether journals and snapshots are kept. Without them the death of a worker that may hold state ends the run.
     pub keep_ledger: bool,
     /// A source with event time that has given nothing for this long no longer holds windows back.
@@ -95,6 +97,7 @@ impl Default for EngineConfig {
             max_frame: 16 << 20,
             step_timeout: Duration::from_secs(30),
             replay_budget: Duration::from_millis(250),
+            eager_restore_bytes: 1 << 20,
             keep_ledger: true,
             idle_after: Duration::from_secs(5),
             max_messages_per_worker: None,

@@ -14,7 +14,6 @@ use wallaroo_protocol::{BatchId, RequestId, SnapshotFailure, StageId, ToWorker, 
 
 use super::batch::{Origin, Work};
 use super::placement::{self, Move};
-use super::recovery::EAGER_RESTORE_BYTES;
 use super::routing::PartitionId;
 use super::slot::{Lane, Seat, Slot, SnapshotState};
 use super::{Action, Engine, SlotId};
@@ -283,7 +282,7 @@ impl Engine {
             let partitions: Vec<PartitionId> = partitions.collect();
             let bytes: usize = partitions.iter().map(|partition| self.ledger.snapshot_bytes(*partition)).sum();
             match self.slots[slot.index()].worker() {
-                Some(generation) if bytes <= EAGER_RESTORE_BYTES => {
+                Some(generation) if bytes <= self.config.eager_restore_bytes => {
                     let keys = |partition| self.ledger.keys(partition).into_iter().map(move |key| (partition, key));
                     let keys = partitions.into_iter().flat_map(keys).collect();
                     self.restore(slot, generation, keys, actions);

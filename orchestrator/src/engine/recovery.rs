@@ -19,8 +19,6 @@ use super::{Action, Death, DeathCause, Engine, EngineError, Generation, KillReas
 const MOST_DEATHS_IN_A_ROW: u32 = 10;
 /// The same, where somebody else may do the killing.
 const MOST_KILLS_IN_A_ROW: u32 = 100;
-/// A slot whose snapshots weigh less is restored at once rather than key by key.
-pub(super) const EAGER_RESTORE_BYTES: usize = 1 << 20;
 /// Replaying less than this is not worth a snapshot.
 const LEAST_REPLAY_BUDGET: Duration = Duration::from_millis(10);
 /// The journal of a slot whose state cannot be pickled may grow to this many times the queue bound.
@@ -41,8 +39,8 @@ impl Engine {
         state.replay = replay.into();
         let partitions: Vec<PartitionId> = self.router.partitions_of(slot).collect();
         let bytes: usize = partitions.iter().map(|partition| self.ledger.snapshot_bytes(*partition)).sum();
-        self.slots[slot.index()].restoring = bytes > EAGER_RESTORE_BYTES;
-        if bytes <= EAGER_RESTORE_BYTES {
+        self.slots[slot.index()].restoring = bytes > self.config.eager_restore_bytes;
+        if bytes <= self.config.eager_restore_bytes {
             let keys = |partition| self.ledger.keys(partition).into_iter().map(move |key| (partition, key));
             let keys = partitions.into_iter().flat_map(keys).collect();
             self.restore(slot, generation, keys, actions);

@@ -137,6 +137,7 @@ impl Scenario {
             batch_bytes: random.pick(&[64, 1 << 20]),
             max_frame: 1 << 20,
             step_timeout: Duration::from_secs(30),
+            eager_restore_bytes: random.pick(&[0, 1 << 20]),
             keep_ledger: true,
             max_messages_per_worker: random.pick(&[None, None, Some(100)]),
             idle_after: random.pick(&[Duration::ZERO, Duration::from_millis(40), Duration::from_secs(3600)]),
@@ -193,6 +194,11 @@ fn windows(input: u32, table: &str, range: i64, slide: i64, delay: i64) -> Node 
     node("window", &[input], NodeKind::Window { table: table.to_owned(), table_type: "Sum".to_owned(), window })
 }
 
+fn counts(input: u32, table: &str, random: &mut Random) -> Node {
+    let window = Window::Count { count: random.pick(&[1, 2, 7, 100]) };
+    node("window", &[input], NodeKind::Window { table: table.to_owned(), table_type: "Sum".to_owned(), window })
+}
+
 fn windowed(random: &mut Random) -> Topology {
     if random.one_in(4) {
         // Who knows in how many windows what came when: in one each.
@@ -210,9 +216,14 @@ fn windows_of_two(random: &mut Random) -> Topology {
 }
 
 fn windows_of_windows(random: &mut Random) -> Topology {
-    let first = window(1, "w", random);
     let range = random.pick(&[4, 30, 300]);
-    let second = windows(4, "v", range, range, random.pick(&[0, 0, 7]));
+    let (first, delay) = if random.one_in(3) {
+        // What a window of values gives is as old as the last of them: with this delay it is never late.
+        (counts(1, "w", random), 3_000)
+    } else {
+        (window(1, "w", random), random.pick(&[0, 0, 7]))
+    };
+    let second = windows(4, "v", range, range, delay);
     topology(vec![source_with("a", true), key_by(0), first, sink(2), key_by(2), second, sink(5)])
 }
 
