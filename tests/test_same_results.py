@@ -139,13 +139,29 @@ def compare(app, inputs, shape, compared, workers, batch):
             written = b"".join(outcome.outputs.get(f"file {sink}", [])).decode().splitlines()
             assert compared(read(sink)) == compared(written)
         assert late == outcome.late
-        expected = Counter(
-            (letter.step, letter.exception, letter.message, letter.shown_value, key_of(letter.key))
-            for letter in outcome.dead_letters
-        )
-        fields = ("step", "exception", "message", "value", "key")
+        fields = ["step", "exception", "message", "key", "value"]
+        if app == "timed" and len(inputs) > 1:
+            # What a window of several sources holds is in no order.
+            fields.remove("value")
         found = read_dead_letters(letters) if letters.exists() else []
-        assert Counter(tuple(letter[field] for field in fields) for letter in found) == expected
+        counted = [
+            Counter(tuple(letter[field] for field in fields) for letter in some) for some in (found, made(outcome))
+        ]
+        assert counted[0] == counted[1]
+
+
+def made(outcome):
+    """The dead letters of a run in one process, as a file has them."""
+    return [
+        {
+            "step": letter.step,
+            "exception": letter.exception,
+            "message": letter.message,
+            "key": None if letter.key is None else repr(letter.key),
+            "value": letter.shown_value,
+        }
+        for letter in outcome.dead_letters
+    ]
 
 
 def application(name):
@@ -176,7 +192,3 @@ def by_key(written):
     for line in written:
         of_key[line.split(" ", 1)[0]].append(line)
     return of_key
-
-
-def key_of(key):
-    return None if key is None else repr(key)

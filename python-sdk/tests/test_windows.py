@@ -347,6 +347,14 @@ def test_failures_in_an_aggregation_cost_a_value_or_a_window():
     ]
 
 
+def test_a_value_that_is_not_taken_in_holds_no_sessions_together():
+    for order in ([0, 1, 2], [1, 0, 2], [0, 2, 1]):
+        messages = [(0, "a", "x"), (8, "a", "raise"), (16, "a", "y")]
+        flow = Flow(application(session_windows(10).with_delay(100).over(Gather)))
+        flow.send(*(messages[number] for number in order))
+        assert [[word for _, _, word in values] for _, values in flow.end()] == [["x"], ["y"]]
+
+
 def test_an_output_that_kills_costs_its_window_and_no_other():
     flow = Flow(application(range_windows(10).with_delay(100).over(Gather)))
     flow.send((3, "a", 1), (4, "b", 2), (13, "a", 3), (23, "a", 4), (24, "b", 5))

@@ -283,14 +283,14 @@ class Sessions(StepWindows):
             for window in opened.windows
             if self._deadline(window) > place.watermark and window.start < end and start < window.end
         ]
-        if not joined:
-            if end + self._windows.delay <= place.watermark:
-                self._late(value, place)
-                return
-            joined = [Window(start, end, self._step.initial())]
-            opened.windows += joined
-        session = joined[0]
+        if not joined and end + self._windows.delay <= place.watermark:
+            self._late(value, place)
+            return
+        session = joined[0] if joined else Window(start, end, self._step.initial())
         self._update(session, value)
+        if not joined:
+            # Not before: a value that cannot be taken in opens no session, as it prolongs none.
+            opened.windows.append(session)
         session.start, session.end = min(session.start, start), max(session.end, end)
         for other in joined[1:]:
             assert self._step.combine is not None, "checked when the step was made"
