@@ -34,6 +34,21 @@ MUTANTS = {
         "let (bytes, finished) = self.held.remove(&self.released)?;",
         "let (bytes, finished) = self.held.pop_first()?.1;",
     ),
+    "handed-over-order": Mutant(
+        "results of a pool's stages are released in the order in which their values were handed over",
+        "batch.rs",
+        "Origin::Frames { sequence, .. } | Origin::Values { sequence } => Some(sequence),\n            Origin::Groups",
+        "Origin::Frames { sequence, .. } => Some(sequence),\n            Origin::Values { .. } | Origin::Groups",
+    ),
+    "pool": Mutant(
+        "a worker is given batches of its own pool",
+        "dispatch.rs",
+        "self.plan.stages[stage].pool == slot.pool",
+        "self.plan.stages[stage].pool <= slot.pool",
+    ),
+    "handed-over": Mutant(
+        "a run ends when all that was handed over is done", "mod.rs", "&& self.values.is_empty()", ""
+    ),
     "window": Mutant("a worker has no more than its window of batches", "dispatch.rs", "0..self.config.window", "0..9"),
     "stale": Mutant(
         "replies of former workers are dropped",

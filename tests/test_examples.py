@@ -182,13 +182,13 @@ def model_environment():
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_model_scoring_in_the_models_own_environment(workers, consumer, model_environment, tmp_path):
+def test_model_scoring_in_a_pool_with_the_models_own_environment(workers, consumer, model_environment, tmp_path):
     letters = tmp_path / "dead.jsonl"
     args = ["--in", "127.0.0.1:0", "--out", consumer.place]
-    options = ["--dead-letters", letters]
+    options = ["--dead-letters", letters, "--pool", f"models={model_environment},workers={workers}"]
     app = EXAMPLES / "model_scoring" / "model_scoring.py"
     expected = expected_of("model_scoring")
-    with Orchestrator(app, *args, workers=workers, python=model_environment, options=options) as run:
+    with Orchestrator(app, *args, workers=workers, options=options) as run:
         send(run.address(), frames(messages_of("model_scoring")))
         consumer.wait_count(len(expected))
         run.stop()

@@ -1,10 +1,11 @@
-"""Scores messages with a scikit-learn model, many at a time: ``computation_batch``.
+"""Scores messages with a scikit-learn model, many at a time, by workers of their own: ``computation_batch`` in a pool.
 
-The interpreter that runs this needs scikit-learn; ``wallaroo-orch`` itself does not. ``train.py`` makes the model.
+The pool ``models`` needs scikit-learn, the main one does not; nor does this module. ``train.py`` makes the model.
 """
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import pickle
 from typing import Any, NamedTuple
@@ -26,18 +27,12 @@ class Score(NamedTuple):
     probability: float
 
 
-model: Any = None
-
-
 def application_setup(args: list[str]) -> wallaroo.Application:
-    global model
-    # In every worker, once.
-    model = pickle.loads(MODEL.read_bytes())
     in_host, in_port = wallaroo.tcp_parse_input_addrs(args)[0]
     out_host, out_port = wallaroo.tcp_parse_output_addrs(args)[0]
     pipeline = (
         wallaroo.source("Petals", wallaroo.TCPSourceConfig(in_host, in_port, decode))
-        .to(score)
+        .to(score, pool="models")
         .to_sink(wallaroo.TCPSinkConfig(out_host, out_port, encode))
     )
     return wallaroo.build_application("Model Scoring", pipeline)
@@ -49,8 +44,15 @@ def decode(bs: bytes) -> Petal:
     return Petal(name, float(length), float(width))
 
 
+@functools.cache
+def trained_model() -> Any:
+    # When the first batch is here, and so in workers of the pool alone.
+    return pickle.loads(MODEL.read_bytes())
+
+
 @wallaroo.computation_batch(name="score")
 def score(batch: list[Petal]) -> list[Score]:
+    model = trained_model()
     probabilities = model.predict_proba([(petal.length, petal.width) for petal in batch])
     best = probabilities.argmax(axis=1)
     return [

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 
 use self::listener::{BindError, SocketFile};
 use self::place::Place;
-use self::report::{Accepted, ChangeReport, StatusReport, Swap, WorkerStack};
+use self::report::{Accepted, ChangeReport, Scale, StatusReport, Swap, WorkerStack};
 
 /// Requests that wait for the runtime, at most; clients beyond wait for a place.
 const QUEUED_REQUESTS: usize = 16;
@@ -48,8 +48,8 @@ pub enum Request {
     },
     /// Another number of workers.
     Scale {
-        /// How many.
-        workers: u32,
+        /// How many, and where.
+        scale: Scale,
         /// Answered when it is done, or has been undone.
         reply: Reply<ChangeReport>,
     },

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::{DeadLettersError, InitError, ReceiveError, SendError};
+use crate::cli::{DeadLettersError, InitError, PoolsError, ReceiveError, SendError};
 use crate::control::client::ClientError;
 use crate::interpreter::{Diagnosis, InterpreterError};
 use crate::runtime::RunError;
@@ -39,6 +39,9 @@ pub enum CliError {
     /// The Python there is cannot run workers.
     #[error(transparent)]
     UnfitInterpreter(#[from] Diagnosis),
+    /// Pools are not defined as they have to be.
+    #[error(transparent)]
+    Pools(#[from] PoolsError),
     /// The run failed.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -96,7 +99,7 @@ impl CliError {
         match self {
             Self::Interpreter(_) | Self::UnfitInterpreter(_) => Exit::Load,
             Self::Run(error) => match error {
-                RunError::Pool(_) | RunError::Plan(_) => Exit::Load,
+                RunError::Pool(_) | RunError::Plan(_) | RunError::UnknownPool { .. } => Exit::Load,
                 RunError::Source(_)
                 | RunError::DeadLetters(_)
                 | RunError::Control(_)
@@ -113,7 +116,7 @@ impl CliError {
             Self::Receive(error) if error.is_busy() => Exit::Busy,
             Self::Init(_) | Self::DeadLetters(DeadLettersError::File(_)) => Exit::Busy,
             Self::DeadLetters(error) if error.is_usage() => Exit::Usage,
-            Self::NoTerminal => Exit::Usage,
+            Self::NoTerminal | Self::Pools(_) => Exit::Usage,
             Self::Send(_) | Self::Receive(_) | Self::Control(_) | Self::DeadLetters(_) | Self::Start(_) => Exit::Failed,
         }
     }
@@ -121,8 +124,11 @@ impl CliError {
     /// What the user's own code, or its interpreter, said.
     fn traceback(&self) -> Option<&str> {
         match self {
-            Self::Run(RunError::Pool(PoolError::Refused(refused))) => refused.traceback.as_deref(),
-            Self::Run(RunError::Pool(PoolError::Start { last_lines, .. })) => Some(last_lines),
+            Self::Run(RunError::Pool(error)) => match error.bare() {
+                PoolError::Refused(refused) => refused.traceback.as_deref(),
+                PoolError::Start { last_lines, .. } => Some(last_lines),
+                _ => None,
+            },
             Self::Run(RunError::MessageFailed { traceback, .. }) => Some(traceback),
             Self::Control(ClientError::Refused(refusal)) => refusal.details.as_deref(),
             _ => None,
@@ -133,7 +139,14 @@ impl CliError {
         match self {
             Self::Interpreter(error) => error.hint(),
             Self::UnfitInterpreter(diagnosis) => Some(diagnosis.hint()),
-            Self::Run(RunError::Pool(PoolError::Refused(refused))) => refused.hint.clone(),
+            Self::Pools(error) => error.hint(),
+            Self::Run(RunError::Pool(error)) => match error.bare() {
+                PoolError::Refused(refused) => refused.hint.clone(),
+                _ => None,
+            },
+            Self::Run(RunError::UnknownPool { pool, .. }) => Some(format!(
+                "name its Python: --pool {pool}=PATH, or in wallaroo.toml beside the application: [pool.{pool}] and python = \"PATH\""
+            )),
             Self::Run(RunError::Source(SourceError::Busy { .. })) => {
                 Some("another process listens there: stop it, or give the application another --in address".to_owned())
             }

@@ -1,15 +1,19 @@
 //! From the topology the SDK described to what the engine runs: steps fused into stages, stages connected by outlets, keys
 //! placed in keyspaces.
 //!
-//! A stage begins at a source or a `key_by`/`collect` and holds everything below it up to the next one or a sink.
+//! A stage begins at a source or a `key_by`/`collect` and holds everything below it up to the next one or a sink. It also ends
+//! where the next step is of another pool, and a stage of that pool begins there.
 
-use std::collections::{HashMap, HashSet};
+mod builder;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wallaroo_protocol::topology::{Framing, Node, NodeKind, SinkConfig, SourceConfig, Topology};
+use wallaroo_protocol::topology::{Framing, NodeKind, SinkConfig, SourceConfig, Topology};
 use wallaroo_protocol::{InputKind, NodeId, StageId, StagePlan};
 
+use self::builder::Builder;
 use crate::engine::{SinkId, SourceId};
 
 /// Partitions of a keyspace whose keys are not listed.
@@ -20,6 +24,20 @@ pub const HASH_PARTITIONS: u32 = 256;
 pub struct KeyspaceId(pub u32);
 
 impl KeyspaceId {
+    /// The id as an index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Workers of one interpreter, and their slots. One of them is the main pool, which runs all that names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct PoolId(pub u32);
+
+impl PoolId {
+    /// The main pool: the only one where state lives.
+    pub const MAIN: Self = Self(0);
+
     /// The id as an index.
     pub fn index(self) -> usize {
         self.0 as usize
@@ -50,8 +68,19 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// By [`KeyspaceId`].
     pub keyspaces: Vec<Partitioning>,
+    /// Pools that steps name: those from the first after the main one on.
+    pub named_pools: Vec<NamedPool>,
     /// Where the keys of each state table are placed.
     tables: HashMap<String, KeyspaceId>,
+}
+
+/// A pool that a step names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPool {
+    /// Its name.
+    pub name: String,
+    /// The first step that names it.
+    pub step: NodeId,
 }
 
 /// A source and the stage it feeds.
@@ -96,11 +125,13 @@ impl SinkPlan {
 pub struct Stage {
     /// Index in [`Plan::stages`].
     pub id: StageId,
-    /// The node it begins at.
+    /// The node it begins at. Only a source's decoder is run here; of others it is given what they made.
     pub root: NodeId,
+    /// Whose workers run it.
+    pub pool: PoolId,
     /// What its batches carry.
     pub input: Input,
-    /// Nodes it ends at, and where their output goes.
+    /// Nodes it ends at, and where their output goes; where it goes to several stages, the node is there several times.
     pub outlets: Vec<(NodeId, Target)>,
     /// Nodes it runs, in topological order, root and outlets excluded.
     pub steps: Vec<NodeId>,
@@ -125,6 +156,8 @@ pub enum Input {
     Generate(SourceId, KeyspaceId),
     /// Groups of keys.
     Groups(KeyspaceId),
+    /// Groups of any keys or of none, which another stage hands over; may run on every worker at once.
+    Values,
 }
 
 impl Input {
@@ -132,7 +165,15 @@ impl Input {
     pub fn keyspace(self) -> Option<KeyspaceId> {
         match self {
             Self::Generate(_, keyspace) | Self::Groups(keyspace) => Some(keyspace),
-            Self::Frames(_) | Self::Cut(_) => None,
+            Self::Frames(_) | Self::Cut(_) | Self::Values => None,
+        }
+    }
+
+    /// The source that feeds it directly.
+    pub fn source(self) -> Option<SourceId> {
+        match self {
+            Self::Frames(source) | Self::Cut(source) | Self::Generate(source, _) => Some(source),
+            Self::Groups(_) | Self::Values => None,
         }
     }
 }
@@ -140,7 +181,7 @@ impl Input {
 /// Where the output of an outlet goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// To a keyed stage.
+    /// To a stage whose input is groups.
     Stage(StageId),
     /// Out.
     Sink(SinkId),
@@ -148,8 +189,8 @@ pub enum Target {
 
 impl Stage {
     /// Where the output of `outlet` goes.
-    pub fn target(&self, outlet: NodeId) -> Option<Target> {
-        self.outlets.iter().find(|(node, _)| *node == outlet).map(|(_, target)| *target)
+    pub fn targets(&self, outlet: NodeId) -> impl Iterator<Item = Target> + '_ {
+        self.outlets.iter().filter(move |(node, _)| *node == outlet).map(|(_, target)| *target)
     }
 }
 
@@ -193,8 +234,8 @@ impl Plan {
         builder.stages();
         let keyspaces = builder.keyspaces()?;
         let tables = builder.tables();
-        let Builder { sources, sinks, stages, .. } = builder;
-        Ok(Self { topology: Arc::new(topology), sources, sinks, stages, keyspaces, tables })
+        let Builder { sources, sinks, stages, named_pools, .. } = builder;
+        Ok(Self { topology: Arc::new(topology), sources, sinks, stages, keyspaces, named_pools, tables })
     }
 
     /// The plan as workers are told it.
@@ -207,10 +248,15 @@ impl Plan {
                     Input::Frames(_) => InputKind::Frames,
                     Input::Cut(_) => InputKind::Cut,
                     Input::Generate(..) => InputKind::Generate,
-                    Input::Groups(_) => InputKind::Groups,
+                    Input::Groups(_) | Input::Values => InputKind::Groups,
                 },
                 root: stage.root,
-                outlets: stage.outlets.iter().map(|(node, _)| *node).collect(),
+                outlets: {
+                    let mut outlets: Vec<NodeId> = stage.outlets.iter().map(|(node, _)| *node).collect();
+                    outlets.dedup();
+                    outlets
+                },
+                pool: self.pool_name(stage.pool).map(str::to_owned),
             })
             .collect()
     }
@@ -223,6 +269,25 @@ impl Plan {
     /// Whether there is a window at all.
     pub fn has_windows(&self) -> bool {
         self.stages.iter().any(|stage| stage.clocked)
+    }
+
+    /// A pool's name; the main one has none.
+    pub fn pool_name(&self, pool: PoolId) -> Option<&str> {
+        let named = pool.index().checked_sub(1)?;
+        self.named_pools.get(named).map(|pool| pool.name.as_str())
+    }
+
+    /// All pools, the main one first.
+    pub fn pools(&self) -> impl Iterator<Item = PoolId> + use<> {
+        (0..=self.named_pools.len() as u32).map(PoolId)
+    }
+
+    /// What a stage begins with, for people.
+    pub fn root_name(&self, stage: &Stage) -> String {
+        let name = self.name(stage.root);
+        let decodes = stage.input.source().is_some();
+        let keys = matches!(self.topology.node(stage.root).kind, NodeKind::KeyBy { .. } | NodeKind::Collect);
+        if decodes || keys { name.to_owned() } else { format!("after {name}") }
     }
 
     /// A node's name.
@@ -240,215 +305,6 @@ fn check(topology: &Topology) -> Result<(), PlanError> {
         return Err(PlanError::NoSink { application: application() });
     }
     Ok(())
-}
-
-fn ids(topology: &Topology) -> impl Iterator<Item = (NodeId, &Node)> {
-    topology.nodes.iter().enumerate().map(|(index, node)| (NodeId(index as u32), node))
-}
-
-struct Builder<'a> {
-    topology: &'a Topology,
-    children: Vec<Vec<NodeId>>,
-    sources: Vec<SourcePlan>,
-    sinks: Vec<SinkPlan>,
-    stages: Vec<Stage>,
-    stage_of_root: HashMap<NodeId, StageId>,
-    sink_of_node: HashMap<NodeId, SinkId>,
-}
-
-impl<'a> Builder<'a> {
-    fn new(topology: &'a Topology) -> Self {
-        let mut children = vec![Vec::new(); topology.nodes.len()];
-        for (id, node) in ids(topology) {
-            for input in &node.inputs {
-                children[input.index()].push(id);
-            }
-        }
-        Self {
-            topology,
-            children,
-            sources: Vec::new(),
-            sinks: Vec::new(),
-            stages: Vec::new(),
-            stage_of_root: HashMap::new(),
-            sink_of_node: HashMap::new(),
-        }
-    }
-
-    /// Creates sources, sinks and stages. Keyspaces are provisional: one for each keyed stage.
-    fn stages(&mut self) {
-        for (id, node) in ids(self.topology) {
-            match &node.kind {
-                NodeKind::Source { source, framing, event_time, .. } => {
-                    let source_id = SourceId(self.sources.len() as u32);
-                    let generates = matches!(source, SourceConfig::Generator {});
-                    let cut = matches!(framing, Some(Framing::Decoder { .. }));
-                    let cut = cut.then(|| self.add_stage(id, Input::Cut(source_id)));
-                    let input = if generates {
-                        Input::Generate(source_id, KeyspaceId(self.stages.len() as u32))
-                    } else {
-                        Input::Frames(source_id)
-                    };
-                    let stage = self.add_stage(id, input);
-                    self.stage_of_root.insert(id, stage);
-                    let (config, framing) = (source.clone(), framing.clone());
-                    self.sources.push(SourcePlan { node: id, config, framing, stage, cut, event_time: *event_time });
-                }
-                NodeKind::KeyBy { .. } | NodeKind::Collect => {
-                    let stage = self.add_stage(id, Input::Groups(KeyspaceId(self.stages.len() as u32)));
-                    self.stage_of_root.insert(id, stage);
-                }
-                NodeKind::Sink { sink, .. } => {
-                    self.sink_of_node.insert(id, SinkId(self.sinks.len() as u32));
-                    self.sinks.push(SinkPlan { node: id, config: sink.clone() });
-                }
-                NodeKind::Computation | NodeKind::State { .. } | NodeKind::Window { .. } => {}
-            }
-        }
-        for index in 0..self.stages.len() {
-            self.fill(index);
-        }
-        // Inputs come before the nodes that use them, so one pass in order of creation settles every depth.
-        for index in 0..self.stages.len() {
-            let below = self.stages[index].depth + 1;
-            for (_, target) in self.stages[index].outlets.clone() {
-                if let Target::Stage(stage) = target {
-                    let depth = &mut self.stages[stage.index()].depth;
-                    *depth = below.max(*depth);
-                }
-            }
-        }
-        for index in (0..self.stages.len()).rev() {
-            let clocked =
-                |target: &Target| matches!(target, Target::Stage(below) if self.stages[below.index()].clocked);
-            let leads_to_one = self.stages[index].outlets.iter().any(|(_, target)| clocked(target));
-            self.stages[index].clocked |= leads_to_one;
-        }
-    }
-
-    fn add_stage(&mut self, root: NodeId, input: Input) -> StageId {
-        let id = StageId(self.stages.len() as u32);
-        self.stages.push(Stage {
-            id,
-            root,
-            input,
-            outlets: Vec::new(),
-            steps: Vec::new(),
-            stateful: false,
-            depth: 0,
-            clocked: false,
-            delay: 0,
-        });
-        id
-    }
-
-    /// Walks down from a stage's root to its outlets, looking below each node once however many branches lead to it.
-    fn fill(&mut self, index: usize) {
-        if matches!(self.stages[index].input, Input::Cut(_)) {
-            return;
-        }
-        let mut below = self.children[self.stages[index].root.index()].clone();
-        let mut outlets = Vec::new();
-        let mut steps = Vec::new();
-        let mut seen = HashSet::new();
-        while let Some(node) = below.pop() {
-            if !seen.insert(node) {
-                continue;
-            }
-            if let Some(stage) = self.stage_of_root.get(&node) {
-                outlets.push((node, Target::Stage(*stage)));
-            } else if let Some(sink) = self.sink_of_node.get(&node) {
-                outlets.push((node, Target::Sink(*sink)));
-            } else {
-                steps.push(node);
-                below.extend(&self.children[node.index()]);
-            }
-        }
-        outlets.sort_by_key(|(node, _)| *node);
-        steps.sort();
-        let holds_state = steps.iter().any(|step| self.table(*step).is_some());
-        let windows = steps.iter().filter_map(|step| match &self.topology.nodes[step.index()].kind {
-            NodeKind::Window { window, .. } => Some(window.delay()),
-            _ => None,
-        });
-        let delays: Vec<u64> = windows.collect();
-        let stage = &mut self.stages[index];
-        stage.clocked = !delays.is_empty();
-        stage.delay = delays.into_iter().fold(0, u64::saturating_add);
-        stage.stateful = holds_state || matches!(stage.input, Input::Generate(..));
-        stage.outlets = outlets;
-        stage.steps = steps;
-    }
-
-    fn table(&self, node: NodeId) -> Option<&'a str> {
-        match &self.topology.nodes[node.index()].kind {
-            NodeKind::State { table, .. } | NodeKind::Window { table, .. } => Some(table),
-            _ => None,
-        }
-    }
-
-    /// Joins the keyspaces of stages that share a state table, and numbers those that remain.
-    fn keyspaces(&mut self) -> Result<Vec<Partitioning>, PlanError> {
-        let mut owner: HashMap<&str, usize> = HashMap::new();
-        let mut joined: Vec<usize> = (0..self.stages.len()).collect();
-        for index in 0..self.stages.len() {
-            for step in self.stages[index].steps.clone() {
-                let Some(table) = self.table(step) else { continue };
-                if !matches!(self.stages[index].input, Input::Groups(_)) {
-                    return Err(PlanError::Unkeyed { step: self.topology.nodes[step.index()].name.clone() });
-                }
-                let other = *owner.entry(table).or_insert(index);
-                if self.partitioning(index) != self.partitioning(other) {
-                    return Err(PlanError::Partitioning { table: table.to_owned() });
-                }
-                let (from, to) = (joined[index], joined[other]);
-                joined.iter_mut().filter(|root| **root == from).for_each(|root| *root = to);
-            }
-        }
-        let mut numbers: HashMap<usize, KeyspaceId> = HashMap::new();
-        let mut keyspaces = Vec::new();
-        for (index, root) in joined.into_iter().enumerate() {
-            let Some(partitioning) = self.partitioning(index) else { continue };
-            let id = *numbers.entry(root).or_insert_with(|| {
-                keyspaces.push(partitioning);
-                KeyspaceId(keyspaces.len() as u32 - 1)
-            });
-            match &mut self.stages[index].input {
-                Input::Groups(keyspace) | Input::Generate(_, keyspace) => *keyspace = id,
-                Input::Frames(_) | Input::Cut(_) => {}
-            }
-        }
-        Ok(keyspaces)
-    }
-
-    /// The keyspace of every state table; a generator's object is one, too.
-    fn tables(&self) -> HashMap<String, KeyspaceId> {
-        let mut tables = HashMap::new();
-        for stage in &self.stages {
-            let Some(keyspace) = stage.input.keyspace() else { continue };
-            if let (Input::Generate(..), NodeKind::Source { pipeline, .. }) =
-                (stage.input, &self.topology.nodes[stage.root.index()].kind)
-            {
-                tables.insert(format!("generator:{pipeline}"), keyspace);
-            }
-            tables.extend(stage.steps.iter().filter_map(|step| Some((self.table(*step)?.to_owned(), keyspace))));
-        }
-        tables
-    }
-
-    fn partitioning(&self, stage: usize) -> Option<Partitioning> {
-        let stage = &self.stages[stage];
-        match &self.topology.nodes[stage.root.index()].kind {
-            NodeKind::KeyBy { keys: Some(keys), .. } if !keys.is_empty() => {
-                Some(Partitioning::List(keys.iter().map(|key| key.as_bytes().clone()).collect()))
-            }
-            NodeKind::KeyBy { .. } => Some(Partitioning::Hash(HASH_PARTITIONS)),
-            NodeKind::Source { source: SourceConfig::Generator {}, .. } | NodeKind::Collect => {
-                Some(Partitioning::Single)
-            }
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

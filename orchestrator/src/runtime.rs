@@ -5,11 +5,12 @@
 
 mod changing;
 mod endpoints;
+mod named_pools;
 mod observed;
 mod peers;
 mod requests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use wallaroo_protocol::Topology;
 
 use self::changing::Change;
 use self::endpoints::{Inputs, SourceHandles, open_sinks, open_sources};
+use self::named_pools::named_pools;
 use self::observed::Observed;
 use self::peers::Peers;
 
@@ -36,7 +38,8 @@ use crate::plan::{Plan, PlanError};
 use crate::sink::{SinkError, SinkEvent};
 use crate::source::{CloseReason, ConnectionError, SourceError, SourceEvent};
 use crate::worker::connection::WorkerEvent;
-use crate::worker::pool::{MemberStatus, Pool, PoolError, PoolNews, PoolSettings};
+use crate::worker::pool::{MemberStatus, PoolError, PoolNews, PoolSettings};
+use crate::worker::pools::Pools;
 use crate::worker::process::resident_bytes;
 
 /// Events of one kind taken in before the others get their turn.
@@ -51,12 +54,12 @@ const FAILED_FLUSH: Duration = Duration::from_secs(1);
 /// What is to run, and how.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// How workers are started.
+    /// How workers of the main pool are started.
     pub pool: PoolSettings,
+    /// How those of pools are that steps may name.
+    pub named_pools: BTreeMap<String, PoolSettings>,
     /// The engine's settings.
     pub engine: EngineConfig,
-    /// Bytes a worker may have resident.
-    pub worker_memory: Option<u64>,
     /// Where dead letters go; `None` logs them only.
     pub dead_letters: Option<PathBuf>,
     /// What the first dead letter does.
@@ -85,6 +88,14 @@ pub enum RunError {
     /// The topology cannot run.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A step names a pool that there is not.
+    #[error("step {step:?} names the pool {pool:?}, which is not defined")]
+    UnknownPool {
+        /// The step.
+        step: String,
+        /// The pool.
+        pool: String,
+    },
     /// A source cannot be opened.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -171,21 +182,21 @@ pub struct Summary {
 pub async fn describe(mut settings: PoolSettings) -> Result<Topology, RunError> {
     settings.slots = 1;
     settings.standbys = 0;
-    let (mut pool, mut events) = Pool::new(settings);
-    let topology = load(&mut pool, &mut events).await;
-    pool.kill_all();
-    while !pool.is_empty() {
+    let (mut pools, mut events) = Pools::new(settings);
+    let topology = load(&mut pools, &mut events).await;
+    pools.kill_all();
+    while !pools.is_empty() {
         let Some(event) = events.recv().await else { break };
-        pool.handle(event, Instant::now());
+        pools.handle(event, Instant::now());
     }
     topology
 }
 
 /// Starts workers until the first one has described the application.
-async fn load(pool: &mut Pool, events: &mut mpsc::UnboundedReceiver<WorkerEvent>) -> Result<Topology, RunError> {
-    pool.fill(Instant::now())?;
+async fn load(pools: &mut Pools, events: &mut mpsc::UnboundedReceiver<WorkerEvent>) -> Result<Topology, RunError> {
+    pools.fill(Instant::now())?;
     while let Some(event) = events.recv().await {
-        for news in pool.handle(event, Instant::now()) {
+        for news in pools.handle(event, Instant::now()) {
             match news {
                 PoolNews::Described(topology) => return Ok(topology),
                 PoolNews::Failed(error) => return Err(error.into()),
@@ -194,7 +205,7 @@ async fn load(pool: &mut Pool, events: &mut mpsc::UnboundedReceiver<WorkerEvent>
                 }
             }
         }
-        pool.fill(Instant::now())?;
+        pools.fill(Instant::now())?;
     }
     Err(RunError::InterruptedEarly)
 }
@@ -205,7 +216,7 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
     let mut interrupts = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let mut terminations = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut control = Control::open(&options.control, options.metrics).await?;
-    let (mut pool, mut workers) = Pool::new(options.pool.clone());
+    let (mut pools, mut workers) = Pools::new(options.pool.clone());
     let early = async {
         tokio::select! {
             _ = interrupts.recv() => (),
@@ -215,17 +226,17 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
     };
     let result = tokio::select! {
         interrupted = early => interrupted,
-        opened = Runtime::open(&options, &mut pool, &mut workers) => opened,
+        opened = Runtime::open(&options, &mut pools, &mut workers) => opened,
         never = control.refuse_all(Refusal::starting()) => never,
     };
     let (mut runtime, mut inputs) = match result {
         Ok(opened) => opened,
         Err(error) => {
-            end_workers(&mut pool, &mut workers, Duration::ZERO).await;
+            end_workers(&mut pools, &mut workers, Duration::ZERO).await;
             return Err(error);
         }
     };
-    let members = pool.members();
+    let members = pools.members();
     started(Started {
         plan: &runtime.plan,
         sources: &inputs.names,
@@ -242,14 +253,14 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
     let mut signals = 0;
     let outcome = loop {
         let step = tokio::select! {
-            _ = workers.recv_many(&mut from_workers, EVENTS_A_TURN) => runtime.workers(&mut pool, from_workers.drain(..)),
-            _ = inputs.events.recv_many(&mut from_sources, EVENTS_A_TURN) => runtime.sources(&mut pool, from_sources.drain(..)),
-            _ = runtime.sink_events.recv_many(&mut from_sinks, EVENTS_A_TURN) => runtime.sinks(&mut pool, from_sinks.drain(..)),
-            request = control.next() => runtime.request(&mut pool, request),
-            _ = interrupts.recv() => runtime.signalled(&mut pool, &mut signals),
-            _ = terminations.recv() => runtime.signalled(&mut pool, &mut signals),
-            () = retry(pool.next_fill()) => pool.fill(Instant::now()).map_err(RunError::from),
-            _ = ticks.tick() => runtime.tick(&mut pool),
+            _ = workers.recv_many(&mut from_workers, EVENTS_A_TURN) => runtime.workers(&mut pools, from_workers.drain(..)),
+            _ = inputs.events.recv_many(&mut from_sources, EVENTS_A_TURN) => runtime.sources(&mut pools, from_sources.drain(..)),
+            _ = runtime.sink_events.recv_many(&mut from_sinks, EVENTS_A_TURN) => runtime.sinks(&mut pools, from_sinks.drain(..)),
+            request = control.next() => runtime.request(&mut pools, request),
+            _ = interrupts.recv() => runtime.signalled(&mut pools, &mut signals),
+            _ = terminations.recv() => runtime.signalled(&mut pools, &mut signals),
+            () = retry(pools.next_fill()) => pools.fill(Instant::now()).map_err(RunError::from),
+            _ = ticks.tick() => runtime.tick(&mut pools),
         };
         match step {
             Err(error) => break Err(error),
@@ -265,7 +276,7 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
         }
     };
     tokio::select! {
-        summary = runtime.close(&mut pool, &mut workers, outcome, hurry) => summary,
+        summary = runtime.close(&mut pools, &mut workers, outcome, hurry) => summary,
         never = control.refuse_all(Refusal::ending()) => never,
     }
 }
@@ -279,17 +290,17 @@ async fn retry(at: Option<Instant>) {
 }
 
 /// Ends all workers and waits until each has been reaped.
-async fn end_workers(pool: &mut Pool, events: &mut mpsc::UnboundedReceiver<WorkerEvent>, grace: Duration) {
-    let reap = async |pool: &mut Pool, events: &mut mpsc::UnboundedReceiver<WorkerEvent>| {
-        while !pool.is_empty() {
+async fn end_workers(pools: &mut Pools, events: &mut mpsc::UnboundedReceiver<WorkerEvent>, grace: Duration) {
+    let reap = async |pools: &mut Pools, events: &mut mpsc::UnboundedReceiver<WorkerEvent>| {
+        while !pools.is_empty() {
             let Some(event) = events.recv().await else { return };
-            pool.handle(event, Instant::now());
+            pools.handle(event, Instant::now());
         }
     };
-    pool.close();
-    if timeout(grace, reap(pool, events)).await.is_err() {
-        pool.kill_all();
-        reap(pool, events).await;
+    pools.close();
+    if timeout(grace, reap(pools, events)).await.is_err() {
+        pools.kill_all();
+        reap(pools, events).await;
     }
 }
 
@@ -306,7 +317,6 @@ struct Runtime {
     sink_events: mpsc::UnboundedReceiver<SinkEvent>,
     dead_letters: DeadLetters,
     on_error: OnError,
-    worker_memory: Option<u64>,
     peers: Peers,
     observed: Observed,
     /// The change of the workers that is under way.
@@ -319,17 +329,19 @@ struct Runtime {
 impl Runtime {
     async fn open(
         options: &RunOptions,
-        pool: &mut Pool,
+        pools: &mut Pools,
         workers: &mut mpsc::UnboundedReceiver<WorkerEvent>,
     ) -> Result<(Self, Inputs), RunError> {
-        let plan = Arc::new(Plan::new(load(pool, workers).await?)?);
+        let plan = Arc::new(Plan::new(load(pools, workers).await?)?);
+        let named = named_pools(&plan, options)?;
         let dead_letters = DeadLetters::open(options.dead_letters.as_deref(), &plan)?;
         let (mut inputs, sources) = open_sources(&plan, options).await?;
         let stop = inputs.stop.clone();
         let (sink_sender, sink_events) = mpsc::unbounded_channel();
         let mut sink_tasks = JoinSet::new();
         let sinks = open_sinks(&plan, &sink_sender, &mut sink_tasks)?;
-        let engine = Engine::new(plan.clone(), options.engine.clone());
+        let pool_slots = named.iter().map(|(_, settings)| settings.slots).collect();
+        let engine = Engine::new(plan.clone(), EngineConfig { pool_slots, ..options.engine.clone() });
         let observed = Observed::new(plan.sources.len());
         inputs.names.shrink_to_fit();
         let source_places = inputs.names.clone();
@@ -345,7 +357,6 @@ impl Runtime {
             sink_events,
             dead_letters,
             on_error: options.on_error,
-            worker_memory: options.worker_memory,
             peers: Peers::default(),
             observed,
             change: None,
@@ -353,11 +364,12 @@ impl Runtime {
             finished: false,
             actions: Vec::new(),
         };
-        pool.plan(runtime.plan.stage_plans());
+        pools.plan(runtime.plan.stage_plans(), named);
+        pools.fill(Instant::now())?;
         let mut batch = Vec::new();
-        while !pool.is_seated() {
+        while !pools.is_seated() {
             workers.recv_many(&mut batch, EVENTS_A_TURN).await;
-            runtime.workers(pool, batch.drain(..))?;
+            runtime.workers(pools, batch.drain(..))?;
         }
         runtime.begun = Instant::now();
         runtime.engine.set_epoch(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
@@ -365,19 +377,19 @@ impl Runtime {
     }
 
     /// Gives one event to the engine and carries out what follows.
-    fn feed(&mut self, pool: &mut Pool, event: Event) -> Result<(), RunError> {
+    fn feed(&mut self, pools: &mut Pools, event: Event) -> Result<(), RunError> {
         let mut next = Some(event);
         // Hardly ever used, and then not even allocated.
         let mut later = VecDeque::new();
         while let Some(event) = next.take().or_else(|| later.pop_front()) {
             if let Event::WorkerLost { slot, death, .. } = &event {
-                self.fell(pool, *slot, death);
+                self.fell(pools, *slot, death);
             }
             let mut actions = std::mem::take(&mut self.actions);
             self.engine.handle(event, self.begun.elapsed(), &mut actions);
             for action in actions.drain(..) {
                 let mut news = Vec::new();
-                if let Some(action) = pool.carry_out(action, &mut news) {
+                if let Some(action) = pools.carry_out(action, &mut news) {
                     self.carry_out(action)?;
                 }
                 for news in news {
@@ -412,8 +424,8 @@ impl Runtime {
             Action::StopSources => self.stop.cancel(),
             Action::DeadLetter(message) => return self.dead_letter(message),
             Action::Recovered { slot, after, replayed } => {
-                let milliseconds = after.as_secs_f64() * 1e3;
-                tracing::info!(slot = slot.0, milliseconds, replayed, "slot is back");
+                let (milliseconds, pool) = (after.as_secs_f64() * 1e3, self.plan.pool_name(slot.pool));
+                tracing::info!(slot = slot.number, pool, milliseconds, replayed, "slot is back");
             }
             Action::Scaled { moved, longest_pause, problem, .. } => self.scaled(moved, longest_pause, problem),
             Action::Replaced { slot, pause, problem } => self.replaced(slot, pause, problem),
@@ -442,27 +454,27 @@ impl Runtime {
     }
 
     /// Tells the engine that time has passed, and which workers have grown too large.
-    fn tick(&mut self, pool: &mut Pool) -> Result<(), RunError> {
-        self.feed(pool, Event::Tick)?;
+    fn tick(&mut self, pools: &mut Pools) -> Result<(), RunError> {
+        self.feed(pools, Event::Tick)?;
         self.observed.sample(&self.engine.status(), Instant::now());
-        self.go_on_changing(pool)?;
-        let Some(limit) = self.worker_memory else { return Ok(()) };
-        for MemberStatus { generation, pid, slot, .. } in pool.members() {
+        self.go_on_changing(pools)?;
+        for MemberStatus { generation, pid, pool, slot, .. } in pools.members() {
+            let Some(limit) = pools[pool].memory() else { continue };
             let (Some(slot), Some(resident)) = (slot, resident_bytes(pid)) else { continue };
             if resident > limit {
-                self.feed(pool, Event::Overweight { slot, generation, resident, limit })?;
+                self.feed(pools, Event::Overweight { slot, generation, resident, limit })?;
             }
         }
         Ok(())
     }
 
-    fn workers(&mut self, pool: &mut Pool, events: impl Iterator<Item = WorkerEvent>) -> Result<(), RunError> {
+    fn workers(&mut self, pools: &mut Pools, events: impl Iterator<Item = WorkerEvent>) -> Result<(), RunError> {
         let mut outcome = Ok(());
         for event in events {
             // The pool hears of everything, also once the run has failed: it is closed by waiting for every worker's end.
-            for news in pool.handle(event, Instant::now()) {
+            for news in pools.handle(event, Instant::now()) {
                 outcome = outcome.and_then(|()| match news {
-                    PoolNews::Engine(event) => self.feed(pool, event),
+                    PoolNews::Engine(event) => self.feed(pools, event),
                     PoolNews::Failed(error) => Err(error.into()),
                     news => {
                         self.recruited(news);
@@ -472,11 +484,11 @@ impl Runtime {
             }
         }
         outcome?;
-        self.go_on_changing(pool)?;
-        Ok(pool.fill(Instant::now())?)
+        self.go_on_changing(pools)?;
+        Ok(pools.fill(Instant::now())?)
     }
 
-    fn sources(&mut self, pool: &mut Pool, events: impl Iterator<Item = SourceEvent>) -> Result<(), RunError> {
+    fn sources(&mut self, pools: &mut Pools, events: impl Iterator<Item = SourceEvent>) -> Result<(), RunError> {
         for event in events {
             let event = match event {
                 SourceEvent::Opened { source, connection, peer } => {
@@ -500,15 +512,15 @@ impl Runtime {
                 SourceEvent::Chunk { source, connection, bytes } => Event::Chunk { source, connection, bytes },
                 SourceEvent::Ended { source } => Event::SourceEnded { source },
             };
-            self.feed(pool, event)?;
+            self.feed(pools, event)?;
         }
         Ok(())
     }
 
-    fn sinks(&mut self, pool: &mut Pool, events: impl Iterator<Item = SinkEvent>) -> Result<(), RunError> {
+    fn sinks(&mut self, pools: &mut Pools, events: impl Iterator<Item = SinkEvent>) -> Result<(), RunError> {
         for event in events {
             match event {
-                SinkEvent::Written { sink, bytes, .. } => self.feed(pool, Event::SinkWritten { sink, bytes })?,
+                SinkEvent::Written { sink, bytes, .. } => self.feed(pools, Event::SinkWritten { sink, bytes })?,
                 SinkEvent::Failed { error, .. } => return Err(error.into()),
                 SinkEvent::Connected { sink } => tracing::debug!("sink {sink} is connected"),
                 SinkEvent::Disconnected { sink, error } => tracing::debug!("sink {sink} is disconnected: {error}"),
@@ -517,19 +529,19 @@ impl Runtime {
         Ok(())
     }
 
-    fn signalled(&mut self, pool: &mut Pool, signals: &mut u32) -> Result<(), RunError> {
+    fn signalled(&mut self, pools: &mut Pools, signals: &mut u32) -> Result<(), RunError> {
         *signals += 1;
         if *signals > 1 {
             return Err(RunError::Interrupted { undelivered: self.engine.undelivered_bytes() });
         }
         tracing::info!("stopping: no more is read, what was accepted is finished; a second signal stops at once");
-        self.drain(pool)
+        self.drain(pools)
     }
 
     /// Ends workers and sinks, waits for them, and says what the run did.
     async fn close(
         mut self,
-        pool: &mut Pool,
+        pools: &mut Pools,
         workers: &mut mpsc::UnboundedReceiver<WorkerEvent>,
         mut outcome: Result<(), RunError>,
         hurry: impl Future<Output = ()>,
@@ -558,7 +570,7 @@ impl Runtime {
                     None => flushed.await,
                 }
             };
-            tokio::join!(flushed, end_workers(pool, workers, exit_grace));
+            tokio::join!(flushed, end_workers(pools, workers, exit_grace));
         };
         let settled = tokio::select! {
             () = settled => true,
@@ -566,7 +578,7 @@ impl Runtime {
         };
         if !settled {
             outcome = outcome.and(Err(RunError::InterruptedLate));
-            end_workers(pool, workers, Duration::ZERO).await;
+            end_workers(pools, workers, Duration::ZERO).await;
         }
         outcome.map(|()| summary)
     }

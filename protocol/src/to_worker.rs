@@ -35,7 +35,7 @@ const SKIP_ELEMENTS: usize = 2;
 const TIME_ELEMENTS: usize = 2;
 
 /// Elements of a stage in `plan`.
-const STAGE_ELEMENTS: usize = 4;
+const STAGE_ELEMENTS: usize = 5;
 
 /// A message to a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ pub struct Load {
     pub generation: u32,
 }
 
-/// One stage: the tree of nodes below `root`, cut at `outlets`.
+/// One stage: the tree of nodes of one pool below `root`, cut at `outlets`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StagePlan {
     /// The stage.
@@ -112,6 +112,8 @@ pub struct StagePlan {
     pub root: NodeId,
     /// The nodes that emit.
     pub outlets: Vec<NodeId>,
+    /// The pool whose workers run it; `None` for the main one.
+    pub pool: Option<String>,
 }
 
 /// What the batches of a stage carry.
@@ -372,7 +374,8 @@ fn read_plan(reader: &mut Reader) -> Result<Vec<StagePlan>, ProtocolError> {
         let root = NodeId(reader.uint32("root")?);
         let outlets = reader.array("outlets")?;
         let outlets = (0..outlets).map(|_| reader.uint32("outlet").map(NodeId)).collect::<Result<_, _>>()?;
-        stages.push(StagePlan { stage, input, root, outlets });
+        let pool = if reader.skip_nil() { None } else { Some(reader.string("pool")?) };
+        stages.push(StagePlan { stage, input, root, outlets, pool });
     }
     Ok(stages)
 }
@@ -388,6 +391,10 @@ fn encode_plan(stages: &[StagePlan]) -> Bytes {
         writer.array(stage.outlets.len());
         for outlet in &stage.outlets {
             writer.uint(outlet.0.into());
+        }
+        match &stage.pool {
+            Some(pool) => writer.str(pool),
+            None => writer.nil(),
         }
     }
     writer.finish()

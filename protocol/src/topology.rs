@@ -55,7 +55,10 @@ pub enum NodeKind {
         event_time: bool,
     },
     /// A stateless step.
-    Computation,
+    Computation {
+        /// The pool whose workers run it; `None` for the main one.
+        pool: Option<String>,
+    },
     /// Gives every value a key.
     KeyBy {
         /// The keys there are, if they were listed: a key's index is its partition.
@@ -216,7 +219,7 @@ impl Node {
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
             NodeKind::Source { .. } => "source",
-            NodeKind::Computation => "computation",
+            NodeKind::Computation { .. } => "computation",
             NodeKind::KeyBy { .. } => "key_by",
             NodeKind::Collect => "collect",
             NodeKind::State { .. } => "state",

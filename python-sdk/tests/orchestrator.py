@@ -116,7 +116,7 @@ class WorkerProcess:
         self.hello(max_body)
         answer = self.load(application, *args)
         assert answer[0] == 35, answer
-        self.send(3, stages)
+        self.send(3, [[*stage, None] for stage in stages])
         assert self.receive() == [36]
         return answer[1]
 

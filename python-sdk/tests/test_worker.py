@@ -135,7 +135,7 @@ def test_a_plan_that_does_not_fit_is_refused():
     with WorkerProcess() as worker:
         worker.hello()
         worker.load(WORD_COUNT, *WORD_COUNT_ARGS)
-        worker.send(3, [[0, "frames", 2, []]])
+        worker.send(3, [[0, "frames", 2, [], None]])
         assert worker.receive()[:2] == [34, "protocol"]
 
 

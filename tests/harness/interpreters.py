@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.harness.places import REQUIREMENTS, TARGET, wheel
+from tests.harness.places import REQUIREMENTS, TARGET, WHEEL_REQUIREMENTS, wheel
 
 WANTED = ["cpython3.9", "cpython3.10", "cpython3.11", "cpython3.12", "cpython3.13", "cpython3.14", "pypy3.9"]
 
@@ -47,6 +47,11 @@ def environment(interpreter: Interpreter) -> Path:
 def environment_with(name: str, requirements: Path) -> Path:
     """The same, of this interpreter and with what an application needs besides."""
     return _environment(name, sys.executable, [REQUIREMENTS, requirements])
+
+
+def environment_for(name: str, requirements: Path, interpreter: str = sys.executable) -> Path:
+    """The Python of an environment that has the wheel, what that needs, and what an application does; no test tools."""
+    return _environment(name, interpreter, [WHEEL_REQUIREMENTS, requirements])
 
 
 def _environment(name: str, interpreter: str, requirements: "list[Path]") -> Path:

@@ -10,6 +10,7 @@ APPS = ROOT / "tests" / "apps"
 EXAMPLES = ROOT / "examples"
 WORD_COUNT = ROOT / "examples" / "word_count" / "word_count.py"
 TEXT = ROOT / "examples" / "word_count" / "text.txt"
+WHEEL_REQUIREMENTS = ROOT / "tests" / "apps" / "requirements.txt"
 REQUIREMENTS = ROOT / "tests" / "requirements.txt"
 
 

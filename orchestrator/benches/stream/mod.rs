@@ -50,7 +50,7 @@ impl Stream {
             counts: VecDeque::new(),
             actions: Vec::new(),
         };
-        stream.handle(Event::WorkerSeated { slot: SlotId(0), generation: Generation(0) });
+        stream.handle(Event::WorkerSeated { slot: SlotId::main(0), generation: Generation(0) });
         // The first batch of a stage has one message, for nothing is known of what it takes.
         for _ in 0..5 {
             stream.round();
@@ -95,7 +95,7 @@ impl Stream {
             }
             _ => return None,
         };
-        let (slot, generation) = (SlotId(0), Generation(0));
+        let (slot, generation) = (SlotId::main(0), Generation(0));
         match FromWorker::decode(body).expect("a sound reply") {
             FromWorker::Result(result) => Some(Event::Result { slot, generation, result }),
             FromWorker::SnapshotPart(part) => Some(Event::Snapshot { slot, generation, part }),

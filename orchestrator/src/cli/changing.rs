@@ -17,6 +17,9 @@ use crate::interpreter;
 pub(super) struct ScaleArgs {
     #[command(flatten)]
     control: ControlArgs,
+    /// The pool whose workers are meant, where it is not the main one
+    #[arg(long, value_name = "NAME")]
+    pool: Option<String>,
     /// Workers that are to share the work
     #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_WORKERS)))]
     workers: u32,
@@ -33,6 +36,9 @@ pub(super) struct SwapArgs {
     /// Load the application's code anew, by the interpreter that runs it
     #[arg(long, conflicts_with = "python")]
     app: bool,
+    /// The pool whose workers are meant, where it is not the main one
+    #[arg(long, value_name = "NAME")]
+    pool: Option<String>,
     /// How long a new worker may take to be ready
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     start_timeout: Duration,
@@ -41,7 +47,7 @@ pub(super) struct SwapArgs {
 /// Changes the number of workers.
 pub(super) async fn scale(args: ScaleArgs) -> Result<(), CliError> {
     let client = args.control.client().await?;
-    let report: ChangeReport = client.post("/v1/scale", &Scale { workers: args.workers }).await?;
+    let report: ChangeReport = client.post("/v1/scale", &Scale { workers: args.workers, pool: args.pool }).await?;
     Ok(print(&report, args.control.json)?)
 }
 
@@ -55,7 +61,7 @@ pub(super) async fn swap(args: SwapArgs) -> Result<(), CliError> {
     {
         return Err(diagnosis.into());
     }
-    let swap = Swap { python, start_timeout_seconds: args.start_timeout.as_secs_f64() };
+    let swap = Swap { python, pool: args.pool, start_timeout_seconds: args.start_timeout.as_secs_f64() };
     let report: ChangeReport = client.post("/v1/swap", &swap).await?;
     Ok(print(&report, args.control.json)?)
 }

@@ -34,8 +34,10 @@ fn stages(plan: &Plan) -> String {
             Input::Cut(_) => "cuts frames",
             Input::Generate(..) => "generates, on one worker",
             Input::Groups(_) => "by key",
+            Input::Values => "on every worker of the pool at once, order kept",
         };
-        lines.push(format!("stage {}: {} ({kind})", stage.id, plan.name(stage.root)));
+        let pool = plan.pool_name(stage.pool).map_or_else(String::new, |pool| format!("pool {pool}, "));
+        lines.push(format!("stage {}: {} ({pool}{kind})", stage.id, plan.root_name(stage)));
         lines.extend(stage.steps.iter().map(|step| format!("  {}", plan.name(*step))));
         for (outlet, target) in &stage.outlets {
             lines.push(match target {

@@ -80,7 +80,8 @@ fn description(node: &Node) -> String {
             parts.extend(framing.as_ref().map(framing_description));
             parts.join(", ")
         }
-        NodeKind::Computation => "computation".to_owned(),
+        NodeKind::Computation { pool: None } => "computation".to_owned(),
+        NodeKind::Computation { pool: Some(pool) } => format!("computation, pool {pool}"),
         NodeKind::KeyBy { keys: None, .. } => "key_by".to_owned(),
         NodeKind::KeyBy { keys: Some(keys), unknown_key } => {
             let others = match unknown_key {
@@ -170,7 +171,7 @@ fn mermaid(topology: &Topology) -> String {
             NodeKind::Source { .. } | NodeKind::Sink { .. } => ("([", "])"),
             NodeKind::KeyBy { .. } | NodeKind::Collect => ("{{", "}}"),
             NodeKind::State { .. } | NodeKind::Window { .. } => ("[(", ")]"),
-            NodeKind::Computation => ("[", "]"),
+            NodeKind::Computation { .. } => ("[", "]"),
         };
         let label = format!("{}<br/>{}", mermaid_text(&node.name), mermaid_text(&description(node)));
         let _ = writeln!(text, "    n{id}{open}\"{label}\"{close}");
@@ -202,7 +203,7 @@ fn dot(topology: &Topology) -> String {
             NodeKind::Source { .. } | NodeKind::Sink { .. } => "oval",
             NodeKind::KeyBy { .. } | NodeKind::Collect => "hexagon",
             NodeKind::State { .. } | NodeKind::Window { .. } => "cylinder",
-            NodeKind::Computation => "box",
+            NodeKind::Computation { .. } => "box",
         };
         let label = dot_text(&format!("{}\n{}", node.name, description(node)));
         let _ = writeln!(text, "    n{id} [shape={shape}, label={label}];");

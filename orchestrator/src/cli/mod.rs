@@ -7,6 +7,7 @@ mod dead_letters;
 mod ending;
 mod graph;
 mod init;
+mod pools;
 mod receive;
 mod run;
 mod send;
@@ -25,6 +26,7 @@ use crate::worker::guard;
 
 pub use self::dead_letters::DeadLettersError;
 pub use self::init::InitError;
+pub use self::pools::PoolsError;
 pub use self::receive::ReceiveError;
 pub use self::send::SendError;
 
@@ -41,7 +43,7 @@ enum Command {
     /// Write a new application, with its test, that runs as it stands
     Init(init::InitArgs),
     /// Run an application until its sources end or it is told to stop
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Build an application's topology in one worker, print its stages, exit
     Check(check::CheckArgs),
     /// Draw an application's topology
@@ -117,7 +119,7 @@ impl Cli {
     pub async fn execute(self) -> Result<(), CliError> {
         match self.command {
             Command::Init(args) => Ok(init::run(&args)?),
-            Command::Run(args) => run::run(args).await,
+            Command::Run(args) => run::run(*args).await,
             Command::Check(args) => check::run(args).await,
             Command::Graph(args) => graph::run(args).await,
             Command::Send(args) => Ok(send::run(args).await?),

@@ -10,6 +10,7 @@ use clap::Args;
 use jiff::SignedDuration;
 use wallaroo_protocol::Topology;
 
+use super::pools::{self, PoolOption};
 use super::{LogArgs, LogFormat};
 use crate::control::place::Place;
 use crate::engine::EngineConfig;
@@ -47,6 +48,7 @@ impl ApplicationArgs {
             slots,
             standbys,
             max_frame,
+            memory: None,
         })
     }
 
@@ -63,7 +65,11 @@ impl ApplicationArgs {
 
 /// Says what is the matter with an interpreter whose workers end before they say a word.
 pub(super) async fn explain(error: RunError, python: &Path) -> CliError {
-    let silent = matches!(error, RunError::Pool(PoolError::Spawn(_) | PoolError::Start { greeted: false, .. }));
+    let silent = matches!(&error, RunError::Pool(error) if error.is_silent());
+    let python = match &error {
+        RunError::Pool(PoolError::InPool { python, .. }) => python,
+        _ => python,
+    };
     match if silent { interpreter::diagnose(python).await } else { None } {
         Some(diagnosis) => diagnosis.into(),
         None => error.into(),
@@ -76,7 +82,12 @@ pub(super) struct RunArgs {
     /// Workers that share the work [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
-    /// Workers kept ready to take the place of one that dies
+    /// Python of the workers that run the steps which name this pool, as legacy=.venv/bin/python, or with more:
+    /// legacy=python3.9,workers=2,worker-memory=1GiB. Given for each pool, here or as `[pool.NAME]` in a wallaroo.toml beside
+    /// the application
+    #[arg(long = "pool", value_name = "NAME=PYTHON")]
+    pools: Vec<PoolOption>,
+    /// Workers kept ready, in each pool, to take the place of one that dies
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=64))]
     standbys: u32,
     /// Unix socket for control commands [default: one named after the application]
@@ -155,8 +166,11 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
     let max_frame = args.max_frame.as_u64() as usize;
     let mut pool = args.application.pool(workers, args.standbys, max_frame)?;
     pool.interpreter.descriptors = args.worker_descriptors;
+    let named_pools = pools::settings(&args.pools, &pool)?;
+    pool.memory = args.worker_memory.map(|limit| limit.as_u64());
     let options = RunOptions {
         pool,
+        named_pools,
         engine: EngineConfig {
             slots: workers,
             queue_bytes: args.queue_bytes.as_u64() as usize,
@@ -168,7 +182,6 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
             max_messages_per_worker: args.max_messages_per_worker,
             ..EngineConfig::default()
         },
-        worker_memory: args.worker_memory.map(|limit| limit.as_u64()),
         dead_letters: args.dead_letters,
         on_error: args.on_error,
         control: args.control.map_or_else(|| Place::of(&args.application.app), Place::At),
@@ -224,9 +237,10 @@ fn banner(started: &Started<'_>) -> String {
         let python = worker.hello.as_ref().map_or_else(String::new, |hello| {
             format!("{} {}  {}", hello.implementation, hello.python, hello.executable)
         });
+        let pool = plan.pool_name(worker.pool).map_or_else(String::new, |pool| format!("{pool} "));
         match worker.slot {
-            Some(slot) => lines.push(format!("  worker   {slot}  pid {}  {python}", worker.pid)),
-            None => lines.push(format!("  standby  pid {}  {python}", worker.pid)),
+            Some(slot) => lines.push(format!("  worker   {pool}{}  pid {}  {python}", slot.number, worker.pid)),
+            None => lines.push(format!("  standby  {pool}pid {}  {python}", worker.pid)),
         }
     }
     lines.extend(started.metrics.map(|address| format!("  metrics  http://{address}/metrics")));

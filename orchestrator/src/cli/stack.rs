@@ -23,8 +23,9 @@ pub(super) async fn run(args: StackArgs) -> Result<(), CliError> {
     if args.control.json {
         return Ok(print_json(&stacks)?);
     }
-    for WorkerStack { pid, slot, stack } in stacks {
+    for WorkerStack { pid, pool, slot, stack } in stacks {
         let seat = slot.map_or_else(|| "standby".to_owned(), |slot| format!("slot {slot}"));
+        let seat = pool.map_or_else(|| seat.clone(), |pool| format!("{pool} {seat}"));
         let stack = if stack.is_empty() { "(it printed nothing: it is loading, or stopped)\n" } else { &stack };
         println!("{seat}, pid {pid}:\n{stack}");
     }

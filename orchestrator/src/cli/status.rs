@@ -100,7 +100,7 @@ fn source_row(source: &SourceReport) -> Vec<String> {
 fn stage_row(number: usize, stage: &StageReport) -> Vec<String> {
     let service = stage.service_seconds.map_or_else(String::new, |seconds| format!(", {} each", duration_of(seconds)));
     vec![
-        format!("stage {number}"),
+        stage.pool.as_ref().map_or_else(|| format!("stage {number}"), |pool| format!("stage {number} in {pool}")),
         stage.steps.join(" > "),
         stage.messages.to_string(),
         rate(stage.rate),
@@ -129,12 +129,13 @@ fn worker_row(worker: &WorkerReport) -> Vec<String> {
 }
 
 pub(super) fn place_of(worker: &WorkerReport) -> String {
-    match (&worker.seat, worker.state) {
+    let place = match (&worker.seat, worker.state) {
         (Some(seat), _) => format!("slot {}", seat.slot),
         (None, WorkerState::Starting) => "starting".to_owned(),
         (None, WorkerState::Standby) => "standby".to_owned(),
         (None, WorkerState::Seated | WorkerState::Leaving) => "leaving".to_owned(),
-    }
+    };
+    worker.pool.as_ref().map_or_else(|| place.clone(), |pool| format!("{pool} {place}"))
 }
 
 pub(super) fn interpreter_of(interpreter: &InterpreterReport) -> String {

@@ -101,7 +101,8 @@ fn record_source(source: &SourceReport) {
 
 fn record_stage(number: usize, stage: &StageReport) {
     let name = stage.steps.first().cloned().unwrap_or_default();
-    let labels = vec![Label::new("stage", number.to_string()), Label::new("root", name)];
+    let mut labels = vec![Label::new("stage", number.to_string()), Label::new("root", name)];
+    labels.extend(pool_label(stage.pool.as_ref()));
     counter!("wallaroo_stage_messages_total", labels.clone()).absolute(stage.messages);
     gauge!("wallaroo_stage_queued_messages", labels.clone()).set(stage.queued as f64);
     latency("wallaroo_stage_latency_seconds", &stage.latency, &labels);
@@ -115,15 +116,22 @@ fn record_sink(sink: &SinkReport) {
 
 fn record_worker(worker: &WorkerReport) {
     if let Some(resident) = worker.resident_bytes {
-        let labels = vec![Label::new("pid", worker.pid.to_string())];
+        let mut labels = vec![Label::new("pid", worker.pid.to_string())];
+        labels.extend(pool_label(worker.pool.as_ref()));
         gauge!("wallaroo_worker_resident_bytes", labels).set(resident as f64);
     }
     if let Some(seat) = &worker.seat {
-        let labels = vec![Label::new("slot", seat.slot.to_string())];
+        let mut labels = vec![Label::new("slot", seat.slot.to_string())];
+        labels.extend(pool_label(worker.pool.as_ref()));
         counter!("wallaroo_slot_restarts_total", labels.clone()).absolute(seat.restarts.into());
         gauge!("wallaroo_slot_in_flight_batches", labels.clone()).set(seat.in_flight as f64);
         gauge!("wallaroo_slot_journal_bytes", labels).set(seat.journal_bytes as f64);
     }
+}
+
+/// What the main pool has no need of.
+fn pool_label(pool: Option<&String>) -> Option<Label> {
+    pool.map(|pool| Label::new("pool", pool.clone()))
 }
 
 fn latency(name: &'static str, latency: &LatencyReport, labels: &[Label]) {

@@ -67,6 +67,8 @@ pub struct SourceReport {
 /// A stage.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StageReport {
+    /// The pool whose workers run it; `None` for the main one.
+    pub pool: Option<String>,
     /// Names of its root and its steps.
     pub steps: Vec<String>,
     /// Messages it has processed.
@@ -132,6 +134,8 @@ pub struct SinkReport {
 pub struct WorkerReport {
     /// Its process id.
     pub pid: i32,
+    /// Its pool; `None` for the main one.
+    pub pool: Option<String>,
     /// How many workers were started before it.
     pub generation: u32,
     /// How far it has come.
@@ -195,6 +199,8 @@ pub struct SeatReport {
 pub struct WorkerStack {
     /// The worker's process id.
     pub pid: i32,
+    /// Its pool; `None` for the main one.
+    pub pool: Option<String>,
     /// Its seat.
     pub slot: Option<u32>,
     /// As faulthandler prints them; empty when it printed nothing in time.
@@ -202,10 +208,13 @@ pub struct WorkerStack {
 }
 
 /// The body of `POST /v1/scale`.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Scale {
     /// How many workers there are to be.
     pub workers: u32,
+    /// The pool, if not the main one.
+    #[serde(default)]
+    pub pool: Option<String>,
 }
 
 /// The body of `POST /v1/swap`.
@@ -213,6 +222,9 @@ pub struct Scale {
 pub struct Swap {
     /// Absolute path of another interpreter; without it the code is loaded anew by the same one.
     pub python: Option<PathBuf>,
+    /// The pool, if not the main one.
+    #[serde(default)]
+    pub pool: Option<String>,
     /// How long a worker of it may take to be ready.
     pub start_timeout_seconds: f64,
 }

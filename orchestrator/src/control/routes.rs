@@ -55,11 +55,12 @@ async fn stacks(requests: Requests, which: Result<Query<WhichWorker>, QueryRejec
 }
 
 async fn scale(requests: Requests, body: Result<Json<Scale>, JsonRejection>) -> Answer<ChangeReport> {
-    let Json(Scale { workers }) = body.map_err(|error| malformed(&error.body_text()))?;
+    let Json(scale) = body.map_err(|error| malformed(&error.body_text()))?;
+    let workers = scale.workers;
     if !(1..=MOST_WORKERS).contains(&workers) {
         return Err(malformed(&format!("workers is {workers}, not between 1 and {MOST_WORKERS}")));
     }
-    ask(requests, |reply| Request::Scale { workers, reply }).await
+    ask(requests, |reply| Request::Scale { scale, reply }).await
 }
 
 async fn swap(requests: Requests, body: Result<Json<Swap>, JsonRejection>) -> Answer<ChangeReport> {

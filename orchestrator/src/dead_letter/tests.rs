@@ -20,7 +20,7 @@ fn plan_with(source: SourceConfig, framing: Option<Framing>) -> Plan {
     let sink = NodeKind::Sink { sink: SinkConfig::Stdout {}, encoder: "Encode".to_owned() };
     let nodes = vec![
         node("words", vec![], source),
-        node("Split", vec![NodeId(0)], NodeKind::Computation),
+        node("Split", vec![NodeId(0)], NodeKind::Computation { pool: None }),
         node("out", vec![NodeId(1)], sink),
     ];
     Plan::new(Topology { name: "word count".to_owned(), nodes }).expect("a plan")

@@ -51,6 +51,8 @@ pub(super) enum Origin {
     Frames { sequence: u64, connections: Vec<(ConnectionId, u32)> },
     /// Groups of keys of one slot.
     Groups,
+    /// Groups another stage handed over; `sequence` is the batch's turn in its stage.
+    Values { sequence: u64 },
     /// Values asked of a generator.
     Generate,
     /// Stream bytes of a connection to be cut.
@@ -85,7 +87,15 @@ impl Work {
             }
             .map(|(connection, _)| *connection),
             Origin::Cut { connection } => Some(*connection),
-            Origin::Groups | Origin::Generate => None,
+            Origin::Groups | Origin::Values { .. } | Origin::Generate => None,
+        }
+    }
+
+    /// The batch's turn in its stage, where results wait for theirs.
+    pub(super) fn sequence(&self) -> Option<u64> {
+        match self.origin {
+            Origin::Frames { sequence, .. } | Origin::Values { sequence } => Some(sequence),
+            Origin::Groups | Origin::Generate | Origin::Cut { .. } => None,
         }
     }
 }

@@ -14,21 +14,23 @@ impl Engine {
     /// Sends work until every worker has a full window or nothing may be sent. Every worker gets its first batch before any gets
     /// its second.
     pub(super) fn dispatch(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let slots = self.slots.len();
         for depth in 0..self.config.window {
-            for offset in 0..slots {
-                let slot = SlotId(((self.first_slot + offset) % slots) as u32);
-                if self.slots[slot.index()].in_flight.len() <= depth && self.slots[slot.index()].worker().is_some() {
-                    self.offer(slot, now, actions);
+            for pool in self.plan.pools() {
+                let slots = self.slots.of(pool).len();
+                for offset in 0..slots {
+                    let slot = SlotId { pool, number: ((self.first_slot + offset) % slots) as u32 };
+                    if self.slots[slot].in_flight.len() <= depth && self.slots[slot].worker().is_some() {
+                        self.offer(slot, now, actions);
+                    }
                 }
             }
         }
-        self.first_slot = (self.first_slot + 1) % slots.max(1);
+        self.first_slot = self.first_slot.wrapping_add(1);
     }
 
     /// Sends one batch to a slot's worker, if there is one for it.
     fn offer(&mut self, slot: SlotId, now: Duration, actions: &mut Vec<Action>) {
-        let state = &mut self.slots[slot.index()];
+        let state = &mut self.slots[slot];
         if let Some(work) = state.replay.pop_front() {
             return self.send(slot, work, true, now, actions);
         }
@@ -37,14 +39,19 @@ impl Engine {
         }
         // What was begun comes before what was not: it may be what the resequencer waits for, whatever the room downstream.
         for stage in 0..self.stages.len() {
-            if let Some(work) = self.stages[stage].retry.pop_front() {
+            if self.plan.stages[stage].pool == slot.pool
+                && let Some(work) = self.stages[stage].retry.pop_front()
+            {
                 return self.send(slot, work, false, now, actions);
             }
         }
         for index in 0..self.by_depth.len() {
             let stage = self.by_depth[index];
+            if self.plan.stages[stage.index()].pool != slot.pool {
+                continue;
+            }
             if let Some(work) = self.form(stage, slot, now, actions) {
-                if matches!(self.plan.stages[stage.index()].input, Input::Frames(_)) {
+                if matches!(self.plan.stages[stage.index()].input, Input::Frames(_) | Input::Values) {
                     self.let_others_go_first(index);
                 }
                 return self.send(slot, work, false, now, actions);
@@ -81,7 +88,7 @@ impl Engine {
                 Some(self.work(stage, taken.input, taken.messages, arrived, origin, times))
             }
             Input::Cut(source) => {
-                if self.sources[source.index()].queue.len() >= most as usize * self.slots.len() {
+                if self.sources[source.index()].queue.len() >= most as usize * self.slots.of(slot.pool).len() {
                     return None;
                 }
                 let (connection, bytes) = self.sources[source.index()].cutting.take()?;
@@ -97,13 +104,23 @@ impl Engine {
                 Some(self.work(stage, input::generate(most), most, now, Origin::Generate, times))
             }
             Input::Groups(_) => {
-                if self.slots[slot.index()].lanes[stage.index()].is_empty() || !self.has_room(stage) {
+                if self.slots[slot].lanes[stage.index()].is_empty() || !self.has_room(stage) {
                     return None;
                 }
-                let state = &mut self.slots[slot.index()];
+                let state = &mut self.slots[slot];
                 let taken = state.lanes[stage.index()].take(most, self.config.batch_bytes)?;
                 self.stages[stage.index()].queued_bytes -= taken.bytes;
                 Some(self.work(stage, taken.input, taken.messages, taken.arrived, Origin::Groups, taken.times))
+            }
+            Input::Values => {
+                if self.stages[stage.index()].values.is_empty() || !self.has_room(stage) {
+                    return None;
+                }
+                let state = &mut self.stages[stage.index()];
+                let taken = state.values.take(most, self.config.batch_bytes)?;
+                state.queued_bytes -= taken.bytes;
+                let origin = Origin::Values { sequence: state.resequencer.issue() };
+                Some(self.work(stage, taken.input, taken.messages, taken.arrived, origin, taken.times))
             }
         }
     }
@@ -142,11 +159,11 @@ impl Engine {
     }
 
     fn send(&mut self, slot: SlotId, work: Work, replay: bool, now: Duration, actions: &mut Vec<Action>) {
-        let Some(generation) = self.slots[slot.index()].worker() else { return };
+        let Some(generation) = self.slots[slot].worker() else { return };
         self.restore_for(slot, generation, &work, actions);
         actions.push(Action::Send { slot, generation, message: work.message(replay) });
         let (outputs, failures, timing) = (Vec::new(), Vec::new(), Timing::default());
         let in_flight = InFlight { work, replay, begun: now, outputs, failures, timing };
-        self.slots[slot.index()].in_flight.push_back(in_flight);
+        self.slots[slot].in_flight.push_back(in_flight);
     }
 }

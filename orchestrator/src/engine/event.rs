@@ -6,6 +6,8 @@ use bytes::Bytes;
 use nix::sys::signal::Signal;
 use wallaroo_protocol::{BatchId, BatchResult, CutResult, NodeId, Skip, SnapshotPart, ToWorker};
 
+use crate::plan::PoolId;
+
 /// Defines a copyable number newtype with `index()` for use as a vector index.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -31,8 +33,23 @@ macro_rules! id {
 
 id!(/** A source of the plan. */ SourceId);
 id!(/** A sink of the plan. */ SinkId);
-id!(/** A seat in the pool. */ SlotId);
 id!(/** How many workers were started before this one. */ Generation);
+
+/// A seat in a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId {
+    /// The pool.
+    pub pool: PoolId,
+    /// Its number there.
+    pub number: u32,
+}
+
+impl SlotId {
+    /// A slot of the main pool.
+    pub const fn main(number: u32) -> Self {
+        Self { pool: PoolId::MAIN, number }
+    }
+}
 
 /// One connection (or file) of a source; unique within the run, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -177,8 +194,10 @@ pub enum Event {
         /// How many bytes.
         bytes: usize,
     },
-    /// Spread the partitions over so many slots. Ends with [`Action::Scaled`]; one at a time.
+    /// Give a pool so many slots, and spread the partitions that live there over them. Ends with [`Action::Scaled`]; one at a time.
     Scale {
+        /// The pool.
+        pool: PoolId,
         /// How many.
         slots: u32,
     },
@@ -278,9 +297,9 @@ pub enum Action {
         /// The slot.
         slot: SlotId,
     },
-    /// The number of slots has been changed, or has been put back because that could not be done.
+    /// The number of a pool's slots has been changed, or has been put back because that could not be done.
     Scaled {
-        /// Slots there are now.
+        /// Slots the pool has now.
         slots: u32,
         /// Partitions that moved.
         moved: usize,
@@ -428,20 +447,20 @@ pub struct DeadMessage {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// State can be neither snapshotted nor replayed.
-    #[error("the state of slot {slot} died with its worker ({cause}) and cannot be rebuilt: {reason}")]
+    #[error("the state of {slot} died with its worker ({cause}) and cannot be rebuilt: {reason}")]
     StateLost {
-        /// The slot.
-        slot: SlotId,
+        /// The slot, for people.
+        slot: String,
         /// What killed the worker.
         cause: String,
         /// Why there was no way back.
         reason: String,
     },
     /// Rebuilding kills every worker that tries.
-    #[error("{deaths} workers in a row died while rebuilding the state of slot {slot}; the last one: {cause}")]
+    #[error("{deaths} workers in a row died while rebuilding the state of {slot}; the last one: {cause}")]
     RecoveryFails {
-        /// The slot.
-        slot: SlotId,
+        /// The slot, for people.
+        slot: String,
         /// How many.
         deaths: u32,
         /// What killed the last one.

@@ -245,8 +245,8 @@ mod tests {
     use crate::engine::times::Times;
     use crate::plan::KeyspaceId;
 
-    const SLOT: SlotId = SlotId(0);
-    const OTHER_SLOT: SlotId = SlotId(1);
+    const SLOT: SlotId = SlotId::main(0);
+    const OTHER_SLOT: SlotId = SlotId::main(1);
     const PARTITION: PartitionId = PartitionId { keyspace: KeyspaceId(0), number: 0 };
     const WORKER: Generation = Generation(0);
 

@@ -23,6 +23,7 @@ mod replacing;
 mod routing;
 mod service_time;
 mod slot;
+mod slots;
 mod snapshots;
 mod status;
 mod timers;
@@ -43,9 +44,10 @@ use self::parallel::{Finished, FrameQueue, Resequencer};
 use self::recovery::Weight;
 use self::routing::Router;
 use self::service_time::ServiceTime;
-use self::slot::Slot;
+use self::slot::{Lane, Slot};
+use self::slots::Slots;
 use self::watermark::{SourceClock, StageClock};
-use crate::plan::{Input, Plan, Target};
+use crate::plan::{Input, Plan, PoolId, Target};
 
 pub use self::event::{
     Action, ConnectionId, DeadMessage, Death, DeathCause, EngineError, Event, FrameBlock, Generation, KillReason,
@@ -57,8 +59,10 @@ pub use self::status::{SlotStatus, StageStatus, Status};
 /// The engine's settings.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// Seats in the pool.
+    /// Seats in the main pool.
     pub slots: u32,
+    /// Seats in the pools that steps name, in the plan's order; one where there is none.
+    pub pool_slots: Vec<u32>,
     /// Batches a worker may have been sent and not answered.
     pub window: usize,
     /// Bytes at which a queue is full: of a source, of a stage, of a sink.
@@ -89,6 +93,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             slots: 1,
+            pool_slots: Vec::new(),
             window: 2,
             queue_bytes: 16 << 20,
             service_target: Duration::from_millis(5),
@@ -115,7 +120,7 @@ pub struct Engine {
     stages: Vec<StageState>,
     /// Stages in the order in which a free worker looks for work: nearest the sinks first.
     by_depth: Vec<StageId>,
-    slots: Vec<Slot>,
+    slots: Slots,
     sinks: Vec<SinkState>,
     ledger: Box<dyn Ledger>,
     latencies: Latencies,
@@ -146,7 +151,9 @@ struct StageState {
     resequencer: Resequencer,
     /// Batches whose worker died, to be run by any other.
     retry: std::collections::VecDeque<Work>,
-    /// Bytes in the lanes of all slots.
+    /// Values handed over by another stage, for any worker of the pool.
+    values: Lane,
+    /// Bytes in `values` or in the lanes of all slots.
     queued_bytes: usize,
     clock: StageClock,
     messages: u64,
@@ -155,7 +162,7 @@ struct StageState {
 
 impl StageState {
     fn is_idle(&self) -> bool {
-        self.resequencer.is_idle() && self.retry.is_empty() && self.clock.timers.is_empty()
+        self.resequencer.is_idle() && self.retry.is_empty() && self.values.is_empty() && self.clock.timers.is_empty()
     }
 
     fn new(plan: &Plan, stage: StageId) -> Self {
@@ -163,6 +170,7 @@ impl StageState {
             service: ServiceTime::default(),
             resequencer: Resequencer::default(),
             retry: std::collections::VecDeque::new(),
+            values: Lane::default(),
             queued_bytes: 0,
             clock: StageClock::new(plan, stage),
             messages: 0,
@@ -186,13 +194,21 @@ impl Engine {
             if config.keep_ledger { Box::new(MemoryLedger::default()) } else { Box::new(NoLedger) };
         let stateful = plan.stages.iter().any(|stage| stage.stateful);
         let lost = (stateful && !config.keep_ledger).then(|| "no ledger is kept".to_owned());
-        let slot = |_| Slot { unrecoverable: lost.clone(), ..Slot::new(plan.stages.len()) };
+        let mut slots = Slots::default();
+        for pool in plan.pools() {
+            let named = pool.index().checked_sub(1);
+            let count = named.map_or(config.slots, |named| config.pool_slots.get(named).copied().unwrap_or(1));
+            for _ in 0..count {
+                let unrecoverable = lost.clone().filter(|_| pool == PoolId::MAIN);
+                slots.push(pool, Slot { unrecoverable, ..Slot::new(plan.stages.len()) });
+            }
+        }
         Self {
             router: Router::new(&plan.keyspaces, config.slots),
             sources: plan.sources.iter().map(|_| SourceState::default()).collect(),
             stages: plan.stages.iter().map(|stage| StageState::new(&plan, stage.id)).collect(),
             by_depth,
-            slots: (0..config.slots).map(slot).collect(),
+            slots,
             sinks: plan.sinks.iter().map(|_| SinkState::default()).collect(),
             ledger,
             latencies: Latencies::new(plan.stages.len()),
@@ -212,7 +228,7 @@ impl Engine {
     /// Takes in `event`, which happened `now` after the run began, and appends what follows from it to `actions`.
     pub fn handle(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
         // What a worker said whose slot is gone.
-        if event.slot().is_some_and(|slot| slot.index() >= self.slots.len()) {
+        if event.slot().is_some_and(|slot| !self.slots.contains(slot)) {
             return;
         }
         match event {
@@ -239,7 +255,7 @@ impl Engine {
                 debug_assert!(*pending >= bytes, "a sink writes what it was given");
                 *pending = pending.saturating_sub(bytes);
             }
-            Event::Scale { slots } => self.scale(slots, actions),
+            Event::Scale { pool, slots } => self.scale(pool, slots, actions),
             Event::Replace { slot } => self.replace(slot),
             Event::Save => self.save(actions),
             Event::Drain => self.drain(actions),
@@ -281,10 +297,10 @@ impl Engine {
         batch: BatchId,
         actions: &mut Vec<Action>,
     ) -> Option<&mut InFlight> {
-        if !self.slots[slot.index()].hears(generation) {
+        if !self.slots[slot].hears(generation) {
             return None;
         }
-        let front = self.slots[slot.index()].in_flight.front().map(|front| front.work.batch);
+        let front = self.slots[slot].in_flight.front().map(|front| front.work.batch);
         if front != Some(batch) {
             let error = match front {
                 Some(front) => format!("answered batch {batch} when batch {front} was due"),
@@ -293,7 +309,7 @@ impl Engine {
             self.kill(slot, KillReason::Protocol(error), actions);
             return None;
         }
-        self.slots[slot.index()].in_flight.front_mut()
+        self.slots[slot].in_flight.front_mut()
     }
 
     fn result(
@@ -320,22 +336,22 @@ impl Engine {
             self.sources[source.index()].ended = true;
         }
         if replay {
-            self.slots[slot.index()].replayed += 1;
+            self.slots[slot].replayed += 1;
             return self.after_batch(slot, now, actions);
         }
-        if let Some(lost_at) = self.slots[slot.index()].lost_at.take() {
-            let replayed = std::mem::take(&mut self.slots[slot.index()].replayed);
+        if let Some(lost_at) = self.slots[slot].lost_at.take() {
+            let replayed = std::mem::take(&mut self.slots[slot].replayed);
             actions.push(Action::Recovered { slot, after: now.saturating_sub(lost_at), replayed });
         }
-        self.slots[slot.index()].served += u64::from(work.messages);
+        self.slots[slot].served += u64::from(work.messages);
         self.latencies.answered(work.stage, now.saturating_sub(begun), work.messages.into());
         self.stages[work.stage.index()].messages += u64::from(work.messages);
         self.stages[work.stage.index()].batches += 1;
         if stage.stateful {
-            self.slots[slot.index()].completed = work.batch;
+            self.slots[slot].completed = work.batch;
             self.ledger.append(slot, JournalEntry { work: work.clone(), elapsed: result.elapsed });
         }
-        if let Origin::Frames { sequence, .. } = work.origin {
+        if let Some(sequence) = work.sequence() {
             let bytes = outputs_weight(&outputs);
             let stage = work.stage;
             self.stages[stage.index()].resequencer.hold(sequence, bytes, Finished { work, outputs, failures, timing });
@@ -350,7 +366,7 @@ impl Engine {
 
     /// Takes the answered batch off a slot; the next one begins now.
     fn complete(&mut self, slot: SlotId, now: Duration) -> Option<InFlight> {
-        let slot = &mut self.slots[slot.index()];
+        let slot = &mut self.slots[slot];
         slot.deaths_in_a_row = 0;
         let answered = slot.in_flight.pop_front();
         if let Some(next) = slot.in_flight.front_mut() {
@@ -365,9 +381,17 @@ impl Engine {
         for failure in failures {
             actions.push(Action::DeadLetter(self.dead_message(&work, failure)));
         }
+        let plan = self.plan.clone();
         for Output { outlet, data } in outputs {
-            match (self.plan.stages[work.stage.index()].target(outlet), data) {
-                (Some(Target::Stage(stage)), OutputData::Groups(groups)) => self.route(stage, groups, work.arrived),
+            let mut targets = plan.stages[work.stage.index()].targets(outlet);
+            match (targets.next(), data) {
+                (Some(Target::Stage(stage)), OutputData::Groups(groups)) => {
+                    for other in targets {
+                        let Target::Stage(other) = other else { continue };
+                        self.route(other, groups.clone(), work.arrived);
+                    }
+                    self.route(stage, groups, work.arrived);
+                }
                 (Some(Target::Sink(sink)), OutputData::Messages(messages)) => {
                     if messages.lengths.is_empty() {
                         continue;
@@ -386,7 +410,9 @@ impl Engine {
     }
 
     fn route(&mut self, stage: StageId, groups: Vec<wallaroo_protocol::Group>, arrived: Duration) {
-        let Some(keyspace) = self.plan.stages[stage.index()].input.keyspace() else { return };
+        let Some(keyspace) = self.plan.stages[stage.index()].input.keyspace() else {
+            return self.hand_over_values(stage, groups, arrived);
+        };
         for group in groups {
             let watermark = self.stages[stage.index()].clock.watermark;
             let partition = self.router.partition(keyspace, group.key());
@@ -395,10 +421,7 @@ impl Engine {
     }
 
     fn dead_message(&self, work: &Work, failure: Failure) -> DeadMessage {
-        let source = match self.plan.stages[work.stage.index()].input {
-            Input::Frames(source) | Input::Cut(source) | Input::Generate(source, _) => Some(source),
-            Input::Groups(_) => None,
-        };
+        let source = self.plan.stages[work.stage.index()].input.source();
         let frame = || {
             let frames = wallaroo_protocol::input::parse_frames(&work.input).ok()?;
             frames.into_iter().nth(failure.origin as usize)

@@ -17,6 +17,7 @@ use super::placement::{self, Move};
 use super::routing::PartitionId;
 use super::slot::{Lane, Seat, Slot, SnapshotState};
 use super::{Action, Engine, SlotId};
+use crate::plan::PoolId;
 
 /// Waves grow while they hold keys for less than this.
 const SHORT_PAUSE: Duration = Duration::from_millis(20);
@@ -25,9 +26,10 @@ const LONG_PAUSE: Duration = Duration::from_millis(80);
 /// Partitions in a wave, at most.
 const LARGEST_WAVE: usize = 64;
 
-/// A change of the number of slots.
+/// A change of the number of a pool's slots.
 #[derive(Debug)]
 pub(super) struct Scaling {
+    pool: PoolId,
     /// Slots there were.
     before: usize,
     /// Slots there are to be.
@@ -79,20 +81,23 @@ impl Scaling {
 }
 
 impl Engine {
-    /// Begins to spread the partitions over `slots` slots. One such change at a time; [`Action::Scaled`] is its end.
-    pub(super) fn scale(&mut self, slots: u32, actions: &mut Vec<Action>) {
-        if self.scaling.is_some() || slots == 0 {
-            debug_assert!(false, "one change at a time");
+    /// Begins to give a pool `slots` slots, and to spread the partitions over those of the main one. One such change at a time;
+    /// [`Action::Scaled`] is its end.
+    pub(super) fn scale(&mut self, pool: PoolId, slots: u32, actions: &mut Vec<Action>) {
+        if self.scaling.is_some() || slots == 0 || pool.index() >= self.slots.pools() {
+            debug_assert!(false, "one change at a time, of a pool there is");
             return;
         }
-        let (before, goal) = (self.slots.len(), slots as usize);
-        for index in before..goal {
-            self.slots.push(Slot::new(self.plan.stages.len()));
-            actions.push(Action::Seat { slot: SlotId(index as u32) });
+        let (before, goal) = (self.slots.of(pool).len(), slots as usize);
+        for _ in before..goal {
+            let slot = self.slots.push(pool, Slot::new(self.plan.stages.len()));
+            actions.push(Action::Seat { slot });
         }
-        let mut planned = placement::moves(&self.router, slots);
+        // Nothing lives in other pools.
+        let mut planned = if pool == PoolId::MAIN { placement::moves(&self.router, slots) } else { Vec::new() };
         planned.sort_by_key(|planned| (self.router.slot(planned.partition), planned.partition));
         self.scaling = Some(Box::new(Scaling {
+            pool,
             before,
             goal,
             planned: planned.into(),
@@ -114,7 +119,7 @@ impl Engine {
     pub(super) fn lane(&mut self, stage: StageId, partition: PartitionId) -> &mut Lane {
         match self.scaling.as_mut().and_then(|scaling| scaling.wave.as_mut()) {
             Some(wave) if wave.partitions.contains(&partition) => &mut wave.waiting[stage.index()],
-            _ => &mut self.slots[self.router.slot(partition).index()].lanes[stage.index()],
+            _ => &mut self.slots[self.router.slot(partition)].lanes[stage.index()],
         }
     }
 
@@ -146,8 +151,8 @@ impl Engine {
         if let Some(wave) = &mut scaling.wave {
             self.ask_for(wave, actions);
         } else if scaling.planned.is_empty() && self.has_settled(&mut scaling, now, actions) {
-            let Scaling { moved, longest_pause, problem, .. } = *scaling;
-            let slots = self.slots.len() as u32;
+            let Scaling { pool, moved, longest_pause, problem, .. } = *scaling;
+            let slots = self.slots(pool);
             return actions.push(Action::Scaled { slots, moved, longest_pause, problem });
         }
         self.scaling = Some(scaling);
@@ -156,16 +161,17 @@ impl Engine {
     /// Holds the next partitions, once the slots between which they move have workers.
     fn begin_wave(&mut self, scaling: &mut Scaling, now: Duration) -> Option<Wave> {
         let from = self.router.slot(scaling.planned.front()?.partition);
-        if let Some(reason) = &self.slots[from.index()].unrecoverable {
+        if let Some(reason) = &self.slots[from].unrecoverable {
             // Nobody knows which of its keys have changed.
             scaling.planned.retain(|planned| self.router.slot(planned.partition) != from);
-            scaling.turn_back(format!("the state in slot {from} cannot move: {reason}"));
+            let problem = format!("the state in {} cannot move: {reason}", self.slot_name(from));
+            scaling.turn_back(problem);
             return None;
         }
         let size = scaling.wave_size.min(scaling.planned.len());
         let same = |planned: &&Move| self.router.slot(planned.partition) == from;
         let count = scaling.planned.iter().take(size).take_while(same).count();
-        let seated = |slot: SlotId| self.slots[slot.index()].worker().is_some();
+        let seated = |slot: SlotId| self.slots[slot].worker().is_some();
         if !seated(from) || !scaling.planned.iter().take(count).all(|planned| seated(planned.to)) {
             return None;
         }
@@ -173,7 +179,7 @@ impl Engine {
         let partitions: BTreeSet<PartitionId> = moves.iter().map(|planned| planned.partition).collect();
         let mut waiting = Vec::with_capacity(self.plan.stages.len());
         for stage in &self.plan.stages {
-            let lane = &mut self.slots[from.index()].lanes[stage.id.index()];
+            let lane = &mut self.slots[from].lanes[stage.id.index()];
             waiting.push(match stage.input.keyspace() {
                 Some(keyspace) => {
                     lane.split_off(|group| partitions.contains(&self.router.partition(keyspace, group.key())))
@@ -187,7 +193,7 @@ impl Engine {
     /// Asks the slot that partitions leave for what changed of their keys, once nothing of them waits to be repeated there. Asks
     /// again when its worker died before it answered.
     fn ask_for(&mut self, wave: &mut Wave, actions: &mut Vec<Action>) {
-        let slot = &self.slots[wave.from.index()];
+        let slot = &self.slots[wave.from];
         let (Some(generation), SnapshotState::Idle) = (slot.worker(), slot.snapshot) else { return };
         if !slot.replay.is_empty() || !slot.repeat.is_empty() {
             return;
@@ -196,14 +202,14 @@ impl Engine {
         let request = self.next_request();
         wave.request = Some(request);
         wave.stuck = None;
-        self.slots[wave.from.index()].snapshot = SnapshotState::Requested(request);
+        self.slots[wave.from].snapshot = SnapshotState::Requested(request);
         let message = ToWorker::SnapshotKeys { request, keys };
         actions.push(Action::Send { slot: wave.from, generation, message });
     }
 
     /// Keys of the partitions on their way whose state may have changed since their snapshots.
     fn changed_keys(&mut self, wave: &Wave) -> BTreeSet<Bytes> {
-        let slot = &self.slots[wave.from.index()];
+        let slot = &self.slots[wave.from];
         let sent = slot.in_flight.iter().map(|in_flight| in_flight.work.clone());
         let completed = self.ledger.journal(wave.from).into_iter().map(|entry| entry.work);
         let mut changed = BTreeSet::new();
@@ -281,13 +287,13 @@ impl Engine {
             let partitions = moves.iter().filter(|moved| moved.to == slot).map(|moved| moved.partition);
             let partitions: Vec<PartitionId> = partitions.collect();
             let bytes: usize = partitions.iter().map(|partition| self.ledger.snapshot_bytes(*partition)).sum();
-            match self.slots[slot.index()].worker() {
+            match self.slots[slot].worker() {
                 Some(generation) if bytes <= self.config.eager_restore_bytes => {
                     let keys = |partition| self.ledger.keys(partition).into_iter().map(move |key| (partition, key));
                     let keys = partitions.into_iter().flat_map(keys).collect();
                     self.restore(slot, generation, keys, actions);
                 }
-                _ => self.slots[slot.index()].restoring = true,
+                _ => self.slots[slot].restoring = true,
             }
         }
     }
@@ -299,19 +305,19 @@ impl Engine {
             let Some(keyspace) = stage.input.keyspace() else { continue };
             for (group, arrived, time) in lane {
                 let slot = self.router.slot_of(keyspace, group.key());
-                self.slots[slot.index()].lanes[stage.id.index()].push(group, arrived, time);
+                self.slots[slot].lanes[stage.id.index()].push(group, arrived, time);
                 reached.insert(slot);
             }
         }
         let first = BatchId(self.next_batch);
         for slot in reached {
-            self.slots[slot.index()].arrivals.push(Arrival { since, first });
+            self.slots[slot].arrivals.push(Arrival { since, first });
         }
     }
 
     /// Ends the pause of keys that a slot has now answered a batch for.
     pub(super) fn end_pauses(&mut self, slot: SlotId, batch: BatchId, now: Duration) {
-        let arrivals = &mut self.slots[slot.index()].arrivals;
+        let arrivals = &mut self.slots[slot].arrivals;
         if arrivals.is_empty() {
             return;
         }
@@ -325,26 +331,27 @@ impl Engine {
     /// Whether, now that every partition is where it belongs, the slots are as they are to be. Slots without partitions give up
     /// their workers, and go.
     fn has_settled(&mut self, scaling: &mut Scaling, now: Duration, actions: &mut Vec<Action>) -> bool {
-        let inhabited = |index: &usize| self.router.partitions_of(SlotId(*index as u32)).next().is_some();
-        let least = (0..self.slots.len()).filter(inhabited).max().map_or(1, |highest| highest + 1);
+        let pool = scaling.pool;
+        let slot = |number: usize| SlotId { pool, number: number as u32 };
+        let inhabited = |number: &usize| self.router.partitions_of(slot(*number)).next().is_some();
+        let least = (0..self.slots.of(pool).len()).filter(inhabited).max().map_or(1, |highest| highest + 1);
         let goal = scaling.goal.max(least);
-        for index in goal..self.slots.len() {
-            let slot = SlotId(index as u32);
-            if !std::mem::replace(&mut self.slots[index].leaving, true) {
+        for slot in (goal..self.slots.of(pool).len()).map(slot) {
+            if !std::mem::replace(&mut self.slots[slot].leaving, true) {
                 actions.push(Action::Vacate { slot });
             }
-            if let Some(generation) = self.slots[index].worker() {
+            if let Some(generation) = self.slots[slot].worker() {
                 self.retire(slot, generation, now, actions);
             }
         }
-        while self.slots.len() > goal
-            && let Some(last) = self.slots.pop_if(|last| last.seat == Seat::Vacant)
+        while self.slots.of(pool).len() > goal
+            && let Some((slot, last)) = self.slots.pop_if(pool, |last| last.seat == Seat::Vacant)
         {
             debug_assert!(last.is_idle(), "a slot without partitions has no work of its own");
             // Every state of it is in a snapshot, or was never changed.
-            self.ledger.truncate(SlotId(self.slots.len() as u32), None);
+            self.ledger.truncate(slot, None);
         }
         let is_ready = |slot: &Slot| slot.seat != Seat::Vacant && slot.arrivals.is_empty();
-        self.slots.len() == goal && self.slots.iter().all(is_ready)
+        self.slots.of(pool).len() == goal && self.slots.of(pool).iter().all(is_ready)
     }
 }

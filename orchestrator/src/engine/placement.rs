@@ -11,7 +11,7 @@ pub(super) struct Move {
     pub(super) to: SlotId,
 }
 
-/// What has to move so that every keyspace is spread over `slots` slots, none with more than one partition more than another.
+/// What has to move so that every keyspace is spread over `slots` slots of the main pool, none with more than one partition more than another.
 pub(super) fn moves(router: &Router, slots: u32) -> Vec<Move> {
     let mut load = vec![0; slots as usize];
     let mut moves = Vec::new();
@@ -29,7 +29,7 @@ fn keyspace_moves(router: &Router, keyspace: KeyspaceId, load: &mut [u32]) -> Ve
     let mut partitions = 0;
     for (partition, home) in router.homes(keyspace) {
         partitions += 1;
-        match homes.get_mut(home.index()) {
+        match homes.get_mut(home.number as usize) {
             Some(home) => home.push(partition),
             None => homeless.push(partition),
         }
@@ -47,7 +47,7 @@ fn keyspace_moves(router: &Router, keyspace: KeyspaceId, load: &mut [u32]) -> Ve
     let mut moves = Vec::new();
     for (slot, quota) in quotas.iter().enumerate() {
         let missing = quota - homes[slot].len();
-        let to = SlotId(slot as u32);
+        let to = SlotId::main(slot as u32);
         moves.extend(homeless.by_ref().take(missing).map(|partition| Move { partition, to }));
         load[slot] += *quota as u32;
     }
@@ -62,7 +62,7 @@ mod tests {
     use crate::plan::Partitioning;
 
     fn counts(router: &Router, keyspace: u32, slots: u32) -> Vec<usize> {
-        let count = |slot| router.homes(KeyspaceId(keyspace)).filter(|(_, home)| *home == SlotId(slot)).count();
+        let count = |slot| router.homes(KeyspaceId(keyspace)).filter(|(_, home)| *home == SlotId::main(slot)).count();
         (0..slots).map(count).collect()
     }
 
@@ -110,9 +110,9 @@ mod tests {
         // None has to move when there are more slots, for each keyspace is spread as it is.
         assert_eq!(moves(&router, 4), []);
         for keyspace in 0..4 {
-            router.place(PartitionId { keyspace: KeyspaceId(keyspace), number: 0 }, SlotId(5));
+            router.place(PartitionId { keyspace: KeyspaceId(keyspace), number: 0 }, SlotId::main(5));
         }
         let back: Vec<_> = moves(&router, 4).into_iter().map(|moved| moved.to).collect();
-        assert_eq!(back, [SlotId(0), SlotId(1), SlotId(2), SlotId(3)]);
+        assert_eq!(back, [0, 1, 2, 3].map(SlotId::main));
     }
 }

@@ -77,17 +77,14 @@ impl Engine {
         let group = || input::parse_groups(&work.input).ok()?.into_iter().nth(message.origin as usize);
         let (key, payload, codec) = match work.origin {
             Origin::Frames { .. } => (None, frame().unwrap_or_default(), 0),
-            Origin::Groups => group().map_or((None, Bytes::new(), 0), |group| {
+            Origin::Groups | Origin::Values { .. } => group().map_or((None, Bytes::new(), 0), |group| {
                 let (codec, values) = group.untimed();
                 (Some(group.key_bytes()), values, codec)
             }),
             Origin::Generate | Origin::Cut { .. } => (None, Bytes::new(), 0),
         };
         let payload_index = Some(message.value).filter(|value| codec != 0 && *value != Skip::WHOLE);
-        let source = match self.plan.stages[work.stage.index()].input {
-            Input::Frames(source) | Input::Cut(source) | Input::Generate(source, _) => Some(source),
-            Input::Groups(_) => None,
-        };
+        let source = self.plan.stages[work.stage.index()].input.source();
         DeadMessage {
             node,
             key,
@@ -116,7 +113,9 @@ fn everything(work: &Work) -> Vec<Skip> {
     };
     match work.origin {
         Origin::Frames { .. } => (0..work.messages).map(|origin| Skip { origin, value: 0 }).collect(),
-        Origin::Groups => (0..).zip(input::parse_groups(&work.input).unwrap_or_default()).flat_map(values).collect(),
+        Origin::Groups | Origin::Values { .. } => {
+            (0..).zip(input::parse_groups(&work.input).unwrap_or_default()).flat_map(values).collect()
+        }
         Origin::Generate => vec![GENERATOR],
         Origin::Cut { .. } => Vec::new(),
     }

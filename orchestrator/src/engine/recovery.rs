@@ -26,20 +26,20 @@ const JOURNAL_QUEUES: usize = 4;
 
 impl Engine {
     pub(super) fn seat(&mut self, slot: SlotId, generation: Generation, actions: &mut Vec<Action>) {
-        if self.slots[slot.index()].seat != Seat::Vacant || self.slots[slot.index()].leaving {
+        if self.slots[slot].seat != Seat::Vacant || self.slots[slot].leaving {
             let reason = KillReason::Retired;
             actions.push(Action::Kill { slot, generation, reason });
             return;
         }
         let replay = self.replay(slot);
-        let state = &mut self.slots[slot.index()];
+        let state = &mut self.slots[slot];
         state.seat = Seat::Seated(generation);
         state.served = 0;
         state.snapshot = SnapshotState::Idle;
         state.replay = replay.into();
         let partitions: Vec<PartitionId> = self.router.partitions_of(slot).collect();
         let bytes: usize = partitions.iter().map(|partition| self.ledger.snapshot_bytes(*partition)).sum();
-        self.slots[slot.index()].restoring = bytes > self.config.eager_restore_bytes;
+        self.slots[slot].restoring = bytes > self.config.eager_restore_bytes;
         if bytes <= self.config.eager_restore_bytes {
             let keys = |partition| self.ledger.keys(partition).into_iter().map(move |key| (partition, key));
             let keys = partitions.into_iter().flat_map(keys).collect();
@@ -98,7 +98,7 @@ impl Engine {
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        let state = &mut self.slots[slot.index()];
+        let state = &mut self.slots[slot];
         match &state.seat {
             Seat::Seated(seated) | Seat::Retiring(seated) if *seated == generation => {}
             Seat::Dying(seated, reason) if *seated == generation => death.cause = DeathCause::Killed(reason.clone()),
@@ -117,11 +117,13 @@ impl Engine {
         self.deaths += u64::from(failed);
         let deaths = state.deaths_in_a_row;
         if let Some(reason) = state.unrecoverable.clone() {
-            return actions.push(Action::Fail(EngineError::StateLost { slot, cause: cause.to_string(), reason }));
+            let (slot, cause) = (self.slot_name(slot), cause.to_string());
+            return actions.push(Action::Fail(EngineError::StateLost { slot, cause, reason }));
         }
         let most = if cause.may_be_from_outside() { MOST_KILLS_IN_A_ROW } else { MOST_DEATHS_IN_A_ROW };
         if failed && deaths > most {
-            return actions.push(Action::Fail(EngineError::RecoveryFails { slot, deaths, cause: cause.to_string() }));
+            let (slot, cause) = (self.slot_name(slot), cause.to_string());
+            return actions.push(Action::Fail(EngineError::RecoveryFails { slot, deaths, cause }));
         }
         let hung = matches!(cause, DeathCause::Killed(KillReason::Timeout(_)));
         let mut abandoned = std::mem::take(&mut state.in_flight);
@@ -136,26 +138,28 @@ impl Engine {
             // A hang is not tried again as it was: that would cost a whole timeout to learn nothing.
             work.deaths = if hung && !was_careful { CAREFUL_AFTER } else { work.deaths + 1 };
             if was_careful && self.isolate(work, &death, actions) {
-                self.slots[slot.index()].deaths_in_a_row = 0;
+                self.slots[slot].deaths_in_a_row = 0;
             }
         }
-        let mut repeat = std::mem::take(&mut self.slots[slot.index()].repeat);
+        let mut repeat = std::mem::take(&mut self.slots[slot].repeat);
         for abandoned in abandoned.into_iter().rev().filter(|abandoned| !abandoned.replay) {
             match abandoned.work.origin {
-                Origin::Frames { .. } => self.stages[abandoned.work.stage.index()].retry.push_front(abandoned.work),
+                Origin::Frames { .. } | Origin::Values { .. } => {
+                    self.stages[abandoned.work.stage.index()].retry.push_front(abandoned.work);
+                }
                 Origin::Cut { connection } => self.recut(abandoned.work, connection, &death.cause, actions),
                 Origin::Groups => repeat.push_front(abandoned.work),
                 Origin::Generate => self.regenerate(abandoned.work, &mut repeat),
             }
         }
-        self.slots[slot.index()].repeat = repeat;
-        if !self.slots[slot.index()].leaving {
+        self.slots[slot].repeat = repeat;
+        if !self.slots[slot].leaving {
             actions.push(Action::Seat { slot });
         }
     }
 
     pub(super) fn retire(&mut self, slot: SlotId, generation: Generation, now: Duration, actions: &mut Vec<Action>) {
-        let state = &mut self.slots[slot.index()];
+        let state = &mut self.slots[slot];
         if state.seat == Seat::Seated(generation) && state.replay.is_empty() {
             state.seat = Seat::Retiring(generation);
             self.after_batch(slot, now, actions);
@@ -171,15 +175,16 @@ impl Engine {
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        if !self.slots[slot.index()].hears(generation) {
+        if !self.slots[slot].hears(generation) {
             return;
         }
         let Weight { resident, limit } = weight;
         if resident > limit / 4 * 5 {
             self.kill(slot, KillReason::Memory { resident, limit }, actions);
-        } else if self.slots[slot.index()].seat == Seat::Seated(generation) {
+        } else if self.slots[slot].seat == Seat::Seated(generation) {
             actions.push(Action::Warn(format!(
-                "the worker in slot {slot} has {resident} bytes resident, above its limit of {limit}: it is replaced"
+                "the worker in {} has {resident} bytes resident, above its limit of {limit}: it is replaced",
+                self.slot_name(slot)
             )));
             self.retire(slot, generation, now, actions);
         }
@@ -187,13 +192,13 @@ impl Engine {
 
     /// Whether a worker has processed as many messages as it may. The limit varies by a tenth from worker to worker.
     fn is_worn_out(&self, slot: SlotId, generation: Generation) -> bool {
-        let served = self.slots[slot.index()].served;
+        let served = self.slots[slot].served;
         let limit = |most: u64| most - most / 10 + u64::from(generation.0).wrapping_mul(0x9e37_79b9) % (most / 5 + 1);
         self.config.max_messages_per_worker.is_some_and(|most| served >= limit(most))
     }
 
     pub(super) fn kill(&mut self, slot: SlotId, reason: KillReason, actions: &mut Vec<Action>) {
-        let state = &mut self.slots[slot.index()];
+        let state = &mut self.slots[slot];
         if let Seat::Seated(generation) | Seat::Retiring(generation) = state.seat {
             state.seat = Seat::Dying(generation, reason.clone());
             actions.push(Action::Kill { slot, generation, reason });
@@ -201,13 +206,12 @@ impl Engine {
     }
 
     pub(super) fn check_deadlines(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        for index in 0..self.slots.len() {
-            let slot = SlotId(index as u32);
+        for slot in self.slots.ids() {
             let timeout = self.config.step_timeout;
-            if self.slots[index].deadline(timeout).is_some_and(|deadline| deadline <= now) {
+            if self.slots[slot].deadline(timeout).is_some_and(|deadline| deadline <= now) {
                 self.kill(slot, KillReason::Timeout(timeout), actions);
-            } else if self.slots[index].is_idle()
-                && self.slots[index].unpicklable.is_none()
+            } else if self.slots[slot].is_idle()
+                && self.slots[slot].unpicklable.is_none()
                 && self.ledger.size(slot).batches > 0
             {
                 self.request_snapshot(slot, actions);
@@ -217,17 +221,17 @@ impl Engine {
 
     /// What is due once a slot has answered a batch: retirement, or a snapshot when its journal has grown too long.
     pub(super) fn after_batch(&mut self, slot: SlotId, now: Duration, actions: &mut Vec<Action>) {
-        if let Seat::Seated(generation) = self.slots[slot.index()].seat {
-            let replayed = self.slots[slot.index()].replay.is_empty();
+        if let Seat::Seated(generation) = self.slots[slot].seat {
+            let replayed = self.slots[slot].replay.is_empty();
             if replayed && self.is_worn_out(slot, generation) {
-                self.slots[slot.index()].seat = Seat::Retiring(generation);
+                self.slots[slot].seat = Seat::Retiring(generation);
             }
         }
-        if matches!(self.slots[slot.index()].seat, Seat::Retiring(_)) && self.slots[slot.index()].in_flight.is_empty() {
+        if matches!(self.slots[slot].seat, Seat::Retiring(_)) && self.slots[slot].in_flight.is_empty() {
             return self.kill(slot, KillReason::Retired, actions);
         }
         let size = self.ledger.size(slot);
-        let state = &mut self.slots[slot.index()];
+        let state = &mut self.slots[slot];
         if state.unpicklable.is_some() && size.bytes > JOURNAL_QUEUES * self.config.queue_bytes {
             if let Some(reason) = state.unpicklable.take() {
                 actions.push(Action::Warn(format!(

@@ -26,7 +26,7 @@ pub(super) enum Replacement {
 impl Engine {
     /// Begins to replace the worker in a slot. [`Action::Replaced`] is the end.
     pub(super) fn replace(&mut self, slot: SlotId) {
-        if let Some(state) = self.slots.get_mut(slot.index()) {
+        if let Some(state) = self.slots.get_mut(slot) {
             // Anew, if it is under way: whoever sits there now is not wanted any more.
             state.replacement = Some(Replacement::Saving(0));
         }
@@ -34,9 +34,11 @@ impl Engine {
 
     /// Does what can be done now for every slot.
     pub(super) fn go_on_replacing(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        for index in 0..self.slots.len() {
-            let slot = SlotId(index as u32);
-            match self.slots[index].replacement {
+        if self.slots.iter().all(|slot| slot.replacement.is_none()) {
+            return;
+        }
+        for slot in self.slots.ids() {
+            match self.slots[slot].replacement {
                 None => {}
                 Some(Replacement::Saving(requests)) => self.save_or_leave(slot, requests, now, actions),
                 Some(Replacement::Leaving { old, since }) => self.settle(slot, old, since, now, actions),
@@ -46,7 +48,7 @@ impl Engine {
 
     fn save_or_leave(&mut self, slot: SlotId, requests: u32, now: Duration, actions: &mut Vec<Action>) {
         let journal = self.ledger.size(slot);
-        let state = &mut self.slots[slot.index()];
+        let state = &mut self.slots[slot];
         if let Some(reason) = &state.unrecoverable {
             let problem = Some(format!("its worker cannot be replaced: {reason}"));
             state.replacement = None;
@@ -85,7 +87,7 @@ impl Engine {
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        let state = &mut self.slots[slot.index()];
+        let state = &mut self.slots[slot];
         let successor = matches!(state.seat, Seat::Seated(seated) if Some(seated) != old);
         if successor && state.replay.is_empty() && (state.lost_at.is_none() || state.is_idle()) {
             state.replacement = None;

@@ -31,7 +31,7 @@ struct Routes {
 }
 
 impl Router {
-    /// Deals partitions out to `slots` in turn; each keyspace starts one further, so that single ones spread.
+    /// Deals partitions out to `slots` of the main pool in turn; each keyspace starts one further, so that single ones spread.
     pub(super) fn new(keyspaces: &[Partitioning], slots: u32) -> Self {
         let routes = |(offset, partitioning): (usize, &Partitioning)| {
             let (count, listed) = match partitioning {
@@ -39,7 +39,7 @@ impl Router {
                 Partitioning::Hash(count) => (*count, HashMap::new()),
                 Partitioning::List(keys) => (keys.len().max(1) as u32, keys.iter().cloned().zip(0..).collect()),
             };
-            let slots = (0..count).map(|number| SlotId((number + offset as u32) % slots)).collect();
+            let slots = (0..count).map(|number| SlotId::main((number + offset as u32) % slots)).collect();
             Routes { partitioning: partitioning.clone(), listed, slots }
         };
         Self { keyspaces: keyspaces.iter().enumerate().map(routes).collect() }

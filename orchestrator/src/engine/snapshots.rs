@@ -26,7 +26,7 @@ const RESTORE_BYTES: usize = 1 << 20;
 impl Engine {
     /// Sends the snapshots a batch needs and the worker does not have, ahead of the batch.
     pub(super) fn restore_for(&mut self, slot: SlotId, generation: Generation, work: &Work, actions: &mut Vec<Action>) {
-        if !self.slots[slot.index()].restoring {
+        if !self.slots[slot].restoring {
             return;
         }
         let keys = match (self.plan.stages[work.stage.index()].input, &work.origin) {
@@ -73,21 +73,21 @@ impl Engine {
     }
 
     pub(super) fn request_snapshot(&mut self, slot: SlotId, actions: &mut Vec<Action>) {
-        let state = &self.slots[slot.index()];
+        let state = &self.slots[slot];
         let (SnapshotState::Idle, Some(generation), true) = (state.snapshot, state.worker(), state.replay.is_empty())
         else {
             return;
         };
         let request = self.next_request();
-        self.slots[slot.index()].snapshot = SnapshotState::Requested(request);
+        self.slots[slot].snapshot = SnapshotState::Requested(request);
         let message = ToWorker::Snapshot { request, max_keys: SNAPSHOT_KEYS };
         actions.push(Action::Send { slot, generation, message });
     }
 
     /// Asks every slot for what has changed.
     pub(super) fn save(&mut self, actions: &mut Vec<Action>) {
-        for index in 0..self.slots.len() {
-            self.request_snapshot(SlotId(index as u32), actions);
+        for slot in self.slots.ids() {
+            self.request_snapshot(slot, actions);
         }
     }
 
@@ -103,7 +103,7 @@ impl Engine {
                 states.extend(tables.map(|table| ForgottenState { table, key: key.clone() }));
             }
         }
-        let Some(generation) = self.slots[slot.index()].worker() else { return };
+        let Some(generation) = self.slots[slot].worker() else { return };
         for states in states.chunks(FORGOTTEN_STATES) {
             let message = ToWorker::Forget(states.to_vec());
             actions.push(Action::Send { slot, generation, message });
@@ -141,14 +141,14 @@ impl Engine {
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        if !self.slots[slot.index()].hears(generation) {
+        if !self.slots[slot].hears(generation) {
             return;
         }
-        if self.slots[slot.index()].snapshot != SnapshotState::Requested(part.request) {
+        if self.slots[slot].snapshot != SnapshotState::Requested(part.request) {
             let error = format!("answered snapshot request {}, which was not outstanding", part.request);
             return self.kill(slot, KillReason::Protocol(error), actions);
         }
-        let after = self.slots[slot.index()].completed;
+        let after = self.slots[slot].completed;
         for StateEntry { table, key, state } in part.entries {
             if let Some(keyspace) = self.plan.keyspace_of(&table) {
                 let partition = self.router.partition(keyspace, &key);
@@ -172,7 +172,7 @@ impl Engine {
             let (key, table) = (key::display(&failure.key), &failure.table);
             format!("the state of key {key} in table {table:?} cannot be pickled: {}", failure.message)
         });
-        let state = &mut self.slots[slot.index()];
+        let state = &mut self.slots[slot];
         if let (Some(reason), None, None) = (&unpicklable, &state.unpicklable, &state.unrecoverable) {
             actions.push(Action::Warn(format!(
                 "{reason}; if its worker dies it is rebuilt from the journal, as long as that fits"
@@ -186,7 +186,7 @@ impl Engine {
             state.snapshot = SnapshotState::Idle;
             self.ledger.truncate(slot, part.oldest_dirty);
             // A journal that snapshots cannot shorten is left alone until it has doubled.
-            let state = &mut self.slots[slot.index()];
+            let state = &mut self.slots[slot];
             state.incompressible =
                 if state.unpicklable.is_some() { self.ledger.size(slot) } else { JournalSize::default() };
             self.hand_over(part.request, now, actions);

@@ -7,14 +7,14 @@ use wallaroo_protocol::StageId;
 use super::latency::LatencyStatus;
 use super::slot::{Seat, Slot};
 use super::{Engine, Generation, SlotId};
-use crate::plan::Input;
+use crate::plan::{Input, PoolId};
 
 /// A picture of the engine at one moment.
 #[derive(Debug, Clone)]
 pub struct Status {
     /// By stage.
     pub stages: Vec<StageStatus>,
-    /// By slot.
+    /// By slot, those of the main pool first.
     pub slots: Vec<SlotStatus>,
     /// Messages handed to each sink.
     pub sink_messages: Vec<u64>,
@@ -71,7 +71,7 @@ impl Engine {
     pub fn status(&self) -> Status {
         Status {
             stages: self.plan.stages.iter().map(|stage| self.stage_status(stage.id)).collect(),
-            slots: (0..self.slots.len()).map(|index| self.slot_status(SlotId(index as u32))).collect(),
+            slots: self.slots.ids().map(|slot| self.slot_status(slot)).collect(),
             sink_messages: self.sinks.iter().map(|sink| sink.messages).collect(),
             sink_pending_bytes: self.sinks.iter().map(|sink| sink.pending_bytes).collect(),
             latency: self.latencies.end_to_end(),
@@ -98,13 +98,26 @@ impl Engine {
         self.queued_bytes() + sources + slots + retried
     }
 
+    /// How many slots a pool has.
+    pub fn slots(&self, pool: PoolId) -> u32 {
+        self.slots.of(pool).len() as u32
+    }
+
+    /// A slot as people know it.
+    pub(super) fn slot_name(&self, slot: SlotId) -> String {
+        match self.plan.pool_name(slot.pool) {
+            None => format!("slot {}", slot.number),
+            Some(pool) => format!("slot {} of pool {pool}", slot.number),
+        }
+    }
+
     fn stage_status(&self, stage: StageId) -> StageStatus {
         let state = &self.stages[stage.index()];
         let queued = if let Input::Frames(source) = self.plan.stages[stage.index()].input {
             self.sources[source.index()].queue.len()
         } else {
             let lanes = self.slots.iter().map(|slot| slot.lanes[stage.index()].messages());
-            lanes.sum::<usize>() + self.held_messages(stage)
+            lanes.sum::<usize>() + state.values.messages() + self.held_messages(stage)
         };
         StageStatus {
             stage,
@@ -118,7 +131,7 @@ impl Engine {
     }
 
     fn slot_status(&self, slot: SlotId) -> SlotStatus {
-        let state = &self.slots[slot.index()];
+        let state = &self.slots[slot];
         let generation = match state.seat {
             Seat::Vacant => None,
             Seat::Seated(generation) | Seat::Retiring(generation) | Seat::Dying(generation, _) => Some(generation),

@@ -181,7 +181,7 @@ impl Engine {
         let clock = &self.stages[stage.index()].clock;
         match plan.input {
             Input::Frames(source) | Input::Generate(source, _) => self.below_source(source, &clock.outstanding, now),
-            Input::Groups(_) | Input::Cut(_) => {
+            Input::Groups(_) | Input::Values | Input::Cut(_) => {
                 let watermark = clock.done().minus(plan.delay);
                 let last = clock.done().min(clock.last).minus(plan.delay);
                 Below { watermark, last, silent: clock.silent && clock.outstanding.is_empty() }
@@ -229,12 +229,27 @@ impl Engine {
         time: EventTime,
         arrived: Duration,
     ) {
+        let time = self.charge(stage, &group, time);
+        self.lane(stage, partition).push(group, arrived, time);
+    }
+
+    /// Appends groups to what waits for any worker of their stage's pool.
+    pub(super) fn hand_over_values(&mut self, stage: StageId, groups: Vec<Group>, arrived: Duration) {
+        for group in groups {
+            let watermark = self.stages[stage.index()].clock.watermark;
+            let time = self.charge(stage, &group, watermark);
+            self.stages[stage.index()].values.push(group, arrived, time);
+        }
+    }
+
+    /// Notes that a group waits for its stage. Returns the time it is to be queued with, where windows need one.
+    fn charge(&mut self, stage: StageId, group: &Group, time: EventTime) -> Option<EventTime> {
         let clocked = self.plan.stages[stage.index()].clocked;
         let state = &mut self.stages[stage.index()];
         state.queued_bytes += group.len();
-        if clocked {
+        clocked.then(|| {
             state.clock.outstanding.add(&Times::of(1, time));
-        }
-        self.lane(stage, partition).push(group, arrived, clocked.then_some(time));
+            time
+        })
     }
 }

@@ -1,4 +1,4 @@
-use wallaroo_protocol::topology::{OnLate, UnknownKey, Window};
+use wallaroo_protocol::topology::{Node, OnLate, UnknownKey, Window};
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn plan(nodes: &[(&str, &[u32])]) -> Result<Plan, PlanError> {
                 window: Window::Session { gap: 5, delay: 7, on_late: OnLate::Drop },
             },
             "sink" => NodeKind::Sink { sink: SinkConfig::Stdout {}, encoder: "Encode".to_owned() },
-            _ => NodeKind::Computation,
+            _ => NodeKind::Computation { pool: kind.strip_prefix("step in ").map(str::to_owned) },
         },
     };
     Plan::new(Topology { name: "application".to_owned(), nodes: nodes.iter().enumerate().map(node).collect() })
@@ -96,7 +96,7 @@ fn every_sink_is_an_outlet_of_its_own() {
         &[("source", &[]), ("collect", &[0]), ("state", &[1]), ("sink", &[2]), ("sink", &[2])];
     let plan = plan(nodes).expect("a plan");
     assert_eq!(stages(&plan), [(0, vec![], vec![1]), (1, vec![2], vec![3, 4])]);
-    assert_eq!(plan.stages[1].target(NodeId(4)), Some(Target::Sink(SinkId(1))));
+    assert_eq!(plan.stages[1].targets(NodeId(4)).collect::<Vec<_>>(), [Target::Sink(SinkId(1))]);
 }
 
 #[test]
@@ -122,4 +122,107 @@ fn stages_know_of_time_when_windows_are_in_them_or_below_them() {
     assert_eq!(known, expected);
     assert!(plan.has_windows());
     assert_eq!(plan.keyspace_of("window:4"), plan.keyspace_of("window:5"), "placed by the same key");
+}
+
+/// Root, pool, what the input is, steps, and where each outlet leads: to a stage (its number), or out.
+fn pooled(plan: &Plan) -> Vec<String> {
+    let describe = |stage: &Stage| {
+        let pool = plan.pool_name(stage.pool).unwrap_or("main");
+        let input = match stage.input {
+            Input::Groups(keyspace) => format!("keyspace {}", keyspace.0),
+            input => format!("{input:?}").split('(').next().unwrap_or_default().to_lowercase(),
+        };
+        let steps: Vec<u32> = stage.steps.iter().map(|node| node.0).collect();
+        let outlet = |(node, target): &(NodeId, Target)| match target {
+            Target::Stage(stage) => format!("{}->{stage}", node.0),
+            Target::Sink(_) => format!("{}->out", node.0),
+        };
+        let outlets: Vec<String> = stage.outlets.iter().map(outlet).collect();
+        format!("{} {pool} {input} {steps:?} {}", stage.root.0, outlets.join(" "))
+    };
+    plan.stages.iter().map(describe).collect()
+}
+
+#[test]
+fn a_step_of_another_pool_is_a_stage_of_its_own() {
+    let nodes: &[(&str, &[u32])] = &[
+        ("source", &[]),
+        ("step", &[0]),
+        ("step in x", &[1]),
+        ("step in x", &[2]),
+        ("step in y", &[3]),
+        ("step", &[4]),
+        ("sink", &[5]),
+    ];
+    let plan = plan(nodes).expect("a plan");
+    let expected =
+        ["0 main frames [1] 1->1", "1 x values [2, 3] 3->2", "3 y values [4] 4->3", "4 main values [5] 6->out"];
+    assert_eq!(pooled(&plan), expected);
+    let depths: Vec<u32> = plan.stages.iter().map(|stage| stage.depth).collect();
+    assert_eq!(depths, [0, 1, 2, 3]);
+    assert_eq!(plan.named_pools[1], NamedPool { name: "y".to_owned(), step: NodeId(4) });
+    let told: Vec<_> = plan.stage_plans().into_iter().map(|stage| (stage.input, stage.pool)).collect();
+    assert_eq!(told[1], (InputKind::Groups, Some("x".to_owned())));
+}
+
+#[test]
+fn state_below_a_pool_is_placed_by_the_key_above_it() {
+    let nodes: &[(&str, &[u32])] = &[
+        ("source", &[]),
+        ("key_by", &[0]),
+        ("step in x", &[1]),
+        ("state", &[2]),
+        ("step in x", &[3]),
+        ("state", &[1]),
+        ("sink", &[4, 5]),
+    ];
+    let plan = plan(nodes).expect("a plan");
+    let expected = [
+        "0 main frames [] 1->1 1->2",
+        "1 main keyspace 0 [5] 6->out",
+        "1 x values [2] 2->3",
+        "2 main keyspace 0 [3] 3->4",
+        "3 x values [4] 4->5",
+        "4 main values [] 6->out",
+    ];
+    assert_eq!(pooled(&plan), expected);
+    assert_eq!(plan.stages[0].targets(NodeId(1)).count(), 2);
+    assert_eq!(plan.stage_plans()[0].outlets, [NodeId(1)], "a worker hears of an outlet once");
+    assert_eq!(plan.keyspaces, [Partitioning::Hash(HASH_PARTITIONS)]);
+}
+
+#[test]
+fn state_below_a_pool_that_no_key_leads_to_is_refused() {
+    let nodes: &[(&str, &[u32])] = &[("source", &[]), ("step in x", &[0]), ("state", &[1]), ("sink", &[2])];
+    assert_eq!(plan(nodes).expect_err("no key"), PlanError::Unkeyed { step: "state 2".to_owned() });
+    let nodes: &[(&str, &[u32])] = &[
+        ("source", &[]),
+        ("key_by", &[0]),
+        ("collect", &[0]),
+        ("step in x", &[1, 2]),
+        ("state", &[3]),
+        ("sink", &[4]),
+    ];
+    assert_eq!(plan(nodes).expect_err("two ways"), PlanError::Partitioning { table: "totals".to_owned() });
+}
+
+#[test]
+fn a_source_may_feed_pools_alone() {
+    let nodes: &[(&str, &[u32])] = &[
+        ("source", &[]),
+        ("step in x", &[0]),
+        ("step in y", &[0]),
+        ("collect", &[1, 2]),
+        ("state", &[3]),
+        ("sink", &[4]),
+    ];
+    let expected = [
+        "0 main frames [] 0->1 0->2",
+        "0 x values [1] 1->3",
+        "0 y values [2] 2->4",
+        "1 main values [] 3->5",
+        "2 main values [] 3->5",
+        "3 main keyspace 0 [4] 5->out",
+    ];
+    assert_eq!(pooled(&plan(nodes).expect("a plan")), expected);
 }

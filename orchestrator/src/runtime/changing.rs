@@ -8,10 +8,12 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{RunError, Runtime};
-use crate::control::report::{ChangeReport, InterpreterReport, Swap};
+use crate::control::report::{ChangeReport, InterpreterReport, Scale, Swap};
 use crate::control::{Refusal, RefusalKind, Reply};
 use crate::engine::{Death, DeathCause, Event, Generation, KillReason, SlotId};
+use crate::plan::PoolId;
 use crate::worker::pool::{Edition, Pool, PoolError, PoolNews};
+use crate::worker::pools::Pools;
 use crate::worker::process::Interpreter;
 
 /// How long workers that are to be added may take to be ready.
@@ -22,6 +24,8 @@ const SAMPLE: usize = 8;
 /// A change that is under way.
 #[derive(Debug)]
 pub(super) struct Change {
+    /// The pool whose workers change.
+    pool: PoolId,
     step: Step,
     begun: Instant,
     /// How long a new worker may take to be ready.
@@ -51,9 +55,10 @@ enum Step {
 }
 
 impl Change {
-    fn new(step: Step, start_timeout: Duration, reply: Reply<ChangeReport>) -> Self {
+    fn new(pool: PoolId, step: Step, start_timeout: Duration, reply: Reply<ChangeReport>) -> Self {
         let begun = Instant::now();
         Self {
+            pool,
             step,
             begun,
             start_timeout,
@@ -73,58 +78,73 @@ impl Change {
 impl Runtime {
     pub(super) fn begin_scaling(
         &mut self,
-        pool: &mut Pool,
-        workers: u32,
+        pools: &mut Pools,
+        scale: &Scale,
         reply: Reply<ChangeReport>,
     ) -> Result<(), RunError> {
-        let Some(reply) = self.admit(reply) else { return Ok(()) };
-        let slots = self.engine.status().slots.len() as u32;
-        tracing::info!("scaling from {slots} workers to {workers}");
+        let Some((reply, id)) = self.admit(pools, scale.pool.as_deref(), reply) else { return Ok(()) };
+        let (slots, workers) = (self.engine.slots(id), scale.workers);
+        tracing::info!(pool = scale.pool.as_deref(), "scaling from {slots} workers to {workers}");
         let recruits = workers.saturating_sub(slots);
-        pool.recruit(recruits);
+        pools[id].recruit(recruits);
         let step = Step::Recruiting { slots: workers, recruits: recruits as usize };
-        self.change = Some(Change::new(step, START_TIMEOUT, reply));
-        pool.fill(Instant::now())?;
-        self.go_on_changing(pool)
+        self.change = Some(Change::new(id, step, START_TIMEOUT, reply));
+        pools.fill(Instant::now())?;
+        self.go_on_changing(pools)
     }
 
     pub(super) fn begin_swapping(
         &mut self,
-        pool: &mut Pool,
+        pools: &mut Pools,
         swap: Swap,
         reply: Reply<ChangeReport>,
     ) -> Result<(), RunError> {
-        let Some(reply) = self.admit(reply) else { return Ok(()) };
+        let Some((reply, id)) = self.admit(pools, swap.pool.as_deref(), reply) else { return Ok(()) };
         let start_timeout = Duration::try_from_secs_f64(swap.start_timeout_seconds).unwrap_or(START_TIMEOUT);
-        let old = pool.interpreter();
+        let old = pools[id].interpreter();
         let python = swap.python.unwrap_or_else(|| old.python.clone());
-        tracing::info!("replacing the workers by new ones that run {}", python.display());
+        tracing::info!(pool = swap.pool, "replacing the workers by new ones that run {}", python.display());
         let interpreter = Interpreter { python, ..old.clone() };
-        let edition = pool.begin_edition(interpreter);
-        self.change = Some(Change::new(Step::Enlisting(edition), start_timeout, reply));
+        let edition = pools[id].begin_edition(interpreter);
+        self.change = Some(Change::new(id, Step::Enlisting(edition), start_timeout, reply));
         // By the time the first new worker is ready there is something for it to try.
-        self.feed(pool, Event::Save)?;
-        pool.fill(Instant::now())?;
-        self.go_on_changing(pool)
+        self.feed(pools, Event::Save)?;
+        pools.fill(Instant::now())?;
+        self.go_on_changing(pools)
     }
 
-    fn admit(&self, reply: Reply<ChangeReport>) -> Option<Reply<ChangeReport>> {
+    /// Finds the pool that is to change, unless nothing may change now; then the client is told why.
+    fn admit(
+        &self,
+        pools: &Pools,
+        name: Option<&str>,
+        reply: Reply<ChangeReport>,
+    ) -> Option<(Reply<ChangeReport>, PoolId)> {
         let refusal = if self.draining {
             Refusal::ending()
         } else if self.change.is_some() {
             Refusal::new(RefusalKind::Busy, "another change of the workers is under way")
                 .hint("try again when it is done; `wallaroo-orch status` shows the workers")
+        } else if let Some(pool) = pools.named(name) {
+            return Some((reply, pool));
         } else {
-            return Some(reply);
+            let names: Vec<&str> = pools.names().collect();
+            let known = if names.is_empty() {
+                "no step names one".to_owned()
+            } else {
+                format!("there is {}", names.join(", "))
+            };
+            Refusal::new(RefusalKind::NotFound, format!("there is no pool named {}", name.unwrap_or_default()))
+                .hint(format!("{known}; without --pool it is the main pool"))
         };
         let _ = reply.send(Err(refusal));
         None
     }
 
     /// Does what can be done now.
-    pub(super) fn go_on_changing(&mut self, pool: &mut Pool) -> Result<(), RunError> {
+    pub(super) fn go_on_changing(&mut self, pools: &mut Pools) -> Result<(), RunError> {
         while let Some(change) = self.change.take() {
-            match self.advance(pool, change)? {
+            match self.advance(pools, change)? {
                 (Some(change), true) => self.change = Some(change),
                 (change, _) => {
                     self.change = change;
@@ -136,20 +156,20 @@ impl Runtime {
     }
 
     /// One step on, if there is one: what is left of the change, and whether to look again.
-    fn advance(&mut self, pool: &mut Pool, mut change: Change) -> Result<(Option<Change>, bool), RunError> {
-        let late = Instant::now() > change.deadline;
-        if let Some(error) = pool.take_unrecruited() {
-            change.fail(refusal(error));
+    fn advance(&mut self, pools: &mut Pools, mut change: Change) -> Result<(Option<Change>, bool), RunError> {
+        let (id, late) = (change.pool, Instant::now() > change.deadline);
+        if let Some(error) = pools[id].take_unrecruited() {
+            change.fail(refusal(&error));
         }
         match &mut change.step {
             Step::Recruiting { slots, recruits } => {
-                let (slots, ready) = (*slots, pool.standbys(pool.edition()).len() >= *recruits);
+                let (slots, ready) = (*slots, pools[id].standbys(pools[id].edition()).len() >= *recruits);
                 if change.problem.is_none() && late && !ready {
                     change.fail(too_late(change.start_timeout));
                 }
                 if change.problem.is_some() {
-                    pool.recruit(0);
-                    return Ok((finish(change, pool, &self.engine), false));
+                    pools[id].recruit(0);
+                    return Ok((finish(change, &pools[id], &self.engine), false));
                 }
                 if !ready {
                     return Ok((Some(change), false));
@@ -157,43 +177,44 @@ impl Runtime {
                 change.step = Step::Moving { done: false };
                 // The engine's first answer may come while it is told.
                 self.change = Some(change);
-                self.feed(pool, Event::Scale { slots })?;
-                pool.recruit(0);
+                self.feed(pools, Event::Scale { pool: id, slots })?;
+                pools[id].recruit(0);
                 Ok((self.change.take(), true))
             }
             Step::Moving { done: false } => Ok((Some(change), false)),
-            Step::Moving { done: true } => Ok((finish(change, pool, &self.engine), false)),
+            Step::Moving { done: true } => Ok((finish(change, &pools[id], &self.engine), false)),
             Step::Enlisting(edition) => {
                 let edition = *edition;
-                let recruit = pool.standbys(edition).first().copied();
+                let recruit = pools[id].standbys(edition).first().copied();
                 if change.problem.is_none() && late && recruit.is_none() {
-                    pool.show_stuck(edition);
+                    pools[id].show_stuck(edition);
                     change.fail(too_late(change.start_timeout));
                 }
                 if change.problem.is_some() {
-                    pool.abandon_edition();
-                    return Ok((finish(change, pool, &self.engine), false));
+                    pools[id].abandon_edition();
+                    return Ok((finish(change, &pools[id], &self.engine), false));
                 }
                 if let Some(generation) = recruit {
-                    let sample = self.engine.sample(SAMPLE);
+                    // State lives in the main pool alone.
+                    let sample = if id == PoolId::MAIN { self.engine.sample(SAMPLE) } else { Vec::new() };
                     change.step = Step::Trying { edition, generation, answers: sample.len() };
-                    pool.try_restore(generation, sample);
+                    pools[id].try_restore(generation, sample);
                     return Ok((Some(change), true));
                 }
                 Ok((Some(change), false))
             }
             Step::Trying { edition, generation, answers } => {
                 let (edition, done) = (*edition, *answers == 0);
-                let lives = pool.standbys(edition).contains(generation);
+                let lives = pools[id].standbys(edition).contains(generation);
                 if change.problem.is_none() && late && !done {
                     change.fail(too_late(change.start_timeout));
                 }
                 if change.problem.is_some() {
-                    pool.abandon_edition();
-                    return Ok((finish(change, pool, &self.engine), false));
+                    pools[id].abandon_edition();
+                    return Ok((finish(change, &pools[id], &self.engine), false));
                 }
                 if done {
-                    let left = self.engine.status().slots.iter().map(|slot| slot.slot).collect();
+                    let left = (0..self.engine.slots(id)).map(|number| SlotId { pool: id, number }).collect();
                     change.step = Step::Replacing { to: edition, current: None, left, done: Vec::new() };
                 } else if !lives {
                     // Somebody killed it; another one is being started.
@@ -201,48 +222,49 @@ impl Runtime {
                 }
                 Ok((Some(change), done))
             }
-            Step::Replacing { .. } => self.replace_next(pool, change),
+            Step::Replacing { .. } => self.replace_next(pools, change),
         }
     }
 
     /// Has the next worker give up its seat; at the end commits to the new edition or, if something went wrong, to the old one.
-    fn replace_next(&mut self, pool: &mut Pool, mut change: Change) -> Result<(Option<Change>, bool), RunError> {
+    fn replace_next(&mut self, pools: &mut Pools, mut change: Change) -> Result<(Option<Change>, bool), RunError> {
+        let id = change.pool;
         let Step::Replacing { to, current, left, done } = &mut change.step else { return Ok((Some(change), false)) };
-        if change.problem.is_some() && *to != pool.edition() {
+        if change.problem.is_some() && *to != pools[id].edition() {
             // Those that have moved move back.
             tracing::warn!("the workers are not replaced; those that were are put back");
             let mut back: VecDeque<SlotId> = done.drain(..).collect();
             back.extend(current.take());
-            (*to, *left) = (pool.edition(), back);
+            (*to, *left) = (pools[id].edition(), back);
             // Where no standbys are kept somebody has to be started for each of them.
-            pool.recruit(1);
+            pools[id].recruit(1);
         }
         if current.is_some() {
             return Ok((Some(change), false));
         }
         let Some(slot) = left.pop_front() else {
-            if *to == pool.edition() {
-                pool.recruit(0);
-                pool.abandon_edition();
+            if *to == pools[id].edition() {
+                pools[id].recruit(0);
+                pools[id].abandon_edition();
             } else {
-                pool.commit_edition();
+                pools[id].commit_edition();
             }
-            return Ok((finish(change, pool, &self.engine), false));
+            return Ok((finish(change, &pools[id], &self.engine), false));
         };
         // There has to be somebody to take the seat.
-        if pool.standbys(*to).is_empty() && pool.seat_edition(slot) != Some(*to) {
+        if pools[id].standbys(*to).is_empty() && pools[id].seat_edition(slot) != Some(*to) {
             left.push_front(slot);
-            let late = *to != pool.edition() && Instant::now() > change.deadline;
+            let late = *to != pools[id].edition() && Instant::now() > change.deadline;
             if late {
                 change.fail(too_late(change.start_timeout));
             }
             return Ok((Some(change), late));
         }
         change.deadline = Instant::now() + change.start_timeout;
-        pool.assign(slot, *to);
+        pools[id].assign(slot, *to);
         *current = Some(slot);
         self.change = Some(change);
-        self.feed(pool, Event::Replace { slot })?;
+        self.feed(pools, Event::Replace { slot })?;
         Ok((self.change.take(), true))
     }
 
@@ -287,14 +309,15 @@ impl Runtime {
                     change.fail(Refusal::new(RefusalKind::RolledBack, message));
                 }
             }
-            PoolNews::NoRecruit(error) => change.fail(refusal(error)),
+            PoolNews::NoRecruit(error) => change.fail(refusal(&error)),
             PoolNews::Described(_) | PoolNews::Engine(_) | PoolNews::Failed(_) => {}
         }
     }
 
     /// A seated worker died. One of the new edition that crashes while others are still to be replaced ends the change.
-    pub(super) fn fell(&mut self, pool: &Pool, slot: SlotId, death: &Death) {
-        let Some(change) = &mut self.change else { return };
+    pub(super) fn fell(&mut self, pools: &Pools, slot: SlotId, death: &Death) {
+        let Some(change) = self.change.as_mut().filter(|change| change.pool == slot.pool) else { return };
+        let pool = &pools[slot.pool];
         let asked = matches!(death.cause, DeathCause::Killed(KillReason::Retired));
         if let Step::Replacing { to, .. } = change.step
             && to != pool.edition()
@@ -316,9 +339,15 @@ fn finish(change: Change, pool: &Pool, engine: &crate::engine::Engine) -> Option
         tracing::warn!("the workers are as before: {refusal}");
         Err(refusal)
     } else {
-        let workers = engine.status().slots.len() as u32;
+        let workers = engine.slots(pool.id());
         let milliseconds = longest_pause.as_secs_f64() * 1e3;
-        tracing::info!(workers, moved, longest_pause_milliseconds = milliseconds, "the workers are changed");
+        tracing::info!(
+            pool = pool.name(),
+            workers,
+            moved,
+            longest_pause_milliseconds = milliseconds,
+            "the workers are changed"
+        );
         let mut seated = pool.members().into_iter().filter(|member| member.slot.is_some());
         let hello = seated.next_back().and_then(|member| member.hello);
         Ok(ChangeReport {
@@ -340,11 +369,11 @@ fn too_late(after: Duration) -> Refusal {
 }
 
 /// What kept a new worker from being of use.
-fn refusal(error: PoolError) -> Refusal {
-    let message = crate::error::one_line(&error);
-    let (hint, details) = match error {
-        PoolError::Refused(refused) => (refused.hint, refused.traceback),
-        PoolError::Start { last_lines, .. } => (None, Some(last_lines)),
+fn refusal(error: &PoolError) -> Refusal {
+    let message = crate::error::one_line(error);
+    let (hint, details) = match error.bare() {
+        PoolError::Refused(refused) => (refused.hint.clone(), refused.traceback.clone()),
+        PoolError::Start { last_lines, .. } => (None, Some(last_lines.clone())),
         PoolError::Differs { .. } => {
             let hint = "code may change while it runs, but not names of steps, state tables and partitioning";
             (Some(hint.to_owned()), None)

@@ -12,36 +12,37 @@ use crate::control::report::{
 use crate::control::{Refusal, RefusalKind, Reply, Request};
 use crate::engine::{Event, SlotStatus, SourceId, Status};
 use crate::plan::{Input, Stage};
-use crate::worker::pool::{MemberStatus, Pool, Progress};
+use crate::worker::pool::{MemberStatus, Progress};
+use crate::worker::pools::Pools;
 use crate::worker::process::resident_bytes;
 
 impl Runtime {
     /// Carries out a request, and answers it.
-    pub(super) fn request(&mut self, pool: &mut Pool, request: Request) -> Result<(), RunError> {
+    pub(super) fn request(&mut self, pools: &mut Pools, request: Request) -> Result<(), RunError> {
         match request {
-            Request::Status(reply) => drop(reply.send(Ok(self.report(pool)))),
+            Request::Status(reply) => drop(reply.send(Ok(self.report(pools)))),
             Request::Drain(reply) => {
                 tracing::info!("draining, as asked through the control socket");
                 let _ = reply.send(Ok(Accepted {}));
-                self.drain(pool)?;
+                self.drain(pools)?;
             }
             Request::Stop(reply) => {
                 let _ = reply.send(Ok(Accepted {}));
                 return Err(RunError::Stopped { undelivered: self.engine.undelivered_bytes() });
             }
-            Request::Stacks { pid, reply } => stacks(pool, pid, reply),
-            Request::Scale { workers, reply } => return self.begin_scaling(pool, workers, reply),
-            Request::Swap { swap, reply } => return self.begin_swapping(pool, swap, reply),
+            Request::Stacks { pid, reply } => stacks(pools, pid, reply),
+            Request::Scale { scale, reply } => return self.begin_scaling(pools, &scale, reply),
+            Request::Swap { swap, reply } => return self.begin_swapping(pools, swap, reply),
         }
         Ok(())
     }
 
-    pub(super) fn drain(&mut self, pool: &mut Pool) -> Result<(), RunError> {
+    pub(super) fn drain(&mut self, pools: &mut Pools) -> Result<(), RunError> {
         self.draining = true;
-        self.feed(pool, Event::Drain)
+        self.feed(pools, Event::Drain)
     }
 
-    fn report(&self, pool: &Pool) -> StatusReport {
+    fn report(&self, pools: &Pools) -> StatusReport {
         let status = self.engine.status();
         let (stage_rates, sink_rates) = self.observed.rates(&status, Instant::now());
         StatusReport {
@@ -54,7 +55,7 @@ impl Runtime {
             stages: self.plan.stages.iter().map(|stage| self.stage_report(stage, &status, &stage_rates)).collect(),
             sinks: self.sink_reports(&status, &sink_rates),
             latency: status.latency.into(),
-            workers: worker_reports(pool, &status),
+            workers: worker_reports(pools, &status),
             ledger_keys: status.keys,
             dead_letters: self.dead_letters.count(),
             worker_deaths: status.deaths,
@@ -76,9 +77,11 @@ impl Runtime {
     fn stage_report(&self, stage: &Stage, status: &Status, rates: &[f64]) -> StageReport {
         let counts = &status.stages[stage.id.index()];
         let cuts = matches!(stage.input, Input::Cut(_)).then(|| "cut frames".to_owned());
-        let names = std::iter::once(&stage.root).chain(&stage.steps).map(|node| self.plan.name(*node).to_owned());
+        let root = self.plan.root_name(stage);
+        let names = stage.steps.iter().map(|node| self.plan.name(*node).to_owned());
         StageReport {
-            steps: names.chain(cuts).collect(),
+            pool: self.plan.pool_name(stage.pool).map(str::to_owned),
+            steps: std::iter::once(root).chain(names).chain(cuts).collect(),
             messages: counts.messages,
             rate: rates[stage.id.index()],
             queued: counts.queued,
@@ -100,15 +103,19 @@ impl Runtime {
     }
 }
 
-fn worker_reports(pool: &Pool, status: &Status) -> Vec<WorkerReport> {
-    let mut members = pool.members();
-    members.sort_by_key(|member| (member.slot.is_none(), member.slot, member.generation));
-    members.into_iter().map(|member| worker_report(member, &status.slots)).collect()
+fn worker_reports(pools: &Pools, status: &Status) -> Vec<WorkerReport> {
+    let mut members = pools.members();
+    members.sort_by_key(|member| (member.pool, member.slot.is_none(), member.slot, member.generation));
+    let report = |member: MemberStatus| {
+        let pool = pools[member.pool].name().map(str::to_owned);
+        worker_report(member, pool, &status.slots)
+    };
+    members.into_iter().map(report).collect()
 }
 
-fn worker_report(member: MemberStatus, slots: &[SlotStatus]) -> WorkerReport {
+fn worker_report(member: MemberStatus, pool: Option<String>, slots: &[SlotStatus]) -> WorkerReport {
     let seat = |slot: &SlotStatus| SeatReport {
-        slot: slot.slot.0,
+        slot: slot.slot.number,
         in_flight: slot.in_flight,
         journal_bytes: slot.journal_bytes,
         restarts: slot.restarts,
@@ -116,6 +123,7 @@ fn worker_report(member: MemberStatus, slots: &[SlotStatus]) -> WorkerReport {
     };
     WorkerReport {
         pid: member.pid,
+        pool,
         generation: member.generation.0,
         state: match member.progress {
             Progress::Starting => WorkerState::Starting,
@@ -125,17 +133,18 @@ fn worker_report(member: MemberStatus, slots: &[SlotStatus]) -> WorkerReport {
         },
         interpreter: member.hello.map(InterpreterReport::from),
         resident_bytes: resident_bytes(member.pid),
-        seat: member.slot.and_then(|slot| slots.get(slot.index())).map(seat),
+        seat: member.slot.and_then(|seated| slots.iter().find(|slot| slot.slot == seated)).map(seat),
     }
 }
 
 /// Asks workers for their stacks and answers, from a task of its own, once all have had their time.
-fn stacks(pool: &Pool, pid: Option<i32>, reply: Reply<Vec<WorkerStack>>) {
+fn stacks(pools: &Pools, pid: Option<i32>, reply: Reply<Vec<WorkerStack>>) {
     let mut asked = Vec::new();
-    for member in pool.members().into_iter().filter(|member| pid.is_none_or(|pid| member.pid == pid)) {
+    for member in pools.members().into_iter().filter(|member| pid.is_none_or(|pid| member.pid == pid)) {
         let (sender, stack) = oneshot::channel();
-        pool.stack(member.generation, sender);
-        asked.push((member, stack));
+        pools.stack(member.generation, sender);
+        let pool = pools[member.pool].name().map(str::to_owned);
+        asked.push((member, pool, stack));
     }
     if let (Some(pid), true) = (pid, asked.is_empty()) {
         let refusal = Refusal::new(RefusalKind::NotFound, format!("no worker has process id {pid}"));
@@ -143,10 +152,10 @@ fn stacks(pool: &Pool, pid: Option<i32>, reply: Reply<Vec<WorkerStack>>) {
     }
     tokio::spawn(async move {
         let mut stacks = Vec::new();
-        for (member, stack) in asked {
+        for (member, pool, stack) in asked {
             // A worker that ends meanwhile says no more.
             let stack = stack.await.unwrap_or_default();
-            stacks.push(WorkerStack { pid: member.pid, slot: member.slot.map(|slot| slot.0), stack });
+            stacks.push(WorkerStack { pid: member.pid, pool, slot: member.slot.map(|slot| slot.number), stack });
         }
         let _ = reply.send(Ok(stacks));
     });

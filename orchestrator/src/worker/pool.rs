@@ -1,4 +1,4 @@
-//! The pool: keeps every slot seated and a few standbys warm.
+//! A pool: keeps every slot of it seated and a few standbys warm.
 //!
 //! Workers are of an [`Edition`]: an interpreter, and the application's code as it was when they were started. There is one
 //! edition, and while it is being replaced a second one; every seat says of which its worker is to be.
@@ -7,20 +7,27 @@
 //! until a slot wants it. [`Pool::handle`] is synchronous; what has to be done outside comes back as [`PoolNews`].
 
 mod editions;
+mod error;
+mod orders;
+mod starter;
+mod status;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
-use wallaroo_protocol::{
-    FromWorker, Load, OrchestratorHello, ProtocolError, Refused, StagePlan, ToWorker, Topology, WorkerHello, topology,
-};
+use wallaroo_protocol::{FromWorker, Load, OrchestratorHello, StagePlan, ToWorker, Topology, WorkerHello, topology};
 
-use super::connection::{WorkerEvent, WorkerHandle, WorkerNews, start};
-use super::guard::Guard;
-use super::process::{Interpreter, SpawnError};
-use crate::engine::{Action, Death, DeathCause, Event, Generation, KillReason, SlotId};
+use self::error::difference;
+use super::connection::{WorkerEvent, WorkerHandle, WorkerNews};
+use super::process::Interpreter;
+use crate::engine::{Death, Event, Generation, SlotId};
+use crate::plan::PoolId;
+
+pub use self::error::PoolError;
+pub use self::starter::Starter;
+pub use self::status::{MemberStatus, Progress};
 
 /// A worker that cannot start this often within [`FAILURE_PERIOD`] ends the run.
 const MOST_FAILURES: usize = 5;
@@ -46,6 +53,8 @@ pub struct PoolSettings {
     pub standbys: u32,
     /// The largest message.
     pub max_frame: usize,
+    /// Bytes a worker may have resident.
+    pub memory: Option<u64>,
 }
 
 /// Something the pool wants known.
@@ -72,44 +81,12 @@ pub enum PoolNews {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Edition(u32);
 
-/// Why the pool cannot do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum PoolError {
-    /// The interpreter does not run.
-    #[error(transparent)]
-    Spawn(#[from] SpawnError),
-    /// What cleans up after us cannot be started.
-    #[error("cannot start the guard process")]
-    Guard(#[source] std::io::Error),
-    /// The application cannot be loaded.
-    #[error("{}", .0.message)]
-    Refused(Refused),
-    /// Workers end before they are ready.
-    #[error("a worker ended before it was ready: {cause}")]
-    Start {
-        /// What ended it.
-        cause: DeathCause,
-        /// What it said on standard error.
-        last_lines: String,
-        /// Whether it spoke at all.
-        greeted: bool,
-    },
-    /// Two workers describe different applications.
-    #[error("worker {generation} describes another application than the first worker: {difference}")]
-    Differs {
-        /// The worker.
-        generation: Generation,
-        /// What differs.
-        difference: String,
-    },
-    /// What a worker described cannot be read.
-    #[error("the SDK described a topology that cannot be read")]
-    Topology(#[from] ProtocolError),
-}
-
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Pool {
+    id: PoolId,
+    /// What steps call it; the main pool has no name.
+    name: Option<String>,
     settings: PoolSettings,
     /// What workers are made of now.
     edition: Edition,
@@ -119,13 +96,10 @@ pub struct Pool {
     seats: BTreeMap<SlotId, Edition>,
     /// Standbys wanted beyond the usual ones, for slots to come.
     recruits: u32,
-    events: mpsc::UnboundedSender<WorkerEvent>,
-    guard: Option<Guard>,
     members: BTreeMap<Generation, Member>,
     vacant: VecDeque<SlotId>,
     topology: Option<Bytes>,
     plan: Option<Vec<StagePlan>>,
-    next_generation: u32,
     /// Why workers of the next edition could not even be started.
     unrecruited: Vec<PoolError>,
     failures: VecDeque<Instant>,
@@ -165,93 +139,85 @@ enum Phase {
     Dismissed,
 }
 
-/// A worker as others see it.
-#[derive(Debug, Clone)]
-pub struct MemberStatus {
-    /// The worker.
-    pub generation: Generation,
-    /// Its process id.
-    pub pid: i32,
-    /// The slot it sits in; `None` for a standby or one that is starting.
-    pub slot: Option<SlotId>,
-    /// What it said of itself.
-    pub hello: Option<WorkerHello>,
-    /// How far it has come.
-    pub progress: Progress,
-}
-
-/// How far a worker has come, as others see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// It loads the application.
-    Starting,
-    /// It waits for a slot.
-    Standby,
-    /// It is at work.
-    Seated,
-    /// Its end is awaited.
-    Leaving,
-}
-
 impl Pool {
-    /// A pool without workers, and where their events arrive. Every slot is vacant.
-    pub fn new(settings: PoolSettings) -> (Self, mpsc::UnboundedReceiver<WorkerEvent>) {
-        let (events, receiver) = mpsc::unbounded_channel();
-        let vacant: VecDeque<SlotId> = (0..settings.slots).map(SlotId).collect();
+    /// A pool without workers. Every slot is vacant.
+    pub fn new(id: PoolId, name: Option<String>, settings: PoolSettings) -> Self {
+        let vacant: VecDeque<SlotId> = (0..settings.slots).map(|number| SlotId { pool: id, number }).collect();
         let edition = Edition(0);
-        let pool = Self {
+        Self {
+            id,
+            name,
             edition,
             next: None,
             seats: vacant.iter().map(|slot| (*slot, edition)).collect(),
             recruits: 0,
             settings,
-            events,
-            guard: None,
             members: BTreeMap::new(),
             vacant,
             topology: None,
             plan: None,
-            next_generation: 0,
             unrecruited: Vec::new(),
             failures: VecDeque::new(),
             backoff: FIRST_BACKOFF,
             not_before: None,
             ever_ready: false,
             closing: false,
-        };
-        (pool, receiver)
+        }
+    }
+
+    /// What another pool's workers describe: those of this one have to describe the same, and are told the plan made of it.
+    pub fn join(&mut self, first: &Self) {
+        self.topology.clone_from(&first.topology);
+        self.plan.clone_from(&first.plan);
+    }
+
+    /// Its id.
+    pub fn id(&self) -> PoolId {
+        self.id
+    }
+
+    /// What steps call it; the main pool has no name.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The Python its workers run.
+    pub fn python(&self) -> &Path {
+        &self.settings.interpreter.python
+    }
+
+    /// Bytes a worker may have resident.
+    pub fn memory(&self) -> Option<u64> {
+        self.settings.memory
+    }
+
+    /// The process id of a worker of this pool.
+    pub fn pid(&self, generation: Generation) -> Option<i32> {
+        self.members.get(&generation).map(|member| member.handle.pid)
     }
 
     /// Starts as many workers as are missing, unless a retry has to wait.
-    pub fn fill(&mut self, now: Instant) -> Result<(), PoolError> {
+    pub fn fill(&mut self, starter: &mut Starter, now: Instant) -> Result<(), PoolError> {
         if self.closing || self.not_before.is_some_and(|not_before| now < not_before) {
             return Ok(());
         }
         self.not_before = None;
-        self.fill_edition(self.edition)?;
+        self.fill_edition(starter, self.edition)?;
         if let Some((next, _)) = self.next
-            && let Err(error) = self.fill_edition(next)
+            && let Err(error) = self.fill_edition(starter, next)
         {
             self.unrecruited.push(error);
         }
         Ok(())
     }
 
-    fn fill_edition(&mut self, edition: Edition) -> Result<(), PoolError> {
+    fn fill_edition(&mut self, starter: &mut Starter, edition: Edition) -> Result<(), PoolError> {
         while self.members.values().filter(|member| member.edition == edition).count() < self.wanted(edition) {
             let interpreter = match &self.next {
                 Some((next, interpreter)) if *next == edition => interpreter,
                 _ => &self.settings.interpreter,
             };
-            let generation = Generation(self.next_generation);
-            self.next_generation += 1;
-            if self.guard.is_none() {
-                self.guard = Some(Guard::start().map_err(PoolError::Guard)?);
-            }
-            let handle = start(interpreter, generation, self.settings.max_frame, self.events.clone())?;
-            if let Some(guard) = &mut self.guard {
-                guard.watch(handle.pid);
-            }
+            let (generation, handle) = starter.start(interpreter, self.settings.max_frame)?;
             let max_body = (self.settings.max_frame + wallaroo_protocol::ENVELOPE_BYTES) as u64;
             let version = env!("CARGO_PKG_VERSION").to_owned();
             let hello = OrchestratorHello { version, capabilities: Vec::new(), max_body };
@@ -310,9 +276,6 @@ impl Pool {
             WorkerNews::Said(message) => self.said(generation, message, &mut out),
             WorkerNews::Ended { cause, marker, trace, last_lines } => {
                 let Some(member) = self.members.remove(&generation) else { return out };
-                if let Some(guard) = &mut self.guard {
-                    guard.forget(member.handle.pid);
-                }
                 self.ended(generation, &member, Death { cause, marker, trace }, last_lines, now, &mut out);
             }
         }
@@ -330,22 +293,23 @@ impl Pool {
         out: &mut Vec<PoolNews>,
     ) {
         let (worker, pid, cause) = (generation.0, member.handle.pid, &death.cause);
+        let pool = self.name.as_deref();
         match member.phase {
             Phase::Seated(slot) => {
                 if member.retired {
-                    tracing::info!(worker, slot = slot.0, pid, "worker gave up its slot");
+                    tracing::info!(worker, slot = slot.number, pool, pid, "worker gave up its slot");
                 } else if !self.closing {
-                    tracing::warn!(worker, slot = slot.0, pid, "worker died: {cause}");
+                    tracing::warn!(worker, slot = slot.number, pool, pid, "worker died: {cause}");
                 }
                 out.push(PoolNews::Engine(Event::WorkerLost { slot, generation, death }));
             }
             Phase::Standby if self.is_next(member.edition) && !cause.may_be_from_outside() => {
                 out.push(PoolNews::NoRecruit(PoolError::Start { cause: death.cause, last_lines, greeted: true }));
             }
-            Phase::Standby if !self.closing => tracing::warn!(worker, pid, "standby died: {cause}"),
+            Phase::Standby if !self.closing => tracing::warn!(worker, pool, pid, "standby died: {cause}"),
             Phase::Standby | Phase::Dismissed => {}
             _ if self.ever_ready && cause.may_be_from_outside() => {
-                tracing::warn!(worker, pid, "worker died while it started: {cause}");
+                tracing::warn!(worker, pool, pid, "worker died while it started: {cause}");
             }
             phase => {
                 let greeted = phase != Phase::Greeting;
@@ -444,7 +408,11 @@ impl Pool {
         if !self.ever_ready || self.failures.len() >= MOST_FAILURES {
             return out.push(PoolNews::Failed(error));
         }
-        tracing::warn!("a worker could not start, trying again in {:?}: {error}", self.backoff);
+        tracing::warn!(
+            pool = self.name.as_deref(),
+            "a worker could not start, trying again in {:?}: {error}",
+            self.backoff
+        );
         self.not_before = Some(now + self.backoff);
         self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);
     }
@@ -467,7 +435,8 @@ impl Pool {
                     member.phase = Phase::Seated(slot);
                     tracing::debug!(
                         worker = generation.0,
-                        slot = slot.0,
+                        slot = slot.number,
+                        pool = self.name.as_deref(),
                         pid = member.handle.pid,
                         "worker took a slot"
                     );
@@ -478,118 +447,13 @@ impl Pool {
         }
     }
 
-    /// Carries out an engine's action that concerns workers; others are returned.
-    pub fn carry_out(&mut self, action: Action, out: &mut Vec<PoolNews>) -> Option<Action> {
-        match action {
-            Action::Send { generation, message, .. } => {
-                if let Some(member) = self.members.get(&generation) {
-                    member.handle.send(message.encode());
-                }
-            }
-            Action::Kill { generation, reason, slot } => {
-                if let Some(member) = self.members.get_mut(&generation) {
-                    member.retired = reason == KillReason::Retired;
-                    match reason {
-                        KillReason::Timeout(after) => {
-                            tracing::warn!(
-                                worker = generation.0,
-                                slot = slot.0,
-                                "no answer after {after:?}: killing the worker"
-                            );
-                            member.handle.kill_after_stack();
-                        }
-                        KillReason::Protocol(error) => {
-                            tracing::error!(
-                                worker = generation.0,
-                                slot = slot.0,
-                                "worker broke the protocol: {error}; killing it"
-                            );
-                            member.handle.kill();
-                        }
-                        KillReason::Memory { .. } | KillReason::Retired => member.handle.kill(),
-                    }
-                }
-            }
-            Action::Seat { slot } => {
-                self.seats.entry(slot).or_insert(self.edition);
-                self.vacant.push_back(slot);
-                self.seat(out);
-            }
-            Action::Vacate { slot } => {
-                self.seats.remove(&slot);
-                self.vacant.retain(|vacant| *vacant != slot);
-            }
-            other => return Some(other),
-        }
-        None
-    }
-
     /// Whether all slots have a worker.
     pub fn is_seated(&self) -> bool {
         self.vacant.is_empty()
     }
 
-    /// Asks all workers to finish and exit.
-    pub fn close(&mut self) {
-        self.closing = true;
-        for member in self.members.values() {
-            member.handle.send(ToWorker::Stop.encode());
-        }
-    }
-
-    /// Kills every worker that is left. Their ends are still reported.
-    pub fn kill_all(&mut self) {
-        self.closing = true;
-        for member in self.members.values() {
-            member.handle.kill();
-        }
-    }
-
     /// Whether no worker is left.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
-    }
-
-    /// Has a worker print its Python stacks into `reply`; one that has not greeted yet does not know how to.
-    pub fn stack(&self, generation: Generation, reply: oneshot::Sender<String>) {
-        if let Some(member) = self.members.get(&generation).filter(|member| member.hello.is_some()) {
-            member.handle.stack(reply);
-        }
-    }
-
-    /// All workers, oldest first.
-    pub fn members(&self) -> Vec<MemberStatus> {
-        let status = |(generation, member): (&Generation, &Member)| MemberStatus {
-            generation: *generation,
-            pid: member.handle.pid,
-            slot: match member.phase {
-                Phase::Seated(slot) => Some(slot),
-                _ => None,
-            },
-            hello: member.hello.clone(),
-            progress: match member.phase {
-                Phase::Greeting | Phase::Loading | Phase::Described | Phase::Preparing => Progress::Starting,
-                Phase::Standby => Progress::Standby,
-                Phase::Seated(_) => Progress::Seated,
-                Phase::Dismissed => Progress::Leaving,
-            },
-        };
-        self.members.iter().map(status).collect()
-    }
-}
-
-/// Where two topologies differ, in words.
-fn difference(first: &[u8], other: &[u8]) -> String {
-    let (first, other) = match (topology::decode(first), topology::decode(other)) {
-        (Ok(first), Ok(other)) => (first, other),
-        (_, Err(error)) | (Err(error), _) => return error.to_string(),
-    };
-    if first.name != other.name {
-        return format!("the application is named {:?}, not {:?}", other.name, first.name);
-    }
-    let differs = first.nodes.iter().zip(&other.nodes).find(|(first, other)| first != other);
-    match differs {
-        Some((first, other)) => format!("step {:?} was {:?}, is {:?}", first.name, first.kind, other.kind),
-        None => format!("it has {} steps, not {}", other.nodes.len(), first.nodes.len()),
     }
 }

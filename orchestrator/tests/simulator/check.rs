@@ -84,8 +84,8 @@ pub(crate) fn everything(world: &World) {
 
 /// Whether a value kills the worker that generates it. Its dead letter cannot say which value it was.
 pub(crate) fn kills_its_generator(world: &World, value: u64) -> bool {
-    let value = world.scenario.values[value as usize];
-    !value.at_key && matches!(value.nature, Nature::Kills | Nature::Hangs)
+    let nature = world.scenario.values[value as usize].nature;
+    world.scenario.shows_at_source(value) && matches!(nature, Nature::Kills | Nature::Hangs)
 }
 
 fn anonymous_letters(world: &World) -> usize {
@@ -144,7 +144,7 @@ fn key_nodes(world: &World, sink: usize) -> Vec<NodeId> {
 
 fn feeding_sources(world: &World, sink: usize) -> BTreeSet<u32> {
     let plan = &world.scenario.plan;
-    let mut reached: BTreeSet<NodeId> = BTreeSet::new();
+    let mut reached = BTreeSet::new();
     let mut sources = BTreeSet::new();
     let mut wanted: Vec<Target> = vec![Target::Sink(wallaroo_orch::engine::SinkId(sink as u32))];
     while let Some(target) = wanted.pop() {
@@ -153,8 +153,8 @@ fn feeding_sources(world: &World, sink: usize) -> BTreeSet<u32> {
                 Input::Frames(source) | Input::Generate(source, _) | Input::Cut(source) => {
                     sources.insert(source.0);
                 }
-                Input::Groups(_) => {
-                    if reached.insert(stage.root) {
+                Input::Groups(_) | Input::Values => {
+                    if reached.insert(stage.id) {
                         wanted.push(Target::Stage(stage.id));
                     }
                 }
@@ -185,13 +185,12 @@ fn dead_values(world: &World) -> BTreeMap<u64, Vec<NodeId>> {
 fn shares_a_frame(world: &World, value: u64) -> bool {
     let scenario = &world.scenario;
     let lane = &scenario.lanes[scenario.values[value as usize].lane];
-    let keyed = scenario.plan.stages.iter().any(|stage| matches!(stage.input, Input::Groups(_)));
     let frame = lane.frames.iter().find(|frame| frame.contains(&value));
     frame.is_some_and(|frame| {
         frame.iter().any(|other| {
-            let other = (*other, scenario.values[*other as usize]);
-            let shows = !keyed || !other.1.at_key;
-            world.blamed.contains(&other.0) || shows && matches!(other.1.nature, Nature::Kills | Nature::Hangs)
+            let nature = scenario.values[*other as usize].nature;
+            let kills = matches!(nature, Nature::Kills | Nature::Hangs);
+            world.blamed.contains(other) || scenario.shows_at_source(*other) && kills
         })
     })
 }

@@ -6,6 +6,7 @@
 //! `WALLAROO_TRACE=1` prints every event and action.
 
 mod check;
+mod pooled;
 mod random;
 mod scenario;
 mod windows;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use wallaroo_orch::engine::EngineConfig;
-use wallaroo_orch::plan::Plan;
+use wallaroo_orch::plan::{Plan, Stage};
 use wallaroo_protocol::topology::{Framing, Node, NodeKind, OnLate, SinkConfig, SourceConfig, UnknownKey, Window};
 use wallaroo_protocol::{NodeId, Topology, key};
 
+use crate::pooled::{pooled, pooled_windows, sites};
 use crate::random::{Random, mix};
 use crate::worker::encode_values;
 
@@ -81,7 +82,7 @@ impl Lane {
 
 impl Scenario {
     pub(crate) fn new(random: &mut Random) -> Self {
-        let topology = match random.below(12) {
+        let topology = match random.below(15) {
             0 => stateless(),
             1 => counted(random),
             2 => rekeyed(),
@@ -92,6 +93,8 @@ impl Scenario {
             8 => windows_of_two(random),
             9 => windows_of_windows(random),
             10 => windows_of_generated(random),
+            11 | 12 => pooled(random),
+            13 => pooled_windows(random),
             _ => windows_below_state(random),
         };
         let plan = Plan::new(topology).expect("scenarios can be planned");
@@ -130,6 +133,7 @@ impl Scenario {
         }
         let config = EngineConfig {
             slots: 1 + random.below(4) as u32,
+            pool_slots: plan.named_pools.iter().map(|_| 1 + random.below(3) as u32).collect(),
             window: 1 + random.below(3),
             queue_bytes: random.pick(&[200, 2000, 1 << 20]),
             service_target: Duration::from_millis(5),
@@ -158,6 +162,18 @@ impl Scenario {
         }
     }
 
+    /// Whether the nature of a value shows in a stage after its source's. Where there is none it shows at the source.
+    pub(crate) fn shows_at(&self, value: u64, stage: &Stage) -> bool {
+        let sites = sites(&self.plan);
+        let mine = sites.get(mix(value) as usize % sites.len().max(1));
+        self.values[value as usize].at_key && mine.is_some_and(|mine| mine.depth == stage.depth)
+    }
+
+    /// Whether the nature of a value shows at its source.
+    pub(crate) fn shows_at_source(&self, value: u64) -> bool {
+        !self.values[value as usize].at_key || sites(&self.plan).is_empty()
+    }
+
     /// The key a value has at a `key_by` node.
     pub(crate) fn key(&self, value: u64, node: NodeId) -> bytes::Bytes {
         key_number(mix(value ^ (u64::from(node.0 % 4) << 40)) as usize % self.keys)
@@ -168,16 +184,16 @@ fn key_number(number: usize) -> bytes::Bytes {
     key::from_str(&format!("k{number}"))
 }
 
-fn node(name: &str, inputs: &[u32], kind: NodeKind) -> Node {
+pub(crate) fn node(name: &str, inputs: &[u32], kind: NodeKind) -> Node {
     Node { name: name.to_owned(), inputs: inputs.iter().map(|input| NodeId(*input)).collect(), kind }
 }
 
-fn source(pipeline: &str) -> Node {
+pub(crate) fn source(pipeline: &str) -> Node {
     source_with(pipeline, false)
 }
 
 /// Windows of a few milliseconds: each event takes one.
-fn window(input: u32, table: &str, random: &mut Random) -> Node {
+pub(crate) fn window(input: u32, table: &str, random: &mut Random) -> Node {
     let range = random.pick(&[4, 30, 300]);
     let slide = random.pick(&[range, range, range / 2, range / 4]);
     windows(input, table, range, slide, random.pick(&[0, 0, 5, 40]))
@@ -238,7 +254,7 @@ fn windows_below_state(random: &mut Random) -> Topology {
     topology(vec![source_with("a", random.one_in(2)), key_by(0), state(1, "t"), key_by(2), window, sink(4)])
 }
 
-fn source_with(pipeline: &str, event_time: bool) -> Node {
+pub(crate) fn source_with(pipeline: &str, event_time: bool) -> Node {
     let kind = NodeKind::Source {
         pipeline: pipeline.to_owned(),
         source: SourceConfig::Stdin {},
@@ -249,24 +265,24 @@ fn source_with(pipeline: &str, event_time: bool) -> Node {
     node(pipeline, &[], kind)
 }
 
-fn key_by(input: u32) -> Node {
+pub(crate) fn key_by(input: u32) -> Node {
     node("key", &[input], NodeKind::KeyBy { keys: None, unknown_key: UnknownKey::Create })
 }
 
-fn state(input: u32, table: &str) -> Node {
+pub(crate) fn state(input: u32, table: &str) -> Node {
     node("state", &[input], NodeKind::State { table: table.to_owned(), table_type: "State".to_owned() })
 }
 
-fn sink(input: u32) -> Node {
+pub(crate) fn sink(input: u32) -> Node {
     node("sink", &[input], NodeKind::Sink { sink: SinkConfig::Stdout {}, encoder: "Encoder".to_owned() })
 }
 
-fn topology(nodes: Vec<Node>) -> Topology {
+pub(crate) fn topology(nodes: Vec<Node>) -> Topology {
     Topology { name: "simulated".to_owned(), nodes }
 }
 
 fn stateless() -> Topology {
-    topology(vec![source("a"), node("step", &[0], NodeKind::Computation), sink(1)])
+    topology(vec![source("a"), node("step", &[0], NodeKind::Computation { pool: None }), sink(1)])
 }
 
 fn counted(random: &mut Random) -> Topology {
@@ -297,7 +313,7 @@ fn generated() -> Topology {
     topology(vec![generator(), key_by(0), state(1, "t"), sink(2)])
 }
 
-fn generator() -> Node {
+pub(crate) fn generator() -> Node {
     let kind = NodeKind::Source {
         pipeline: "g".to_owned(),
         source: SourceConfig::Generator {},

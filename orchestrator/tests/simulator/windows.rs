@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use wallaroo_orch::plan::Input;
 use wallaroo_protocol::topology::{NodeKind, Window};
 use wallaroo_protocol::{EventTime, NodeId, Timer};
 
+use crate::pooled::{key_node, only_source};
 use crate::random::mix;
 use crate::scenario::Scenario;
 use crate::world::World;
@@ -193,7 +193,7 @@ pub(crate) fn check(world: &World, sink: usize, dead: &BTreeMap<u64, Vec<NodeId>
     let late = world.late_at(node);
     let taken: u64 = fired.iter().map(|window| window.count).sum();
     let stage = plan.stages.iter().find(|stage| stage.steps.contains(&node)).expect("a stage has it");
-    let feeders: Vec<_> = plan.stages.iter().filter(|other| other.target(stage.root).is_some()).collect();
+    let feeders: Vec<_> = plan.stages.iter().filter(|other| other.targets(stage.root).next().is_some()).collect();
     let passed = world.passed().filter(|value| !dead.contains_key(value)).count() as u64;
     let from_windows =
         feeders.iter().flat_map(|feeder| &feeder.steps).any(|step| Shape::of(*step, &world.scenario).is_some());
@@ -204,9 +204,11 @@ pub(crate) fn check(world: &World, sink: usize, dead: &BTreeMap<u64, Vec<NodeId>
         assert!(taken == given || !lost.is_empty() && taken < given, "{taken} of {given} outputs are in windows");
         return;
     }
-    let exact = feeders.len() == 1
-        && matches!(feeders[0].input, Input::Frames(source) if plan.sources[source.index()].event_time);
-    if !exact {
+    let key_node = key_node(plan, stage.root);
+    let exact = only_source(plan, key_node).filter(|node| {
+        plan.sources.iter().any(|source| source.node == *node && source.event_time && source.framing.is_some())
+    });
+    let Some(source) = exact else {
         let all = taken + late;
         let some =
             !lost.is_empty() || world.is_cut_short() && plan.sources.iter().any(|source| source.framing.is_none());
@@ -214,12 +216,12 @@ pub(crate) fn check(world: &World, sink: usize, dead: &BTreeMap<u64, Vec<NodeId>
         let by_arrival = plan.sources.iter().all(|source| !source.event_time);
         assert!(late == 0 || !by_arrival, "{late} values were late, though they were taken as they came");
         return;
-    }
+    };
     let mut expected: BTreeMap<(u64, i64), Fired> = BTreeMap::new();
     let (mut watermark, mut too_late) = (i64::MIN, 0);
     for value in &world.order {
         let died_at = dead.get(value).map(|nodes| nodes[0]);
-        if died_at == Some(feeders[0].root) {
+        if died_at == Some(source) {
             continue;
         }
         let time = world.scenario.values[*value as usize].time;
@@ -227,7 +229,7 @@ pub(crate) fn check(world: &World, sink: usize, dead: &BTreeMap<u64, Vec<NodeId>
         if died_at.is_some() {
             continue;
         }
-        let key = wallaroo_protocol::partition_hash(&world.scenario.key(*value, stage.root));
+        let key = wallaroo_protocol::partition_hash(&world.scenario.key(*value, key_node));
         let starts = shape.open_at(time, watermark);
         too_late += u64::from(starts.is_empty());
         for start in starts {

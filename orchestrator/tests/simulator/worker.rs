@@ -12,6 +12,7 @@ use wallaroo_protocol::{
     Output, OutputData, Skip, SnapshotPart, StateEntry, Timer, Timing, ToWorker, input, key,
 };
 
+use crate::pooled::only_source;
 use crate::random::{Random, mix};
 use crate::scenario::{Nature, Scenario};
 use crate::windows::{Fired, OUTPUT, Open, Shape};
@@ -19,6 +20,8 @@ use crate::windows::{Fired, OUTPUT, Open, Shape};
 /// Encodings of groups, as the specification numbers them.
 const TIMES: u32 = 16;
 const WATERMARKS: u32 = 32;
+/// Values in a group that crosses into another pool, at most.
+const PIECE: usize = 3;
 
 /// What came of one message to a worker.
 #[derive(Debug, PartialEq, Eq)]
@@ -182,14 +185,13 @@ impl Worker {
             Input::Frames(source) => {
                 let event_time = scenario.plan.sources[source.index()].event_time;
                 assert!(!stage.clocked || times.len() == input::parse_frames(&batch.input).expect("frames").len());
-                let has_keyed = scenario.plan.stages.iter().any(|stage| matches!(stage.input, Input::Groups(_)));
                 for (origin, frame) in (0..).zip(input::parse_frames(&batch.input).expect("frames")) {
                     messages += 1;
                     if batch.skip.contains(&Skip { origin, value: 0 }) {
                         continue;
                     }
                     for value in decode_values(&frame) {
-                        let shows = !has_keyed || !scenario.values[value as usize].at_key;
+                        let shows = scenario.shows_at_source(value);
                         let message = Skip { origin, value: 0 };
                         match self.meet(value, shows, batch, stage.root, message, scenario) {
                             Ok(true) => {
@@ -221,7 +223,7 @@ impl Worker {
                     if batch.skip.contains(&message) {
                         continue;
                     }
-                    let shows = !scenario.values[value as usize].at_key;
+                    let shows = scenario.shows_at_source(value);
                     match self.meet(value, shows, batch, stage.root, message, scenario) {
                         Ok(true) => {
                             let time = times.first().copied().unwrap_or_default();
@@ -235,8 +237,6 @@ impl Worker {
             Input::Groups(_) => {
                 let tables: Vec<(NodeId, String)> =
                     stage.steps.iter().filter_map(|step| table(*step, scenario)).collect();
-                let first = scenario.plan.stages.iter().find(|other| matches!(other.input, Input::Groups(_)));
-                let is_first = first.is_some_and(|first| stage.depth == first.depth);
                 let windows = windows(stage, scenario);
                 let mut touched: Vec<(Bytes, bool)> = Vec::new();
                 for (origin, group) in (0..).zip(input::parse_groups(&batch.input).expect("groups")) {
@@ -266,7 +266,7 @@ impl Worker {
                             continue;
                         }
                         let node = tables[0].0;
-                        let shows = is_first && value & OUTPUT == 0 && scenario.values[value as usize].at_key;
+                        let shows = value & OUTPUT == 0 && scenario.shows_at(value, stage);
                         match self.meet(value, shows, batch, node, message, scenario) {
                             Ok(true) => {}
                             Ok(false) => {
@@ -292,11 +292,32 @@ impl Worker {
                             count = self.change(table, group.key(), batch.batch);
                         }
                         let key = group.key_bytes();
-                        moving.push(Moving { value, key, count, time, watermark: i64::MIN, fired: None });
+                        moving.push(Moving { value, key, count, time, watermark, fired: None });
                     }
                 }
                 if let Some((_, table, shape)) = windows {
                     timing.timers = self.tell(&table, shape, touched);
+                }
+            }
+            Input::Values => {
+                let node = stage.steps.first().copied().unwrap_or(stage.root);
+                for (origin, group) in (0..).zip(input::parse_groups(&batch.input).expect("groups")) {
+                    let timed = timed_values(&group, times.get(origin as usize).copied());
+                    assert_eq!(timed.len(), group.count as usize, "counts are true");
+                    for (index, (value, time, watermark)) in (0..).zip(timed) {
+                        messages += 1;
+                        let message = Skip { origin, value: index };
+                        if batch.skip.contains(&message) || batch.skip.contains(&Skip { origin, value: Skip::WHOLE }) {
+                            continue;
+                        }
+                        let shows = scenario.shows_at(value, stage);
+                        let key = group.key_bytes();
+                        match self.meet(value, shows, batch, node, message, scenario) {
+                            Ok(true) => moving.push(Moving { value, key, count: 0, time, watermark, fired: None }),
+                            Ok(false) => failures.push(failure(node, message, Some(key), value)),
+                            Err(outcome) => return outcome,
+                        }
+                    }
                 }
             }
             Input::Cut(_) => {
@@ -311,7 +332,11 @@ impl Worker {
             failures.clear();
             timing = Timing::default();
         } else {
+            let mut told = None;
             for (outlet, target) in &stage.outlets {
+                if told.replace(*outlet) == Some(*outlet) {
+                    continue;
+                }
                 let data = match target {
                     Target::Stage(_) => OutputData::Groups(group(&moving, *outlet, stage, scenario)),
                     Target::Sink(_) => OutputData::Messages(encode(&moving)),
@@ -506,18 +531,20 @@ fn timed_values(group: &Group, routed_at: Option<i64>) -> Vec<(u64, i64, i64)> {
     (0..values.len()).map(row).collect()
 }
 
+/// The groups of an outlet: by the key it gives, or, where values cross into another pool, by the key they have, in pieces.
 fn group(moving: &[Moving], node: NodeId, stage: &Stage, scenario: &Scenario) -> Vec<Group> {
+    let gives_key = matches!(scenario.plan.topology.node(node).kind, NodeKind::KeyBy { .. });
     let mut groups: Vec<(Bytes, Vec<&Moving>)> = Vec::new();
     for moving in moving {
-        let key = scenario.key(moving.value, node);
-        match groups.iter_mut().find(|(known, _)| *known == key) {
+        let key = if gives_key { scenario.key(moving.value, node) } else { moving.key.clone() };
+        let piece = |values: &Vec<&Moving>| gives_key || values.len() < PIECE;
+        let mut known = if gives_key { groups.iter_mut().collect() } else { Vec::from_iter(groups.last_mut()) };
+        match known.iter_mut().find(|(known, values)| *known == key && piece(values)) {
             Some((_, values)) => values.push(moving),
             None => groups.push((key, vec![moving])),
         }
     }
-    let target = stage.target(node);
-    let feeders = scenario.plan.stages.iter().filter(|other| other.outlets.iter().any(|(_, to)| Some(*to) == target));
-    let only_source = feeders.count() == 1 && !matches!(stage.input, Input::Groups(_));
+    let with_watermarks = !gives_key || only_source(&scenario.plan, node).is_some();
     let group = |(key, moving): (Bytes, Vec<&Moving>)| {
         let column = |of: fn(&&Moving) -> u64| encode_values(&moving.iter().map(of).collect::<Vec<_>>());
         let mut codec = 1;
@@ -525,7 +552,7 @@ fn group(moving: &[Moving], node: NodeId, stage: &Stage, scenario: &Scenario) ->
         if stage.clocked {
             codec |= TIMES;
             bytes.extend(column(|moving| moving.time as u64));
-            if only_source {
+            if with_watermarks {
                 codec |= WATERMARKS;
                 bytes.extend(column(|moving| moving.watermark as u64));
             }

@@ -8,7 +8,7 @@ use wallaroo_orch::engine::{
     Action, ConnectionId, DeadMessage, Death, DeathCause, Engine, Event, FrameBlock, Generation, Marker, SinkId,
     SlotId, SourceId, Span,
 };
-use wallaroo_orch::plan::Input;
+use wallaroo_orch::plan::{Input, PoolId};
 use wallaroo_protocol::{Batch, FromWorker, NodeId, OutputData, Skip, ToWorker, input};
 
 use crate::check;
@@ -48,6 +48,9 @@ pub(crate) struct Tally {
     replacements: u64,
     windows: u64,
     late: u64,
+    pool_batches: u64,
+    pool_deaths: u64,
+    pool_scalings: u64,
 }
 
 impl Tally {
@@ -69,9 +72,12 @@ impl Tally {
         self.replacements += other.replacements;
         self.windows += other.windows;
         self.late += other.late;
+        self.pool_batches += other.pool_batches;
+        self.pool_deaths += other.pool_deaths;
+        self.pool_scalings += other.pool_scalings;
     }
 
-    pub(crate) fn accidents(&self) -> [(&'static str, u64); 16] {
+    pub(crate) fn accidents(&self) -> [(&'static str, u64); 19] {
         [
             ("crashes", self.crashes),
             ("poisonings", self.poisonings),
@@ -89,6 +95,9 @@ impl Tally {
             ("replacements", self.replacements),
             ("windows", self.windows),
             ("late values", self.late),
+            ("batches in pools", self.pool_batches),
+            ("deaths in pools", self.pool_deaths),
+            ("scalings of pools", self.pool_scalings),
         ]
     }
 }
@@ -104,6 +113,8 @@ pub(crate) struct World {
     stale: VecDeque<(SlotId, Generation, FromWorker)>,
     deaths: VecDeque<Event>,
     vacant: Vec<SlotId>,
+    /// The pool whose slots change.
+    scaling: PoolId,
     next_generation: u32,
     bad_luck: BTreeMap<SlotId, usize>,
     /// Frames sent, by lane.
@@ -134,13 +145,15 @@ impl World {
         let engine = Engine::new(std::sync::Arc::new(scenario.plan.clone()), scenario.config.clone());
         let sources = scenario.plan.sources.len();
         let sinks = scenario.plan.sinks.len();
+        let vacant = engine.status().slots.iter().map(|slot| slot.slot).collect();
         Self {
             engine,
             now: Duration::ZERO,
             workers: BTreeMap::new(),
             stale: VecDeque::new(),
             deaths: VecDeque::new(),
-            vacant: (0..scenario.config.slots).map(SlotId).collect(),
+            vacant,
+            scaling: PoolId::MAIN,
             next_generation: 0,
             bad_luck: BTreeMap::new(),
             sent: vec![0; scenario.lanes.len()],
@@ -282,8 +295,14 @@ impl World {
     /// The user wants more slots or fewer, or another worker in one of them.
     fn change(&mut self) {
         let event = match self.random.below(3) {
-            0 if !self.engine.is_scaling() => Event::Scale { slots: 1 + self.random.below(MOST_SLOTS as usize) as u32 },
-            0 | 1 => Event::Replace { slot: SlotId(self.random.below(self.engine.status().slots.len()) as u32) },
+            0 if !self.engine.is_scaling() => {
+                self.scaling = self.random.pick(&self.scenario.plan.pools().collect::<Vec<_>>());
+                Event::Scale { pool: self.scaling, slots: 1 + self.random.below(MOST_SLOTS as usize) as u32 }
+            }
+            0 | 1 => {
+                let slots: Vec<SlotId> = self.engine.status().slots.iter().map(|slot| slot.slot).collect();
+                Event::Replace { slot: self.random.pick(&slots) }
+            }
             _ => Event::Save,
         };
         self.tell(event);
@@ -343,6 +362,7 @@ impl World {
 
     fn bury(&mut self, slot: SlotId, cause: DeathCause, marker: Option<Marker>) {
         let Some(worker) = self.workers.remove(&slot) else { return };
+        self.tally.pool_deaths += u64::from(slot.pool != PoolId::MAIN);
         let generation = worker.generation;
         // What it said last may be heard before its death is noticed, after, or never.
         let mut replies = worker.outbox;
@@ -489,7 +509,12 @@ impl World {
                 match &message {
                     ToWorker::Snapshot { .. } | ToWorker::SnapshotKeys { .. } => self.tally.snapshots += 1,
                     ToWorker::Restore(_) => self.tally.restores += 1,
-                    ToWorker::Batch(batch) if batch.discard => self.tally.replays += 1,
+                    ToWorker::Batch(batch) => {
+                        let pool = self.scenario.plan.stages[batch.stage.index()].pool;
+                        assert_eq!(pool, slot.pool, "a batch goes to a worker of its stage's pool");
+                        self.tally.replays += u64::from(batch.discard);
+                        self.tally.pool_batches += u64::from(pool != PoolId::MAIN);
+                    }
                     _ => {}
                 }
                 // A worker that has just died is still sent to until its death is reported.
@@ -525,8 +550,9 @@ impl World {
             Action::Vacate { slot } => self.vacant.retain(|vacant| *vacant != slot),
             Action::Scaled { slots, moved, problem, .. } => {
                 assert_eq!(problem, None, "every state can be pickled");
-                assert_eq!(self.engine.status().slots.len(), slots as usize);
+                assert_eq!(self.engine.slots(self.scaling), slots);
                 self.tally.scalings += 1;
+                self.tally.pool_scalings += u64::from(self.scaling != PoolId::MAIN);
                 self.tally.moves += moved as u64;
             }
             Action::Replaced { problem, .. } => {

@@ -75,7 +75,7 @@ fn a_topology_is_read_into_types() {
 fn unknown_kinds_and_keys_are_named_with_their_node() {
     let text = error(&[source(), node("widow", "w", &[0], &json!({}))]);
     assert!(text.contains("node 1: unknown variant `widow`, expected one of `source`, `computation`"), "{text}");
-    let text = error(&[source(), node("computation", "c", &[0], &json!({ "pool": "legacy" }))]);
+    let text = error(&[source(), node("collect", "c", &[0], &json!({ "pool": "legacy" }))]);
     assert!(text.contains("node 1: unknown field `pool`"), "{text}");
     let text = error(&[source_with("/source", json!({ "kind": "stdin", "path": "x" }))]);
     assert!(text.contains("node 0: unknown field `path`"), "{text}");
@@ -89,6 +89,8 @@ fn unknown_kinds_and_keys_are_named_with_their_node() {
 fn missing_keys_are_named_also_those_that_may_be_nil() {
     let text = error(&[source(), node("key_by", "k", &[0], &json!({ "unknown_key": "create" }))]);
     assert!(text.contains("node 1: missing field `keys`"), "{text}");
+    let text = error(&[source(), node("computation", "c", &[0], &json!({}))]);
+    assert!(text.contains("node 1: missing field `pool`"), "{text}");
     let mut without = source();
     without.as_object_mut().unwrap().remove("framing");
     assert!(error(&[without]).contains("node 0: missing field `framing`"));
@@ -112,13 +114,16 @@ fn an_array_is_no_substitute_for_a_map() {
 #[test]
 fn nodes_must_fit_together() {
     assert_eq!(
-        error(&[source(), node("computation", "c", &[1], &json!({}))]),
+        error(&[source(), node("computation", "c", &[1], &json!({ "pool": null }))]),
         "node 1 (`c`) takes input from node 1, which does not come before it"
     );
-    assert_eq!(error(&[node("computation", "c", &[], &json!({}))]), "node 0 (`c`) is a computation with 0 inputs");
+    assert_eq!(
+        error(&[node("computation", "c", &[], &json!({ "pool": "legacy" }))]),
+        "node 0 (`c`) is a computation with 0 inputs"
+    );
     assert_eq!(error(&[source(), source_with("/inputs", json!([0]))]), "node 1 (`Decoder`) is a source with 1 inputs");
     assert_eq!(
-        error(&[source(), sink(0), node("computation", "c", &[0, 1], &json!({}))]),
+        error(&[source(), sink(0), node("computation", "c", &[0, 1], &json!({ "pool": null }))]),
         "node 2 (`c`) takes input from node 1, which is a sink"
     );
 }

@@ -24,6 +24,8 @@ pub(super) enum Node {
     Computation {
         name: String,
         inputs: Vec<NodeId>,
+        #[serde(deserialize_with = "Option::deserialize")]
+        pool: Option<String>,
     },
     KeyBy {
         name: String,
@@ -65,7 +67,7 @@ impl From<Node> for super::Node {
             Node::Source { name, inputs, pipeline, source, decoder, framing, event_time } => {
                 (name, inputs, NodeKind::Source { pipeline, source, decoder, framing, event_time })
             }
-            Node::Computation { name, inputs } => (name, inputs, NodeKind::Computation),
+            Node::Computation { name, inputs, pool } => (name, inputs, NodeKind::Computation { pool }),
             Node::KeyBy { name, inputs, keys, unknown_key } => (name, inputs, NodeKind::KeyBy { keys, unknown_key }),
             Node::Collect { name, inputs } => (name, inputs, NodeKind::Collect),
             Node::State { name, inputs, table, table_type } => (name, inputs, NodeKind::State { table, table_type }),
@@ -85,7 +87,7 @@ impl From<super::Node> for Node {
             NodeKind::Source { pipeline, source, decoder, framing, event_time } => {
                 Self::Source { name, inputs, pipeline, source, decoder, framing, event_time }
             }
-            NodeKind::Computation => Self::Computation { name, inputs },
+            NodeKind::Computation { pool } => Self::Computation { name, inputs, pool },
             NodeKind::KeyBy { keys, unknown_key } => Self::KeyBy { name, inputs, keys, unknown_key },
             NodeKind::Collect => Self::Collect { name, inputs },
             NodeKind::State { table, table_type } => Self::State { name, inputs, table, table_type },

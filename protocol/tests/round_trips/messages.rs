@@ -107,12 +107,16 @@ fn group() -> impl Strategy<Value = Group> {
 
 fn stage() -> impl Strategy<Value = StagePlan> {
     let input = prop::sample::select(vec![InputKind::Frames, InputKind::Generate, InputKind::Cut, InputKind::Groups]);
-    (any::<u32>(), input, any::<u32>(), vec(any::<u32>(), 0..4)).prop_map(|(stage, input, root, outlets)| StagePlan {
-        stage: StageId(stage),
-        input,
-        root: NodeId(root),
-        outlets: outlets.into_iter().map(NodeId).collect(),
-    })
+    let pool = prop::option::of(prop::sample::select(vec!["", "legacy", "größe"]).prop_map(str::to_owned));
+    (any::<u32>(), input, any::<u32>(), vec(any::<u32>(), 0..4), pool).prop_map(
+        |(stage, input, root, outlets, pool)| StagePlan {
+            stage: StageId(stage),
+            input,
+            root: NodeId(root),
+            outlets: outlets.into_iter().map(NodeId).collect(),
+            pool,
+        },
+    )
 }
 
 /// Few tables, so that runs of one table occur.

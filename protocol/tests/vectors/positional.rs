@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use wallaroo_protocol::{
-    Batch, CutResult, Failure, FromWorker, Group, Output, OutputData, SnapshotPart, StateEntry, Timing, ToWorker,
+    Batch, CutResult, Failure, FromWorker, Group, Output, OutputData, SnapshotPart, StagePlan, StateEntry, Timing,
+    ToWorker,
 };
 
 use crate::neutral;
@@ -14,9 +15,9 @@ pub(crate) fn to_worker(message: &ToWorker) -> Value {
         ToWorker::Hello(hello) => json!([1, PROTOCOL, hello.version, hello.capabilities, hello.max_body]),
         ToWorker::Load(load) => json!([2, load.application, load.args, load.slot, load.generation]),
         ToWorker::Plan(stages) => {
-            let stages =
-                stages.iter().map(|stage| json!([stage.stage, stage.input.as_str(), stage.root, stage.outlets]));
-            json!([3, stages.collect::<Vec<_>>()])
+            let stage =
+                |stage: &StagePlan| json!([stage.stage, stage.input.as_str(), stage.root, stage.outlets, stage.pool]);
+            json!([3, stages.iter().map(stage).collect::<Vec<_>>()])
         }
         ToWorker::Batch(Batch { batch, stage, discard, careful, skip, times, input }) => {
             let flags = u8::from(*discard) + 2 * u8::from(*careful);

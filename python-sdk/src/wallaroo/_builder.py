@@ -12,7 +12,14 @@ from wallaroo._builder_steps import (
     state_builder,
     state_class,
 )
-from wallaroo._computations import BuilderStateComputation, StateStep, Step, check_state_name
+from wallaroo._computations import (
+    BuilderStateComputation,
+    StateStep,
+    Step,
+    check_pool,
+    check_state_name,
+    in_pool,
+)
 from wallaroo._errors import WallarooParameterError
 from wallaroo._key_functions import KeyExtractor
 from wallaroo._objects import as_list, as_object, check_name, shown_step, shown_type, step_name
@@ -116,7 +123,7 @@ class ApplicationBuilder:
         self._head = self._add(SourceNode(name, (), source_config))
         return self
 
-    def to(self, computation: Any) -> ApplicationBuilder:
+    def to(self, computation: Any, *, pool: str | None = None) -> ApplicationBuilder:
         """Add a stateless step.
 
         Args:
@@ -124,20 +131,22 @@ class ApplicationBuilder:
                 ``compute_multi(data)``, which returns an iterable of outputs; ``compute_multi`` wins when both exist.
                 Or a function decorated with :func:`computation`, :func:`computation_multi` or
                 :func:`computation_batch`.
+            pool: Name of the pool whose workers run the step, as of :meth:`Pipeline.to`.
 
         Raises:
-            WallarooParameterError: No pipeline is open, or the computation has neither method.
+            WallarooParameterError: No pipeline is open, the computation has neither method, or the pool's name is none.
 
         Example:
             See :class:`ApplicationBuilder`.
         """
-        return self._to_computation("to", computation)
+        return self._to_computation("to", computation, pool)
 
-    def to_parallel(self, computation: Any) -> ApplicationBuilder:
+    def to_parallel(self, computation: Any, *, pool: str | None = None) -> ApplicationBuilder:
         """Add a stateless step that may run on every worker at once; order is kept all the same.
 
         Args:
             computation: As of :meth:`to`.
+            pool: As of :meth:`to`.
 
         Raises:
             WallarooParameterError: As of :meth:`to`.
@@ -145,7 +154,7 @@ class ApplicationBuilder:
         Example:
             See :class:`ApplicationBuilder`.
         """
-        return self._to_computation("to_parallel", computation)
+        return self._to_computation("to_parallel", computation, pool)
 
     def to_stateful(self, computation: Any, state_builder: Any, state_name: str) -> ApplicationBuilder:
         """Add a step with one state object for all messages.
@@ -321,7 +330,7 @@ class ApplicationBuilder:
         self._nodes.append(node)
         return len(self._nodes) - 1
 
-    def _to_computation(self, step: str, thing: Any) -> ApplicationBuilder:
+    def _to_computation(self, step: str, thing: Any, pool: str | None) -> ApplicationBuilder:
         self._require_open(step)
         where = self._where(step, thing)
         if isinstance(thing, (Step, BuilderStateComputation)):
@@ -329,12 +338,14 @@ class ApplicationBuilder:
                 raise WallarooParameterError(
                     f"{where}: {shown_step(thing)} has state", hint="use to_stateful or to_state_partition for it"
                 )
-            self._head = self._add(thing.node(where, (self._head,)))
+            check_pool(where, thing, pool)
+            self._head = self._add(in_pool(thing.node(where, (self._head,)), pool))
             return self
+        check_pool(where, thing, pool)
         computation = as_object(where, thing)
         call, multi = compute_method(where, computation, "data")
         name = step_name(where, computation)
-        self._head = self._add(ComputationNode(name, (self._head,), call, multi))
+        self._head = self._add(ComputationNode(name, (self._head,), call, multi, pool))
         return self
 
     def _to_partition(

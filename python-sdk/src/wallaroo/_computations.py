@@ -213,3 +213,31 @@ def _refuse_generator(decorator: str, function: Any) -> None:
             f"@wallaroo.{decorator}: {shown_name(function)} yields, and its output would be the generator itself",
             hint=f"return the output, or use @wallaroo.{decorator}_multi",
         )
+
+
+def check_pool(where: str, step: Any, pool: Any) -> None:
+    """Refuse what is no pool's name, and a pool for a step that cannot be in one.
+
+    Raises:
+        WallarooParameterError: So it is.
+    """
+    if pool is None:
+        return
+    if not isinstance(pool, str) or not pool:
+        raise WallarooParameterError(
+            f"{where}: pool is {shown_type(pool) if not isinstance(pool, str) else 'an empty str'}, not a pool's name",
+            hint='give the name that --pool NAME=PYTHON or wallaroo.toml defines, as pool="legacy"',
+        )
+    if getattr(step, "needs_key", False):
+        raise WallarooParameterError(
+            f"{where}: pool={pool!r} is given to a step with state, and state lives in the main pool",
+            hint="move what needs another interpreter into a step without state, and give the pool to that",
+        )
+
+
+def in_pool(node: Node, pool: str | None) -> Node:
+    """Return a step's node as one that the workers of ``pool`` run."""
+    if pool is None:
+        return node
+    assert isinstance(node, (BatchNode, ComputationNode)), "checked by check_pool"
+    return node._replace(pool=pool)

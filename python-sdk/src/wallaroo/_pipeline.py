@@ -13,6 +13,8 @@ from wallaroo._computations import (
     StateComputation,
     StateComputationMulti,
     Step,
+    check_pool,
+    in_pool,
 )
 from wallaroo._errors import WallarooParameterError
 from wallaroo._key_functions import Key, KeyExtractor
@@ -108,18 +110,22 @@ class Pipeline(Generic[T_co]):
         self._ended_by = ended_by
 
     @overload
-    def to(self, computation: Computation[T_co, U | None]) -> Pipeline[U]: ...
+    def to(self, computation: Computation[T_co, U | None], *, pool: str | None = None) -> Pipeline[U]: ...
     @overload
-    def to(self, computation: ComputationMulti[T_co, Iterable[U | None] | None]) -> Pipeline[U]: ...
+    def to(
+        self, computation: ComputationMulti[T_co, Iterable[U | None] | None], *, pool: str | None = None
+    ) -> Pipeline[U]: ...
     @overload
-    def to(self, computation: ComputationBatch[T_co, Iterable[U | None]]) -> Pipeline[U]: ...
+    def to(
+        self, computation: ComputationBatch[T_co, Iterable[U | None]], *, pool: str | None = None
+    ) -> Pipeline[U]: ...
     @overload
     def to(self, computation: StateComputation[T_co, Any, U | None]) -> Pipeline[U]: ...
     @overload
     def to(self, computation: StateComputationMulti[T_co, Any, Iterable[U | None] | None]) -> Pipeline[U]: ...
     @overload
     def to(self, computation: Step[T_co, U]) -> Pipeline[U]: ...
-    def to(self, computation: Any) -> Pipeline[Any]:
+    def to(self, computation: Any, *, pool: str | None = None) -> Pipeline[Any]:
         """Add a step.
 
         A step with state keeps one for each key of the ``key_by`` that comes before it, and one for all messages where
@@ -129,10 +135,15 @@ class Pipeline(Generic[T_co]):
             computation: A function decorated with :func:`computation`, :func:`computation_multi`,
                 :func:`computation_batch`, or with :func:`state_computation` or :func:`state_computation_multi` and
                 ``state=``; or windows, as :func:`range_windows`, with what is made ``over`` them.
+            pool: Name of the pool whose workers run the step, by an interpreter of their own: ``wallaroo-orch run
+                --pool NAME=PYTHON``, or ``[pool.NAME]`` in ``wallaroo.toml``. Steps that name none run in the main
+                pool, and so do all with state. Every worker imports the application: what is installed for one pool
+                alone is to be imported inside the step.
 
         Raises:
-            WallarooParameterError: It is something else, the pipeline has ended, or a step with state comes after a
-                ``merge`` of pipelines whose messages are placed differently.
+            WallarooParameterError: It is something else, the pipeline has ended, a step with state comes after a
+                ``merge`` of pipelines whose messages are placed differently, or a pool's name is given that is none or
+                to a step with state.
 
         Example:
             See :class:`Pipeline`.
@@ -141,8 +152,9 @@ class Pipeline(Generic[T_co]):
         self._require_open(where)
         if not isinstance(computation, Step):
             _refuse_step(where, computation)
+        check_pool(where, computation, pool)
         below = self._with_state_placed(where, computation) if computation.needs_key else self
-        return below._then(lambda inputs: computation.node(where, inputs), named=True)
+        return below._then(lambda inputs: in_pool(computation.node(where, inputs), pool), named=True)
 
     def key_by(self, key_extractor: KeyExtractor[T_co, Key]) -> Pipeline[T_co]:
         """Give every message a key, for the steps up to the next ``key_by`` or ``collect``.

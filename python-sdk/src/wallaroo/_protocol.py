@@ -83,7 +83,7 @@ class Load(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """3: the stages to compile, each ``[stage, input, root, outlets]``."""
+    """3: the stages to compile, each ``[stage, input, root, outlets, pool]``."""
 
     stages: list[list[Any]]
 
@@ -237,6 +237,10 @@ def _bytes(value: Any) -> bool:
     return type(value) is bytes
 
 
+def _optional_str(value: Any) -> bool:
+    return value is None or type(value) is str
+
+
 def _one_of(*words: str) -> Check:
     return lambda value: type(value) is str and value in words
 
@@ -294,7 +298,7 @@ def _batch_input(value: Any) -> bool:
     return _uint(value) or _bytes(value) or type(value) is list
 
 
-_stage = _record(_u32, _one_of("frames", "generate", "cut", "groups"), _u32, _array(_u32))
+_stage = _record(_u32, _one_of("frames", "generate", "cut", "groups"), _u32, _array(_u32), _optional_str)
 
 _RECEIVED: dict[int, tuple[type[Any], tuple[Check, ...]]] = {
     1: (Hello, (_uint, _str, _array(_str), _uint)),

@@ -39,17 +39,21 @@ class SourceNode(NamedTuple):
 
 
 class ComputationNode(NamedTuple):
-    """A stateless step. ``multi``: ``call`` returns an iterable of outputs."""
+    """A stateless step.
+
+    ``multi``: ``call`` returns an iterable of outputs. ``pool``: whose workers run it, if it is not the main one's.
+    """
 
     name: str
     inputs: tuple[int, ...]
     call: Callable[[Any], Any]
     multi: bool
+    pool: str | None = None
     kind: str = "computation"
 
     def describe(self) -> Description:
-        """Return the kind's own keys of the topology: none."""
-        return {}
+        """Return the kind's own keys of the topology."""
+        return {"pool": self.pool}
 
 
 class BatchNode(NamedTuple):
@@ -61,11 +65,12 @@ class BatchNode(NamedTuple):
     name: str
     inputs: tuple[int, ...]
     call: Callable[[list[Any]], Any]
+    pool: str | None = None
     kind: str = "computation"
 
     def describe(self) -> Description:
-        """Return the kind's own keys of the topology: none."""
-        return {}
+        """Return the kind's own keys of the topology."""
+        return {"pool": self.pool}
 
 
 class KeyByNode(NamedTuple):
@@ -154,6 +159,11 @@ class SinkNode(NamedTuple):
 Node = Union[SourceNode, ComputationNode, BatchNode, KeyByNode, CollectNode, StateNode, WindowNode, SinkNode]
 
 
+def pool_of(node: Node) -> str | None:
+    """Return the pool whose workers run a node; ``None`` for the main one, which runs all that names none."""
+    return node.pool if isinstance(node, (ComputationNode, BatchNode)) else None
+
+
 def check_address_is_free(where: str, source_config: SourceConfig[Any], nodes: Sequence[Node]) -> None:
     """Refuse a second source at the place of one among ``nodes``.
 
@@ -204,6 +214,13 @@ class Application:
             ],
         }
 
+    def without_pools(self) -> Application:
+        """Return the same application with all its steps in the main pool."""
+        here = [
+            node._replace(pool=None) if isinstance(node, (ComputationNode, BatchNode)) else node for node in self.nodes
+        ]
+        return Application(self.name, here)
+
     def children(self, node_id: int) -> list[int]:
         """Return the nodes that take a node's outputs, in order.
 
@@ -211,3 +228,21 @@ class Application:
             node_id: The node's position in ``nodes``.
         """
         return [index for index, node in enumerate(self.nodes) if node_id in node.inputs]
+
+    def children_in(self, pool: str | None, node_id: int) -> list[int]:
+        """Return the nodes that take a node's outputs in one pool, in order.
+
+        Args:
+            pool: The pool's name, ``None`` for the main one.
+            node_id: The node's position in ``nodes``.
+        """
+        return [child for child in self.children(node_id) if pool_of(self.nodes[child]) == pool]
+
+    def has_crossing(self, node_id: int) -> bool:
+        """Whether outputs of a node go on in another pool than its own.
+
+        Args:
+            node_id: The node's position in ``nodes``.
+        """
+        own = pool_of(self.nodes[node_id])
+        return any(pool_of(self.nodes[child]) != own for child in self.children(node_id))

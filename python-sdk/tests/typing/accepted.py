@@ -131,6 +131,7 @@ assert_type(wallaroo.source("countdown", wallaroo.GenSourceConfig(Countdown)), w
 
 assert_type(orders.to(quantity), wallaroo.Pipeline[int])
 assert_type(orders.to(large), wallaroo.Pipeline[Order])
+assert_type(orders.to(large, pool="legacy"), wallaroo.Pipeline[Order])
 assert_type(orders.to(halves), wallaroo.Pipeline[Order])
 assert_type(orders.to(yields), wallaroo.Pipeline[str])
 assert_type(orders.to(scores), wallaroo.Pipeline[float])

@@ -73,6 +73,7 @@ lines.to(length).to(length)  # E: arg-type
 lines.to(length).to(words)  # E: arg-type
 lines.to(length).to(count)  # E: arg-type
 lines.to(plain)  # E: call-overload
+lines.to(length, pool=3)  # E: call-overload
 lines.to(for_the_builder)  # E: call-overload
 lines.to(wallaroo.count_windows(5).over(Sum))  # E: arg-type
 lines.to(wallaroo.count_windows(5))  # E: call-overload

@@ -25,7 +25,7 @@ fn topology() -> Topology {
         nodes: vec![
             node("words", &[], source(tcp, Some("Decode"), Some(lines))),
             node("more", &[], source(SourceConfig::Generator {}, None, None)),
-            node("split \"<all>\"", &[0, 1], NodeKind::Computation),
+            node("split \"<all>\"", &[0, 1], NodeKind::Computation { pool: None }),
             node("letter", &[2], NodeKind::KeyBy { keys: Some(vec![]), unknown_key: UnknownKey::Reject }),
             node("count", &[3], state),
             node("out", &[4], sink(SinkConfig::Stdout {})),

@@ -122,13 +122,18 @@ fn source_row(source: &SourceReport) -> Vec<String> {
 
 fn stage_row(number: usize, stage: &StageReport) -> Vec<String> {
     vec![
-        format!("{number}  {}", stage.steps.join(" > ")),
+        format!("{number}  {}{}", in_pool(stage.pool.as_ref()), stage.steps.join(" > ")),
         stage.queued.to_string(),
         duration_of(stage.latency.p50_seconds),
         duration_of(stage.latency.p99_seconds),
         stage.messages.to_string(),
         rate(stage.rate),
     ]
+}
+
+/// The main pool goes without saying.
+fn in_pool(pool: Option<&String>) -> String {
+    pool.map_or_else(String::new, |pool| format!("[{pool}] "))
 }
 
 fn sink_row(sink: &SinkReport) -> Vec<String> {

@@ -1,5 +1,7 @@
 """Running an application in the test's own process: the stages that workers run, with a queue between them.
 
+All steps run here, those of pools too.
+
 Values cross from stage to stage through the value codec and the wire's messages, as they do between processes.
 """
 
@@ -128,6 +130,7 @@ class InProcess:
             raise TypeError(f"the application is {type(application).__name__}, not a built Application or a module")
         if batch < 1:
             raise ValueError(f"batch must be 1 or more, got {batch}")
+        application = application.without_pools()
         self._nodes = application.nodes
         self._batch_size = batch
         self._batches = itertools.count(1)

@@ -21,7 +21,7 @@ from wallaroo.worker._contracts import key_explained, too_large
 from wallaroo.worker._depth_first import Place, Push
 from wallaroo.worker._failures import StepContractError
 from wallaroo.worker._forked import in_child, leave_if_child
-from wallaroo.worker._outlets import Entry, KeyFunction, Outlet, group_size, halves, sendable
+from wallaroo.worker._outlets import PIECE, Entry, KeyFunction, Outlet, group_size, halves, sendable
 
 
 class Captured(tuple[int, bytes]):
@@ -31,20 +31,22 @@ class Captured(tuple[int, bytes]):
 
 
 class CapturingGroupOutlet(Outlet):
-    """A ``key_by`` or ``collect`` node.
+    """A ``key_by`` or ``collect`` node, or one whose values cross.
 
     Args:
         node: Its id.
         codec: Encodes the values.
         key: The key function, or ``None`` to put all values under the key ``None``.
+        crosses: Values cross into another pool, in small pieces under the keys they came with; see ``_crossing``.
     """
 
     kind = GROUPS
 
-    def __init__(self, node: int, codec: ValueCodec, key: KeyFunction | None) -> None:
+    def __init__(self, node: int, codec: ValueCodec, key: KeyFunction | None, *, crosses: bool = False) -> None:
         super().__init__(node)
         self._codec = codec
         self._key = key
+        self._crosses = crosses
         # The values of each key, some of them captured, and of all values together in order: key, and where it came of.
         self._groups: dict[Any, list[Any]] = {}
         self._keys: list[Any] = []
@@ -60,7 +62,7 @@ class CapturingGroupOutlet(Outlet):
 
     def push(self, below: Push, place: Place) -> Push:
         """Return the push of this outlet; nothing is below it."""
-        groups, function, encode = self._groups, self._key, self._codec.encode_objects
+        groups, function, crosses, encode = self._groups, self._key, self._crosses, self._codec.encode_objects
         append_key, append_origin = self._keys.append, self._origins.append
         fixed_types, is_fixed = self._codec.fixed_types, self._codec.is_fixed
 
@@ -71,6 +73,8 @@ class CapturingGroupOutlet(Outlet):
                     key = function.call(value)
                     if in_child:
                         leave_if_child()
+                elif crosses:
+                    key = place.key
                 # A str that is here already is a sound key; an int may be equal to what is none, as 1 is to True.
                 group = groups.get(key) if key.__class__ is str else None
                 if group is None:
@@ -145,6 +149,9 @@ class CapturingGroupOutlet(Outlet):
 
     def _stretches(self, values: list[Any]) -> Iterable[list[Any]]:
         """Return the stretches of neighbours that are all captured, or all not."""
-        if len(values) == 1 or not self._has_captured:
+        if len(values) == 1 or not (self._has_captured or self._crosses):
             return (values,)
-        return [list(neighbours) for _, neighbours in groupby(values, lambda value: value.__class__ is Captured)]
+        stretches = [list(neighbours) for _, neighbours in groupby(values, lambda value: value.__class__ is Captured)]
+        if not self._crosses:
+            return stretches
+        return [stretch[at : at + PIECE] for stretch in stretches for at in range(0, len(stretch), PIECE)]

@@ -22,6 +22,7 @@ from wallaroo._topology import (
 from wallaroo._values import ValueCodec
 from wallaroo.worker._capture import CapturingGroupOutlet
 from wallaroo.worker._columns import ComputationStep, DecodeStep, MultiStep, Step
+from wallaroo.worker._crossing import CrossingOutlet
 from wallaroo.worker._cut import Cutter
 from wallaroo.worker._depth_first import (
     Branch,
@@ -51,6 +52,9 @@ from wallaroo.worker._windows import Open, step_windows
 
 G = TypeVar("G", CapturingGroupOutlet, GroupOutlet)
 
+_ENDS = (KeyByNode, CollectNode, SinkNode)
+"""Outlets of one kind. Of the other are nodes whose values cross into another pool."""
+
 
 class Compiler:
     """Makes stages of a plan.
@@ -68,8 +72,8 @@ class Compiler:
         self._codec = codec
         self._max_body = max_body
 
-    def compile(self, kind: str, root: int, outlet_ids: Sequence[int]) -> AnyStage:
-        """Make the stage that begins at node ``root`` and ends at ``outlet_ids``.
+    def compile(self, kind: str, root: int, outlet_ids: Sequence[int], pool: str | None = None) -> AnyStage:
+        """Make the stage of ``pool`` that begins at node ``root`` and ends at ``outlet_ids``.
 
         Raises:
             ProtocolError: The plan does not fit the topology.
@@ -77,6 +81,9 @@ class Compiler:
         nodes = self._application.nodes
         if root >= len(nodes) or any(outlet >= len(nodes) for outlet in outlet_ids):
             raise ProtocolError(f"the plan names a node that is not among the {len(nodes)} of the topology")
+        for outlet in outlet_ids:
+            if not isinstance(nodes[outlet], _ENDS) and not self._application.has_crossing(outlet):
+                raise ProtocolError(f"node {outlet}, a {nodes[outlet].kind}, cannot be an outlet")
         node = nodes[root]
         if kind == "cut" and isinstance(node, SourceNode) and node.source.decoder is not None:
             header = node.source.decoder.header_length()
@@ -87,24 +94,24 @@ class Compiler:
         if kind == "generate" and isinstance(node, SourceNode) and isinstance(node.source, GenSourceConfig):
             generator = node.source.generator
             table = self._tables.table(table_name(node.name), lambda: GeneratorState(generator))
-            branches, outlets = self._branches(root, outlet_ids)
+            branches, outlets = self._branches(root, outlet_ids, None)
             if self._lead_to_time(outlet_ids):
                 stamped = [Branch(root, partial(stamping, root, node.source.event_time), branches, has_state=False)]
                 return TimedGenerateStage(root, stamped, outlets, self._codec, GeneratorRoot(root, table))
             return GenerateStage(root, branches, outlets, self._codec, GeneratorRoot(root, table))
-        if kind == "groups" and isinstance(node, (KeyByNode, CollectNode)):
-            return self._groups(root, outlet_ids)
+        if kind == "groups" and (isinstance(node, (KeyByNode, CollectNode)) or self._application.has_crossing(root)):
+            return self._groups(root, outlet_ids, pool)
         raise ProtocolError(f"a stage with input {kind!r} cannot begin at node {root}, a {node.kind}")
 
     def _frames(
         self, root: int, source: SourceConfig[Any], decode: Callable[[bytes], Any], outlet_ids: Sequence[int]
     ) -> FramesStage | TimedFramesStage:
-        branches, outlets = self._branches(root, outlet_ids)
+        branches, outlets = self._branches(root, outlet_ids, None)
         if self._lead_to_time(outlet_ids):
             stamped = [Branch(root, partial(stamping, root, source.event_time), branches, has_state=False)]
             decoded = [Branch(root, partial(decoder, root, decode), stamped, has_state=False)]
             return TimedFramesStage(root, decoded, outlets, self._codec)
-        steps, column_outlets = self._columns(root, outlet_ids)
+        steps, column_outlets = self._columns(root, outlet_ids, None)
         return FramesStage(
             root,
             [Branch(root, partial(decoder, root, decode), branches, has_state=False)],
@@ -116,18 +123,23 @@ class Compiler:
     def _lead_to_time(self, outlet_ids: Sequence[int]) -> bool:
         return any(leads_to_time(self._application, outlet) for outlet in outlet_ids)
 
-    def _groups(self, root: int, outlet_ids: Sequence[int]) -> StatefulStage | GroupsStage | TimedGroupsStage:
-        branches, outlets = self._branches(root, outlet_ids)
-        if has_windows(self._application, root) or self._lead_to_time(outlet_ids):
+    def _groups(
+        self, root: int, outlet_ids: Sequence[int], pool: str | None
+    ) -> StatefulStage | GroupsStage | TimedGroupsStage:
+        branches, outlets = self._branches(root, outlet_ids, pool)
+        # Values that come to a node lead to time in all stages that begin there, or in none.
+        if has_windows(self._application, pool, root) or leads_to_time(self._application, root):
             return TimedGroupsStage(root, branches, outlets, self._codec)
         if any(branch.changes_state for branch in branches):
             return StatefulStage(root, branches, outlets, self._codec, self._fused(root, outlets))
-        return GroupsStage(root, branches, outlets, self._codec, Columns(*self._columns(root, outlet_ids)))
+        return GroupsStage(root, branches, outlets, self._codec, Columns(*self._columns(root, outlet_ids, pool)))
 
     def _fused(self, root: int, outlets: Sequence[Outlet]) -> StateToSink | None:
         """Return one loop for a stage that is a state computation, computations and a sink in a row."""
+        if any(isinstance(outlet, CapturingGroupOutlet) for outlet in outlets):
+            return None
         nodes = self._application.nodes
-        children = self._application.children(root)
+        children = self._application.children_in(None, root)
         chain: list[tuple[int, ComputationNode]] = []
         state: tuple[int, StateNode] | None = None
         while len(children) == 1:
@@ -145,19 +157,24 @@ class Compiler:
                 return StateToSink((state[0], state[1].call), table, calls, sink)
             else:
                 break
-            children = self._application.children(child)
+            children = self._application.children_in(None, child)
         return None
 
-    def _branches(self, root: int, outlet_ids: Sequence[int]) -> tuple[list[Branch], list[Outlet]]:
+    def _branches(self, root: int, outlet_ids: Sequence[int], pool: str | None) -> tuple[list[Branch], list[Outlet]]:
         """Return the tree below ``root``, to run message by message, and its outlets."""
         outlets = {outlet: self._captured(outlet) for outlet in outlet_ids}
 
-        def branch(node_id: int, delay: int = 0) -> Branch:
+        def branches_below(node_id: int, delay: int) -> list[Branch]:
+            below = [branch(child, delay) for child in self._application.children_in(pool, node_id)]
             if node_id in outlets:
-                return Branch(node_id, outlets[node_id].push, (), has_state=False)
+                below.append(Branch(node_id, outlets[node_id].push, (), has_state=False))
+            return below
+
+        def branch(node_id: int, delay: int) -> Branch:
             node = self._application.nodes[node_id]
-            delay_below = delay + node.step.delay if isinstance(node, WindowNode) else delay
-            below = [branch(child, delay_below) for child in self._application.children(node_id)]
+            if isinstance(node, _ENDS) and node_id in outlets:
+                return Branch(node_id, outlets[node_id].push, (), has_state=False)
+            below = branches_below(node_id, delay + node.step.delay if isinstance(node, WindowNode) else delay)
             if isinstance(node, ComputationNode):
                 make = multi_computation if node.multi else computation
                 return Branch(node_id, partial(make, node_id, node.call), below, has_state=False)
@@ -175,27 +192,43 @@ class Compiler:
                 return Branch(node_id, windows.push, below, has_state=True)
             raise ProtocolError(f"node {node_id}, a {node.kind}, is inside a stage but not an outlet of it")
 
-        return [branch(child) for child in self._application.children(root)], list(outlets.values())
+        return branches_below(root, 0), list(outlets.values())
 
-    def _columns(self, root: int, outlet_ids: Sequence[int]) -> tuple[list[Step], list[Outlet]]:
+    def _columns(self, root: int, outlet_ids: Sequence[int], pool: str | None) -> tuple[list[Step], list[Outlet]]:
         """Return the tree below ``root``, to run step by step, and its outlets."""
-        outlets = {outlet: self._outlet(outlet, GroupOutlet) for outlet in outlet_ids}
+        nodes = self._application.nodes
+        outlets: dict[int, Outlet] = {
+            outlet: self._outlet(outlet, GroupOutlet)
+            if isinstance(nodes[outlet], _ENDS)
+            else CrossingOutlet(outlet, self._codec)
+            for outlet in outlet_ids
+        }
+
+        def steps_below(node_id: int) -> list[Step]:
+            below = [step(child) for child in self._application.children_in(pool, node_id)]
+            return [*below, outlets[node_id]] if node_id in outlets else below
 
         def step(node_id: int) -> Step:
-            if node_id in outlets:
+            node = nodes[node_id]
+            if isinstance(node, _ENDS) and node_id in outlets:
                 return outlets[node_id]
-            node = self._application.nodes[node_id]
             if not isinstance(node, (ComputationNode, BatchNode)):
                 raise ProtocolError(f"node {node_id}, a {node.kind}, is in a stage whose messages have no key")
-            below = [step(child) for child in self._application.children(node_id)]
+            below = steps_below(node_id)
             if isinstance(node, BatchNode):
                 return BatchStep(node_id, below, node.call)
             return (MultiStep if node.multi else ComputationStep)(node_id, below, node.call)
 
-        return [step(child) for child in self._application.children(root)], list(outlets.values())
+        return steps_below(root), list(outlets.values())
 
     def _captured(self, node_id: int) -> CapturingGroupOutlet | SinkOutlet:
-        if leads_to_time(self._application, node_id):
+        timed = leads_to_time(self._application, node_id)
+        if not isinstance(self._application.nodes[node_id], _ENDS):
+            if timed:
+                # Values go on with the watermark they met here.
+                return TimedOutlet(node_id, self._codec, None, watermarks=True, crosses=True)
+            return CapturingGroupOutlet(node_id, self._codec, None, crosses=True)
+        if timed:
             watermarks = has_one_source(self._application, node_id)
             return self._outlet(node_id, partial(TimedOutlet, watermarks=watermarks))
         return self._outlet(node_id, CapturingGroupOutlet)

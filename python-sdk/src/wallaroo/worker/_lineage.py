@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import chain, repeat
+from operator import sub
 
 
 class Lineage:
@@ -17,6 +19,10 @@ class Lineage:
     def origin(self, position: int) -> int:
         """Return the frame or group that the value at ``position`` came of."""
         return position
+
+    def origins(self, count: int) -> Sequence[int]:
+        """Return the same for all positions, of which there are ``count``."""
+        return range(count)
 
 
 class Listed(Lineage):
@@ -29,6 +35,10 @@ class Listed(Lineage):
         """Return the frame or group that the value at ``position`` came of."""
         return self._origins[position]
 
+    def origins(self, count: int) -> Sequence[int]:
+        """Return the same for all positions."""
+        return self._origins
+
 
 class Dropped(Lineage):
     """Some positions of the column before gave no value."""
@@ -37,10 +47,17 @@ class Dropped(Lineage):
         self._parent = parent
         # The n-th dropped position less n: how many values had been kept when it was reached.
         self._kept_before = [position - index for index, position in enumerate(dropped)]
+        self._dropped = dropped
 
     def origin(self, position: int) -> int:
         """Return the frame or group that the value at ``position`` came of."""
         return self._parent.origin(position + bisect_right(self._kept_before, position))
+
+    def origins(self, count: int) -> Sequence[int]:
+        """Return the same for all positions, of which there are ``count``."""
+        origins = self._parent.origins(count + len(self._dropped))
+        dropped = frozenset(self._dropped)
+        return [origin for position, origin in enumerate(origins) if position not in dropped]
 
 
 class Fanned(Lineage):
@@ -53,3 +70,9 @@ class Fanned(Lineage):
     def origin(self, position: int) -> int:
         """Return the frame or group that the value at ``position`` came of."""
         return self._parent.origin(bisect_right(self._ends, position))
+
+    def origins(self, count: int) -> Sequence[int]:
+        """Return the same for all positions."""
+        origins = self._parent.origins(len(self._ends))
+        counts = map(sub, self._ends, chain((0,), self._ends))
+        return list(chain.from_iterable(map(repeat, origins, counts)))

@@ -21,6 +21,9 @@ from wallaroo.worker._failures import StepContractError, shown
 from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._lineage import Lineage, Listed
 
+PIECE = 16
+"""Values in a group that crosses into another pool, at most."""
+
 _LONGEST_KEY_LIST = 200
 
 Entry = list[Any]

@@ -86,7 +86,7 @@ class Session:
             return False
         compiler = Compiler(loaded.application, self._tables, loaded.codec, self._connection.max_body)
         try:
-            self._stages = {stage: compiler.compile(kind, root, outlets) for stage, kind, root, outlets in plan.stages}
+            self._stages = {stage: compiler.compile(*described) for stage, *described in plan.stages}
         except ProtocolError as error:
             self._refuse(protocol.Refused("protocol", str(error), "use the wallaroo-orch of this SDK", None))
         _settle_memory()

@@ -44,13 +44,13 @@ def leads_to_time(application: Application, node_id: int) -> bool:
     return any(leads_to_time(application, child) for child in application.children(node_id))
 
 
-def has_windows(application: Application, root: int) -> bool:
-    """Whether windows of any kind are in the stage that begins at ``root``."""
-    for child in application.children(root):
+def has_windows(application: Application, pool: str | None, root: int) -> bool:
+    """Whether windows of any kind are in the stage of ``pool`` that begins at ``root``."""
+    for child in application.children_in(pool, root):
         node = application.nodes[child]
         if isinstance(node, WindowNode):
             return True
-        if not isinstance(node, (KeyByNode, CollectNode)) and has_windows(application, child):
+        if not isinstance(node, (KeyByNode, CollectNode)) and has_windows(application, pool, child):
             return True
     return False
 
@@ -215,17 +215,20 @@ def _taken_apart(count: int, codec: int, data: bytes) -> tuple[Iterator[int], It
 
 
 class TimedOutlet(CapturingGroupOutlet):
-    """A ``key_by`` or ``collect`` node that leads to windows of time: values go with their times.
+    """An outlet that leads to windows of time: values go with their times.
 
     Args:
         node: Its id.
         codec: Encodes the values.
         key: The key function, or ``None`` to put all values under the key ``None``.
         watermarks: Whether values go with their watermarks too.
+        crosses: As of :class:`CapturingGroupOutlet`.
     """
 
-    def __init__(self, node: int, codec: ValueCodec, key: KeyFunction | None, *, watermarks: bool) -> None:
-        super().__init__(node, codec, key)
+    def __init__(
+        self, node: int, codec: ValueCodec, key: KeyFunction | None, *, watermarks: bool, crosses: bool = False
+    ) -> None:
+        super().__init__(node, codec, key, crosses=crosses)
         self._watermarks = watermarks
         self._times: dict[Any, list[int]] = {}
         self._marks: dict[Any, list[int]] = {}

@@ -14,6 +14,7 @@ fn report() -> StatusReport {
         longest_seconds: 1.25,
     };
     let stage = |steps: &[&str], queued| StageReport {
+        pool: None,
         steps: steps.iter().map(ToString::to_string).collect(),
         messages: 1_234_567,
         rate: 98_765.4,
@@ -30,6 +31,7 @@ fn report() -> StatusReport {
     };
     let worker = |pid, state, seat| WorkerReport {
         pid,
+        pool: None,
         generation: 0,
         state,
         interpreter: Some(InterpreterReport {

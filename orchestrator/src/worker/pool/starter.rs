@@ -1,0 +1,49 @@
+//! What starts the workers of all pools: it numbers them, and has the guard know of them.
+
+use tokio::sync::mpsc;
+
+use super::PoolError;
+use crate::engine::Generation;
+use crate::worker::connection::{WorkerEvent, WorkerHandle, start};
+use crate::worker::guard::Guard;
+use crate::worker::process::Interpreter;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Starter {
+    events: mpsc::UnboundedSender<WorkerEvent>,
+    guard: Option<Guard>,
+    next_generation: u32,
+}
+
+impl Starter {
+    /// One that has started nothing, and where the events of workers arrive.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<WorkerEvent>) {
+        let (events, receiver) = mpsc::unbounded_channel();
+        (Self { events, guard: None, next_generation: 0 }, receiver)
+    }
+
+    /// Starts a worker.
+    pub fn start(
+        &mut self,
+        interpreter: &Interpreter,
+        max_frame: usize,
+    ) -> Result<(Generation, WorkerHandle), PoolError> {
+        let generation = Generation(self.next_generation);
+        self.next_generation += 1;
+        let guard = match &mut self.guard {
+            Some(guard) => guard,
+            None => self.guard.insert(Guard::start().map_err(PoolError::Guard)?),
+        };
+        let handle = start(interpreter, generation, max_frame, self.events.clone())?;
+        guard.watch(handle.pid);
+        Ok((generation, handle))
+    }
+
+    /// A worker is gone, and has been reaped.
+    pub fn forget(&mut self, pid: i32) {
+        if let Some(guard) = &mut self.guard {
+            guard.forget(pid);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! All pools of a run: the main one, and those that steps name.
+//!
+//! What happens to a worker is its own pool's matter. The pools have in common what starts their workers, the application, and
+//! the plan.
+
+use std::ops::{Index, IndexMut};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+use wallaroo_protocol::StagePlan;
+
+use super::connection::{WorkerEvent, WorkerNews};
+use super::pool::{MemberStatus, Pool, PoolError, PoolNews, PoolSettings, Starter};
+use crate::engine::{Action, Generation};
+use crate::plan::PoolId;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Pools {
+    starter: Starter,
+    /// By [`PoolId`].
+    pools: Vec<Pool>,
+}
+
+impl Pools {
+    /// The main pool, without workers, and where the events of workers arrive.
+    pub fn new(main: PoolSettings) -> (Self, mpsc::UnboundedReceiver<WorkerEvent>) {
+        let (starter, events) = Starter::new();
+        (Self { starter, pools: vec![Pool::new(PoolId::MAIN, None, main)] }, events)
+    }
+
+    /// Tells the workers the plan, and adds the pools that its steps name, in the plan's order. [`Pools::fill`] is due.
+    pub fn plan(&mut self, plan: Vec<StagePlan>, named: Vec<(String, PoolSettings)>) {
+        let Some(main) = self.pools.first_mut() else { return };
+        main.plan(plan);
+        for (name, settings) in named {
+            let mut pool = Pool::new(PoolId(self.pools.len() as u32), Some(name), settings);
+            pool.join(&self.pools[0]);
+            self.pools.push(pool);
+        }
+    }
+
+    /// Starts the workers that are missing.
+    pub fn fill(&mut self, now: Instant) -> Result<(), PoolError> {
+        for pool in &mut self.pools {
+            pool.fill(&mut self.starter, now).map_err(|error| in_pool(pool, error))?;
+        }
+        Ok(())
+    }
+
+    /// When [`Pools::fill`] is to be called next.
+    pub fn next_fill(&self) -> Option<Instant> {
+        self.pools.iter().filter_map(Pool::next_fill).min()
+    }
+
+    /// Takes in what a worker did; see [`Pool::handle`].
+    pub fn handle(&mut self, event: WorkerEvent, now: Instant) -> Vec<PoolNews> {
+        let its_pool = |pool: &&mut Pool| pool.pid(event.generation).is_some();
+        let Some(pool) = self.pools.iter_mut().find(its_pool) else { return Vec::new() };
+        if let (WorkerNews::Ended { .. }, Some(pid)) = (&event.news, pool.pid(event.generation)) {
+            self.starter.forget(pid);
+        }
+        let news = pool.handle(event, now);
+        let named = |news| match news {
+            PoolNews::Failed(error) => PoolNews::Failed(in_pool(pool, error)),
+            PoolNews::NoRecruit(error) => PoolNews::NoRecruit(in_pool(pool, error)),
+            news => news,
+        };
+        news.into_iter().map(named).collect()
+    }
+
+    /// Carries out an engine's action that concerns workers; others are returned.
+    pub fn carry_out(&mut self, action: Action, out: &mut Vec<PoolNews>) -> Option<Action> {
+        let (Action::Send { slot, .. } | Action::Kill { slot, .. } | Action::Seat { slot } | Action::Vacate { slot }) =
+            &action
+        else {
+            return Some(action);
+        };
+        let pool = slot.pool;
+        self[pool].carry_out(action, out)
+    }
+
+    /// Whether all slots have a worker.
+    pub fn is_seated(&self) -> bool {
+        self.pools.iter().all(Pool::is_seated)
+    }
+
+    /// Asks all workers to finish and exit.
+    pub fn close(&mut self) {
+        self.pools.iter_mut().for_each(Pool::close);
+    }
+
+    /// Kills every worker that is left. Their ends are still reported.
+    pub fn kill_all(&mut self) {
+        self.pools.iter_mut().for_each(Pool::kill_all);
+    }
+
+    /// Whether no worker is left.
+    pub fn is_empty(&self) -> bool {
+        self.pools.iter().all(Pool::is_empty)
+    }
+
+    /// Has a worker print its Python stacks into `reply`; see [`Pool::stack`].
+    pub fn stack(&self, generation: Generation, reply: oneshot::Sender<String>) {
+        if let Some(pool) = self.pools.iter().find(|pool| pool.pid(generation).is_some()) {
+            pool.stack(generation, reply);
+        }
+    }
+
+    /// All workers with their pools, oldest first in each.
+    pub fn members(&self) -> Vec<MemberStatus> {
+        self.pools.iter().flat_map(Pool::members).collect()
+    }
+
+    /// The pool that steps call so; the main one for `None`.
+    pub fn named(&self, name: Option<&str>) -> Option<PoolId> {
+        self.pools.iter().find(|pool| pool.name() == name).map(Pool::id)
+    }
+
+    /// The names there are.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.pools.iter().filter_map(Pool::name)
+    }
+}
+
+impl Index<PoolId> for Pools {
+    type Output = Pool;
+
+    fn index(&self, pool: PoolId) -> &Pool {
+        &self.pools[pool.index()]
+    }
+}
+
+impl IndexMut<PoolId> for Pools {
+    fn index_mut(&mut self, pool: PoolId) -> &mut Pool {
+        &mut self.pools[pool.index()]
+    }
+}
+
+/// An error as one of its pool, if that has a name.
+fn in_pool(pool: &Pool, error: PoolError) -> PoolError {
+    match pool.name() {
+        None => error,
+        Some(name) => {
+            PoolError::InPool { pool: name.to_owned(), python: pool.python().to_owned(), error: Box::new(error) }
+        }
+    }
+}
