@@ -5,10 +5,12 @@
 
 mod changing;
 mod endpoints;
+mod error;
 mod named_pools;
 mod observed;
 mod peers;
 mod requests;
+mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -21,26 +23,28 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use wallaroo_protocol::Topology;
 
 use self::changing::Change;
 use self::endpoints::{Inputs, SourceHandles, open_sinks, open_sources};
 use self::named_pools::named_pools;
 use self::observed::Observed;
 use self::peers::Peers;
+use self::workers::{end_workers, load};
 
-use crate::control::listener::BindError;
 use crate::control::place::Place;
 use crate::control::{Control, Refusal};
-use crate::dead_letter::{DeadLetterError, DeadLetters};
-use crate::engine::{Action, DeadMessage, Engine, EngineConfig, EngineError, Event, SinkChunk};
-use crate::plan::{Plan, PlanError};
-use crate::sink::{SinkError, SinkEvent};
-use crate::source::{CloseReason, ConnectionError, SourceError, SourceEvent};
+use crate::dead_letter::DeadLetters;
+use crate::engine::{Action, DeadMessage, Engine, EngineConfig, Event, SinkChunk};
+use crate::plan::Plan;
+use crate::sink::SinkEvent;
+use crate::source::{CloseReason, ConnectionError, SourceEvent};
 use crate::worker::connection::WorkerEvent;
-use crate::worker::pool::{MemberStatus, PoolError, PoolNews, PoolSettings};
+use crate::worker::pool::{MemberStatus, PoolNews, PoolSettings};
 use crate::worker::pools::Pools;
 use crate::worker::process::resident_bytes;
+
+pub use self::error::RunError;
+pub use self::workers::describe;
 
 /// Events of one kind taken in before the others get their turn.
 const EVENTS_A_TURN: usize = 64;
@@ -79,73 +83,6 @@ pub enum OnError {
     Stop,
 }
 
-/// Why a run ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Workers cannot be started.
-    #[error(transparent)]
-    Pool(#[from] PoolError),
-    /// The topology cannot run.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// A step names a pool that there is not.
-    #[error("step {step:?} names the pool {pool:?}, which is not defined")]
-    UnknownPool {
-        /// The step.
-        step: String,
-        /// The pool.
-        pool: String,
-    },
-    /// A source cannot be opened.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// A sink cannot be opened, or cannot go on.
-    #[error(transparent)]
-    Sink(#[from] SinkError),
-    /// Dead letters cannot be written.
-    #[error(transparent)]
-    DeadLetters(#[from] DeadLetterError),
-    /// The engine cannot go on.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// A message failed under `--on-error stop`.
-    #[error("a message failed in step {step:?}: {exception}: {message}")]
-    MessageFailed {
-        /// The step.
-        step: String,
-        /// The exception's type.
-        exception: String,
-        /// Its message.
-        message: String,
-        /// The user's traceback.
-        traceback: String,
-    },
-    /// The user did not want to wait for the drain.
-    #[error("stopped at once by a second signal; {undelivered} bytes were not delivered")]
-    Interrupted {
-        /// Bytes in queues and sinks.
-        undelivered: usize,
-    },
-    /// The user did not want to wait for consumers either.
-    #[error("stopped at once by a second signal; consumers may not have taken everything that was sent")]
-    InterruptedLate,
-    /// A client of the control socket did not want to wait for the drain.
-    #[error("stopped at once through the control socket; {undelivered} bytes were not delivered")]
-    Stopped {
-        /// Bytes in queues and sinks.
-        undelivered: usize,
-    },
-    /// The control socket cannot be had.
-    #[error(transparent)]
-    Control(#[from] BindError),
-    /// A signal arrived before the application ran.
-    #[error("interrupted")]
-    InterruptedEarly,
-    /// Signals cannot be received.
-    #[error("cannot listen for signals")]
-    Signals(#[source] std::io::Error),
-}
-
 /// What is known once everything is open.
 #[derive(Debug)]
 pub struct Started<'a> {
@@ -176,38 +113,6 @@ pub struct Summary {
     pub deaths: u64,
     /// Time from ready to the end.
     pub elapsed: Duration,
-}
-
-/// Loads the application in one worker and returns what it describes.
-pub async fn describe(mut settings: PoolSettings) -> Result<Topology, RunError> {
-    settings.slots = 1;
-    settings.standbys = 0;
-    let (mut pools, mut events) = Pools::new(settings);
-    let topology = load(&mut pools, &mut events).await;
-    pools.kill_all();
-    while !pools.is_empty() {
-        let Some(event) = events.recv().await else { break };
-        pools.handle(event, Instant::now());
-    }
-    topology
-}
-
-/// Starts workers until the first one has described the application.
-async fn load(pools: &mut Pools, events: &mut mpsc::UnboundedReceiver<WorkerEvent>) -> Result<Topology, RunError> {
-    pools.fill(Instant::now())?;
-    while let Some(event) = events.recv().await {
-        for news in pools.handle(event, Instant::now()) {
-            match news {
-                PoolNews::Described(topology) => return Ok(topology),
-                PoolNews::Failed(error) => return Err(error.into()),
-                PoolNews::Engine(_) | PoolNews::Tried { .. } | PoolNews::NoRecruit(_) => {
-                    debug_assert!(false, "{news:?} before the plan");
-                }
-            }
-        }
-        pools.fill(Instant::now())?;
-    }
-    Err(RunError::InterruptedEarly)
 }
 
 /// Runs an application until its sources have ended, it is told to stop, or it cannot go on. `started` is called once, when
@@ -286,21 +191,6 @@ async fn retry(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Ends all workers and waits until each has been reaped.
-async fn end_workers(pools: &mut Pools, events: &mut mpsc::UnboundedReceiver<WorkerEvent>, grace: Duration) {
-    let reap = async |pools: &mut Pools, events: &mut mpsc::UnboundedReceiver<WorkerEvent>| {
-        while !pools.is_empty() {
-            let Some(event) = events.recv().await else { return };
-            pools.handle(event, Instant::now());
-        }
-    };
-    pools.close();
-    if timeout(grace, reap(pools, events)).await.is_err() {
-        pools.kill_all();
-        reap(pools, events).await;
     }
 }
 

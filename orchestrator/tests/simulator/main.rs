@@ -9,12 +9,14 @@ mod check;
 mod pooled;
 mod random;
 mod scenario;
+mod tally;
 mod windows;
 mod worker;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use self::tally::Tally;
 use self::world::World;
 
 /// Seeds of an ordinary test run.
@@ -24,7 +26,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn run(seed: u64) -> world::Tally {
+fn run(seed: u64) -> Tally {
     World::new(seed).run()
 }
 
@@ -40,7 +42,7 @@ fn every_interleaving_keeps_the_promise() {
     let tallies = std::thread::scope(|scope| {
         let part = |thread| {
             scope.spawn(move || {
-                let mut total = world::Tally::default();
+                let mut total = Tally::default();
                 for seed in (thread..seeds).step_by(threads as usize) {
                     match catch_unwind(AssertUnwindSafe(|| run(seed))) {
                         Ok(tally) => total.add(&tally),
@@ -54,7 +56,7 @@ fn every_interleaving_keeps_the_promise() {
         handles.into_iter().map(|handle| handle.join().expect("seeds catch their panics")).collect::<Vec<_>>()
     });
     let _ = std::panic::take_hook();
-    let mut total = world::Tally::default();
+    let mut total = Tally::default();
     for tally in tallies {
         match tally {
             Ok(tally) => total.add(&tally),

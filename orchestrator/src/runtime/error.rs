@@ -1,0 +1,76 @@
+//! Why a run ended early.
+
+use crate::control::listener::BindError;
+use crate::dead_letter::DeadLetterError;
+use crate::engine::EngineError;
+use crate::plan::PlanError;
+use crate::sink::SinkError;
+use crate::source::SourceError;
+use crate::worker::pool::PoolError;
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Workers cannot be started.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The topology cannot run.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A step names a pool that there is not.
+    #[error("step {step:?} names the pool {pool:?}, which is not defined")]
+    UnknownPool {
+        /// The step.
+        step: String,
+        /// The pool.
+        pool: String,
+    },
+    /// A source cannot be opened.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A sink cannot be opened, or cannot go on.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Dead letters cannot be written.
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
+    /// The engine cannot go on.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A message failed under `--on-error stop`.
+    #[error("a message failed in step {step:?}: {exception}: {message}")]
+    MessageFailed {
+        /// The step.
+        step: String,
+        /// The exception's type.
+        exception: String,
+        /// Its message.
+        message: String,
+        /// The user's traceback.
+        traceback: String,
+    },
+    /// The user did not want to wait for the drain.
+    #[error("stopped at once by a second signal; {undelivered} bytes were not delivered")]
+    Interrupted {
+        /// Bytes in queues and sinks.
+        undelivered: usize,
+    },
+    /// The user did not want to wait for consumers either.
+    #[error("stopped at once by a second signal; consumers may not have taken everything that was sent")]
+    InterruptedLate,
+    /// A client of the control socket did not want to wait for the drain.
+    #[error("stopped at once through the control socket; {undelivered} bytes were not delivered")]
+    Stopped {
+        /// Bytes in queues and sinks.
+        undelivered: usize,
+    },
+    /// The control socket cannot be had.
+    #[error(transparent)]
+    Control(#[from] BindError),
+    /// A signal arrived before the application ran.
+    #[error("interrupted")]
+    InterruptedEarly,
+    /// Signals cannot be received.
+    #[error("cannot listen for signals")]
+    Signals(#[source] std::io::Error),
+}

@@ -1,0 +1,62 @@
+//! Workers before the run and after it: one describes the application, and all are reaped.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use wallaroo_protocol::Topology;
+
+use super::RunError;
+use crate::worker::connection::WorkerEvent;
+use crate::worker::pool::{PoolNews, PoolSettings};
+use crate::worker::pools::Pools;
+
+/// Loads the application in one worker and returns what it describes.
+pub async fn describe(mut settings: PoolSettings) -> Result<Topology, RunError> {
+    settings.slots = 1;
+    settings.standbys = 0;
+    let (mut pools, mut events) = Pools::new(settings);
+    let topology = load(&mut pools, &mut events).await;
+    pools.kill_all();
+    while !pools.is_empty() {
+        let Some(event) = events.recv().await else { break };
+        pools.handle(event, Instant::now());
+    }
+    topology
+}
+
+/// Starts workers until the first one has described the application.
+pub(super) async fn load(
+    pools: &mut Pools,
+    events: &mut mpsc::UnboundedReceiver<WorkerEvent>,
+) -> Result<Topology, RunError> {
+    pools.fill(Instant::now())?;
+    while let Some(event) = events.recv().await {
+        for news in pools.handle(event, Instant::now()) {
+            match news {
+                PoolNews::Described(topology) => return Ok(topology),
+                PoolNews::Failed(error) => return Err(error.into()),
+                PoolNews::Engine(_) | PoolNews::Tried { .. } | PoolNews::NoRecruit(_) => {
+                    debug_assert!(false, "{news:?} before the plan");
+                }
+            }
+        }
+        pools.fill(Instant::now())?;
+    }
+    Err(RunError::InterruptedEarly)
+}
+
+/// Ends all workers and waits until each has been reaped.
+pub(super) async fn end_workers(pools: &mut Pools, events: &mut mpsc::UnboundedReceiver<WorkerEvent>, grace: Duration) {
+    let reap = async |pools: &mut Pools, events: &mut mpsc::UnboundedReceiver<WorkerEvent>| {
+        while !pools.is_empty() {
+            let Some(event) = events.recv().await else { return };
+            pools.handle(event, Instant::now());
+        }
+    };
+    pools.close();
+    if timeout(grace, reap(pools, events)).await.is_err() {
+        pools.kill_all();
+        reap(pools, events).await;
+    }
+}

@@ -1,0 +1,75 @@
+//! How often what happened in the runs, so that a kind of accident that never happens is noticed.
+
+/// How often things happened.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) values: u64,
+    pub(crate) crashes: u64,
+    pub(crate) poisonings: u64,
+    pub(crate) hangs: u64,
+    pub(crate) retirements: u64,
+    pub(crate) stale_replies: u64,
+    pub(crate) snapshots: u64,
+    pub(crate) restores: u64,
+    pub(crate) replays: u64,
+    pub(crate) stalls: u64,
+    pub(crate) dead_letters: u64,
+    pub(crate) drains: u64,
+    pub(crate) scalings: u64,
+    pub(crate) moves: u64,
+    pub(crate) replacements: u64,
+    pub(crate) windows: u64,
+    pub(crate) late: u64,
+    pub(crate) pool_batches: u64,
+    pub(crate) pool_deaths: u64,
+    pub(crate) pool_scalings: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.values += other.values;
+        self.crashes += other.crashes;
+        self.poisonings += other.poisonings;
+        self.hangs += other.hangs;
+        self.retirements += other.retirements;
+        self.stale_replies += other.stale_replies;
+        self.snapshots += other.snapshots;
+        self.restores += other.restores;
+        self.replays += other.replays;
+        self.stalls += other.stalls;
+        self.dead_letters += other.dead_letters;
+        self.drains += other.drains;
+        self.scalings += other.scalings;
+        self.moves += other.moves;
+        self.replacements += other.replacements;
+        self.windows += other.windows;
+        self.late += other.late;
+        self.pool_batches += other.pool_batches;
+        self.pool_deaths += other.pool_deaths;
+        self.pool_scalings += other.pool_scalings;
+    }
+
+    pub(crate) fn accidents(&self) -> [(&'static str, u64); 19] {
+        [
+            ("crashes", self.crashes),
+            ("poisonings", self.poisonings),
+            ("hangs", self.hangs),
+            ("retirements", self.retirements),
+            ("stale replies", self.stale_replies),
+            ("snapshots", self.snapshots),
+            ("restores", self.restores),
+            ("replays", self.replays),
+            ("stalls", self.stalls),
+            ("dead letters", self.dead_letters),
+            ("drains", self.drains),
+            ("scalings", self.scalings),
+            ("moves", self.moves),
+            ("replacements", self.replacements),
+            ("windows", self.windows),
+            ("late values", self.late),
+            ("batches in pools", self.pool_batches),
+            ("deaths in pools", self.pool_deaths),
+            ("scalings of pools", self.pool_scalings),
+        ]
+    }
+}
