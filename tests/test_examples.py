@@ -1,6 +1,7 @@
 """Every example under 1, 2 and 3 workers: what comes out is its expected output, in order for every key."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -9,7 +10,7 @@ import pytest
 
 from tests.harness.clients import frames, send
 from tests.harness.examples import example_module, market_spread
-from tests.harness.interpreters import environment_with
+from tests.harness.interpreters import discover, environment_for, environment_with
 from tests.harness.orchestrator import PATIENCE, Orchestrator, read_dead_letters
 from tests.harness.places import EXAMPLES, orchestrator_command
 
@@ -171,24 +172,57 @@ def test_the_examples_own_tests():
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+MODEL_REQUIREMENTS = EXAMPLES / "model_scoring" / "requirements.txt"
+
+
 @pytest.fixture(scope="module")
-def model_environment():
+def model_python():
     """The Python of an environment with scikit-learn, beside the wheel or what stands for it."""
-    requirements = EXAMPLES / "model_scoring" / "requirements.txt"
-    python = environment_with("model", requirements)
-    if not (EXAMPLES / "model_scoring" / "model.pickle").exists():
-        subprocess.run([python, EXAMPLES / "model_scoring" / "train.py"], check=True, capture_output=True)
-    return python
+    return environment_with("model", MODEL_REQUIREMENTS)
+
+
+@pytest.fixture(scope="module")
+def model_application(model_python, tmp_path_factory):
+    """The example, with its model trained by that Python."""
+    return trained(model_python, tmp_path_factory.mktemp("model"))
+
+
+def trained(python, folder):
+    copied = shutil.copytree(EXAMPLES / "model_scoring", folder / "model_scoring", ignore=lambda *_: ["model.pickle"])
+    subprocess.run([python, copied / "train.py"], check=True, capture_output=True)
+    return copied / "model_scoring.py"
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_model_scoring_in_a_pool_with_the_models_own_environment(workers, consumer, model_environment, tmp_path):
+def test_model_scoring_in_a_pool_with_the_models_own_environment(
+    workers, consumer, model_python, model_application, tmp_path
+):
+    run_model_scoring(consumer, tmp_path, model_application, f"{model_python},workers={workers}", workers=workers)
+
+
+def test_model_scoring_beside_every_interpreter(consumer, interpreter, model_python, model_application, tmp_path):
+    run_model_scoring(consumer, tmp_path, model_application, model_python, python=interpreter)
+
+
+@pytest.mark.parametrize("end", [0, -1], ids=["oldest", "newest"])
+def test_model_scoring_on_the_oldest_and_the_newest_interpreter(end, consumer, tmp_path):
+    chosen = by_age(discover())[end]
+    python = environment_for(f"model-{chosen.name}", MODEL_REQUIREMENTS, chosen.path)
+    run_model_scoring(consumer, tmp_path, trained(python, tmp_path), python)
+
+
+def by_age(interpreters):
+    """The CPythons among them, by version: scikit-learn has no wheels for others."""
+    cpythons = [found for found in interpreters if found.name.startswith("cpython")]
+    return sorted(cpythons, key=lambda found: int(found.name.rpartition(".")[2]))
+
+
+def run_model_scoring(consumer, tmp_path, application, pool, **options):
     letters = tmp_path / "dead.jsonl"
     args = ["--in", "127.0.0.1:0", "--out", consumer.place]
-    options = ["--dead-letters", letters, "--pool", f"models={model_environment},workers={workers}"]
-    app = EXAMPLES / "model_scoring" / "model_scoring.py"
+    words = ["--dead-letters", letters, "--pool", f"models={pool}"]
     expected = expected_of("model_scoring")
-    with Orchestrator(app, *args, workers=workers, options=options) as run:
+    with Orchestrator(application, *args, options=words, **options) as run:
         send(run.address(), frames(messages_of("model_scoring")))
         consumer.wait_count(len(expected))
         run.stop()
