@@ -275,3 +275,40 @@ def test_a_window_below_a_window_gets_all_it_gives():
     pipeline = timed("text").to(first).collect().to(wallaroo.range_windows(20).over(Rejoin))
     outcome = run(wallaroo.build_application("a", pipeline.to_sink(sink())), ["a@1", "b@12", "c@5", "d@38", "e@40"])
     assert (outcome.lines, outcome.late) == (["a@1 c@5 b@12", "d@38", "e@40"], 0)
+
+
+def test_windows_below_a_batch_computation_hold_what_windows_above_it_give_at_the_end():
+    @wallaroo.decoder(delimiter=b"\n")
+    def decode(bs):
+        return int(bs)
+
+    @wallaroo.key_extractor
+    def key(data):
+        return "all"
+
+    @wallaroo.computation_batch(name="as they are")
+    def as_they_are(batch):
+        return batch
+
+    class Joined(wallaroo.Aggregation):
+        def __init__(self, name):
+            self.name = name
+
+        def initial_accumulator(self):
+            return []
+
+        def update(self, data, accumulator):
+            accumulator.append(data)
+
+        def output(self, key, accumulator):
+            return accumulator
+
+    @wallaroo.encoder
+    def encode(data):
+        return f"{data}\n"
+
+    source = wallaroo.source("times", wallaroo.StdinSourceConfig(decode, event_time=lambda data: data))
+    ranges = source.key_by(key).to(wallaroo.range_windows(1).over(Joined("range")))
+    pairs = ranges.to(as_they_are).to(wallaroo.count_windows(2).over(Joined("pairs")))
+    app = wallaroo.build_application("App", pairs.to_sink(wallaroo.StdoutSinkConfig(encode)))
+    assert wallaroo.testing.run(app, ["0", "1"], batch=1).lines == ["[[0], [1]]"]

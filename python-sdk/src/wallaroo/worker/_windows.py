@@ -328,7 +328,12 @@ class StageWindows:
 
     def wake(self, timer: Timer, place: Place) -> None:
         """Give the outputs of a key's windows that are complete."""
+        key, origin = place.key, place.origin
         for windows, below in self._steps:
+            # What a batch computation above holds back may be for these windows.
+            if windows is not self._steps[0][0]:
+                place.finish()
+                place.key, place.origin = key, origin
             windows.wake(timer, below, place)
 
     def tell(self, run: BatchRun, woken: Iterable[Any]) -> None:
