@@ -46,12 +46,15 @@ def of_one_source(draw):
 
     Values that pass a second key are late by chance, unless they come of windows of time, or none can be late.
     """
-    keyed, by_chance, of_windows = [], False, False
-    kinds = st.lists(st.sampled_from(["stateless", "state", "windows", "windows", "key again"]), max_size=6)
-    for kind in draw(kinds | st.just(["windows", "key again", "windows"])):
+    keyed, by_chance, of_windows, of_counts = [], False, False, False
+    steps = st.lists(st.sampled_from(["stateless", "state", "windows", "windows", "key again"]), max_size=6)
+    for kind in draw(steps | st.just(["windows", "key again", "windows"])):
         if kind == "windows":
-            keyed.append(draw(windows([FARTHEST_BEHIND] if by_chance else [0, 0, 20, FARTHEST_BEHIND])))
+            # A window of counts holds its values back for as long as it is not full: no delay makes none of them late.
+            kinds = ("count",) if by_chance and of_counts else ("count", "range", "session")
+            keyed.append(draw(windows([FARTHEST_BEHIND] if by_chance else [0, 0, 20, FARTHEST_BEHIND], kinds)))
             of_windows = of_windows or keyed[-1][0] != "count"
+            of_counts = of_counts or keyed[-1][0] == "count"
             by_chance = by_chance and not of_windows
         elif kind == "key again":
             keyed.append(kind)
