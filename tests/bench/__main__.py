@@ -18,7 +18,7 @@ from tests.bench.contenders import Contender, bytewax, display, embedded, loop, 
 from tests.bench.plots import draw
 from tests.bench.report import markdown
 from tests.bench.results import Results
-from tests.bench.rounds import PARTS, Comparison
+from tests.bench.rounds import LOADS, PARTS, Comparison
 from tests.bench.workloads import WORKLOADS
 from tests.harness import interpreters
 from tests.harness.places import TARGET
@@ -42,7 +42,16 @@ def main() -> None:
     workloads = [workload for workload in WORKLOADS if not options.workload or workload.key in options.workload]
     conditions = f"Load before: {machine.load()}; {options.rounds} rounds, interleaved; {_versions(found)}."
     results = Results(machine.describe(), conditions, {workload.name: workload.unit for workload in workloads})
-    comparison = Comparison(contenders, workloads, results, python, load_program, out / "corpora", quick=options.quick)
+    comparison = Comparison(
+        contenders,
+        workloads,
+        results,
+        python,
+        load_program,
+        out / "corpora",
+        quick=options.quick,
+        shares=options.share or LOADS,
+    )
     began = time.monotonic()
     for part in options.only or PARTS:
         for number in range(options.rounds):
@@ -64,6 +73,12 @@ def _options() -> argparse.Namespace:
     keys = [workload.key for workload in WORKLOADS]
     parser.add_argument("--workload", action="append", choices=keys, help="only this workload; may be repeated")
     parser.add_argument("--contender", action="append", help="only this contender, as named in tables; may be repeated")
+    parser.add_argument(
+        "--share",
+        action="append",
+        type=float,
+        help="load at which latency is measured, of a contender's own capacity; may be repeated [default: 0.1 0.5 0.8]",
+    )
     return parser.parse_args()
 
 

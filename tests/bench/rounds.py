@@ -37,6 +37,7 @@ class Comparison:
         load: The load generator.
         corpora: A folder for the messages.
         quick: A fifth of everything.
+        shares: The loads at which latency is measured, as shares of a contender's own capacity.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class Comparison:
         corpora: Path,
         *,
         quick: bool,
+        shares: Sequence[float] = LOADS,
     ) -> None:
         self._contenders = contenders
         self._workloads = workloads
         self._results = results
         self._load = load
         self._scale = 0.2 if quick else 1.0
+        self._shares = shares
         corpora.mkdir(parents=True, exist_ok=True)
         self._corpora = {workload.name: workload.corpus(corpora) for workload in workloads}
         environment = contenders[0].full_environment()
@@ -95,7 +98,7 @@ class Comparison:
             taken = self._results.latencies.setdefault(workload.name, {})
             for contender in self._focused(workload):
                 samples = taken.setdefault(contender.name, [])
-                for share in LOADS:
+                for share in self._shares:
                     _add(samples, contender, workload, partial(self._latencies, share=share))
 
     def _latencies(self, contender: Contender, workload: Workload, *, share: float) -> latency.Latencies:

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::{RunError, Runtime};
 use crate::control::report::{ChangeReport, InterpreterReport, Scale, Swap};
 use crate::control::{Refusal, RefusalKind, Reply};
-use crate::engine::{Death, DeathCause, Event, Generation, KillReason, SlotId};
+use crate::engine::{Death, Event, Generation, SlotId};
 use crate::plan::PoolId;
 use crate::worker::pool::{Edition, Pool, PoolError, PoolNews};
 use crate::worker::pools::Pools;
@@ -318,11 +318,9 @@ impl Runtime {
     pub(super) fn fell(&mut self, pools: &Pools, slot: SlotId, death: &Death) {
         let Some(change) = self.change.as_mut().filter(|change| change.pool == slot.pool) else { return };
         let pool = &pools[slot.pool];
-        let asked = matches!(death.cause, DeathCause::Killed(KillReason::Retired));
         if let Step::Replacing { to, .. } = change.step
             && to != pool.edition()
             && pool.seat_edition(slot) == Some(to)
-            && !asked
             && !death.cause.may_be_from_outside()
         {
             let message = format!("a new worker died at work: {}", death.cause);

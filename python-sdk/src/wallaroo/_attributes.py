@@ -118,7 +118,8 @@ class Attributes:
     """
 
     def __init__(self) -> None:
-        self._known: dict[type, _Known] = {}
+        # ``None``: objects of the class have to be asked.
+        self._known: dict[type, _Known | None] = {}
 
     def of(self, objects: list[Any]) -> list[dict[str, Any]]:
         """Return what is in the ``__dict__`` of each of ``objects``: that dict, or a copy."""
@@ -159,7 +160,8 @@ class Attributes:
         kind = type(plain)
         known = self._known.get(kind)
         if known is None:
-            self._learn(kind, _dict(plain))
+            if kind not in self._known:
+                self._learn(kind, _dict(plain))
             return _dict(plain)
         names, get = known
         try:
@@ -177,12 +179,13 @@ class Attributes:
         return {name: values}
 
     def _learn(self, kind: type, attributes: dict[str, Any]) -> None:
+        if not attributes:
+            return  # The next object may tell.
         # A name that is in the class, too, can be read of an object that does not have it.
         special = (*attributes, "__getattr__", "__setattr__")
-        if attributes and not any(name in vars(base) for base in kind.__mro__[:-1] for name in special):
-            names = dict.fromkeys(attributes)
-            if all(type(name) is str and "." not in name for name in names):
-                self._known[kind] = _Known(names, attrgetter(*names))
+        in_class = any(name in vars(base) for base in kind.__mro__[:-1] for name in special)
+        readable = not in_class and all(type(name) is str and "." not in name for name in attributes)
+        self._known[kind] = _Known(dict.fromkeys(attributes), attrgetter(*attributes)) if readable else None
 
 
 class StatePickler(dict[type, Callable[[Any], Any]]):

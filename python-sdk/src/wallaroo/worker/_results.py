@@ -149,7 +149,7 @@ def snapshot_bodies(tables: StateTables, message: Snapshot | SnapshotKeys, max_b
         entries = [changed.name] * (3 * len(keys))
         entries[1::3], entries[2::3] = keys, snapshots
         for key in keys:
-            del changed.dirty[key]
+            changed.saved(key)
         yield encode(SnapshotPart(request, False, entries, failures, tables.oldest_dirty))
         return
     clean: list[tuple[StateTable, Any]] = []

@@ -329,9 +329,9 @@ class StageWindows:
     def wake(self, timer: Timer, place: Place) -> None:
         """Give the outputs of a key's windows that are complete."""
         key, origin = place.key, place.origin
-        for windows, below in self._steps:
-            # What a batch computation above holds back may be for these windows.
-            if windows is not self._steps[0][0]:
+        for number, (windows, below) in enumerate(self._steps):
+            if number:
+                # What a batch computation above holds back may be for these windows.
                 place.finish()
                 place.key, place.origin = key, origin
             windows.wake(timer, below, place)
