@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use bytes::Buf;
 use nix::sys::signal::Signal;
-use tokio::io::AsyncWriteExt;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
@@ -17,6 +15,7 @@ use wallaroo_protocol::{ENVELOPE_BYTES, FrameCodec, FromWorker, Outgoing, Protoc
 
 use super::output::{Listener, Stream, Tail, pump};
 use super::process::{Interpreter, Process, SpawnError, Streams, death_cause};
+use super::socket::{FromWorkerHalf, ToWorkerHalf};
 use crate::engine::{DeathCause, Generation, Marker};
 
 /// How long a worker whose connection has ended may take to exit before it is killed.
@@ -124,7 +123,7 @@ async fn live(
     events: mpsc::UnboundedSender<WorkerEvent>,
 ) {
     let worker = generation.0;
-    let (from_worker, to_worker) = streams.socket.into_split();
+    let (from_worker, to_worker) = streams.socket;
     let writer = tokio::spawn(write(to_worker, queue));
     let mut tail = Tail::default();
     let mut discarded = Tail::default();
@@ -208,7 +207,7 @@ async fn disconnected(
 
 /// Passes on what the worker says until the connection ends; an error if it broke the protocol.
 async fn read(
-    from_worker: OwnedReadHalf,
+    from_worker: FromWorkerHalf,
     generation: Generation,
     max_body: usize,
     events: mpsc::UnboundedSender<WorkerEvent>,
@@ -227,11 +226,11 @@ async fn read(
 }
 
 /// Writes messages until the handle is dropped or the worker is gone.
-async fn write(mut to_worker: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
+async fn write(mut to_worker: ToWorkerHalf, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
     while let Some(message) = queue.recv().await {
         let header = encode_header(message.len());
         let mut frame = header.as_slice().chain(message.head).chain(message.tail);
-        if to_worker.write_all_buf(&mut frame).await.is_err() {
+        if to_worker.write_all(&mut frame).await.is_err() {
             return;
         }
     }

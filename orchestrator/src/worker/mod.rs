@@ -7,3 +7,4 @@ mod output;
 pub mod pool;
 pub mod pools;
 pub mod process;
+mod socket;

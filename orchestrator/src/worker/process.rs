@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
@@ -14,10 +14,10 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
-use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use wallaroo_protocol::{BatchId, NodeId, Skip};
 
+use super::socket::{FromWorkerHalf, ToWorkerHalf, halves};
 use crate::engine::{DeathCause, Marker};
 
 /// PyPy's young generation. The lists of a batch outgrow the default of 4 MiB, are promoted and soon die: a word of word count
@@ -50,7 +50,7 @@ pub struct Process {
 #[derive(Debug)]
 pub struct Streams {
     /// The socket to the worker.
-    pub socket: UnixStream,
+    pub socket: (FromWorkerHalf, ToWorkerHalf),
     /// What it prints.
     pub stdout: ChildStdout,
     /// What it prints on standard error.
@@ -77,7 +77,7 @@ impl Process {
     }
 
     fn try_spawn(interpreter: &Interpreter) -> io::Result<(Self, Streams)> {
-        let (ours, theirs) = StdUnixStream::pair()?;
+        let (ours, theirs) = UnixStream::pair()?;
         for end in [&ours, &theirs] {
             // The system gives as much of it as it allows; less only costs time.
             let _ = setsockopt(end, sockopt::SndBuf, &SOCKET_BUFFER);
@@ -104,7 +104,7 @@ impl Process {
         drop(theirs);
         let missing = || io::Error::other("the child has no output pipes");
         let streams = Streams {
-            socket: UnixStream::from_std(ours)?,
+            socket: halves(ours)?,
             stdout: child.stdout.take().ok_or_else(missing)?,
             stderr: child.stderr.take().ok_or_else(missing)?,
         };
