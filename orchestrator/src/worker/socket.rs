@@ -38,16 +38,25 @@ fn watched(socket: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixStr
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
+/// Reads once, without clearing first the memory that is to be filled: that is 256 KiB for a batch of 100 bytes.
+#[expect(unsafe_code, reason = "std has no stable way to read into memory that was never written")]
+fn fill(mut socket: &UnixStream, into: &mut ReadBuf<'_>) -> io::Result<usize> {
+    // SAFETY: reading from a socket only ever writes to the memory it is given, and what it has not written stays unfilled.
+    let unfilled = unsafe { &mut *(std::ptr::from_mut(into.unfilled_mut()) as *mut [u8]) };
+    let read = socket.read(unfilled)?;
+    // SAFETY: so many bytes were just written.
+    unsafe { into.assume_init(read) };
+    into.advance(read);
+    Ok(read)
+}
+
 impl AsyncRead for FromWorkerHalf {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             let mut ready = ready!(self.0.poll_read_ready(context))?;
-            let unfilled = into.initialize_unfilled();
-            let wanted = unfilled.len();
-            match ready.try_io(|socket| socket.get_ref().read(unfilled)) {
+            match ready.try_io(|socket| fill(socket.get_ref(), into)) {
                 Ok(Ok(read)) => {
-                    into.advance(read);
-                    if read > 0 && read < wanted {
+                    if read > 0 && into.remaining() > 0 {
                         // That was all: what comes next is told again, and one system call is saved.
                         ready.clear_ready();
                     }
