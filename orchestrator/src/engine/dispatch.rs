@@ -10,6 +10,9 @@ use super::times::Times;
 use super::{Action, Engine, SlotId};
 use crate::plan::{Input, Target};
 
+/// The part of `service_target` that a worker has to be busy with before more than one batch waits for it.
+const LEAST_PART: u32 = 10;
+
 impl Engine {
     /// Sends work until every worker has a full window or nothing may be sent. Every worker gets its first batch before any gets
     /// its second.
@@ -45,9 +48,10 @@ impl Engine {
                 return self.send(slot, work, false, now, actions);
             }
         }
+        let has_little = self.has_little(slot);
         for index in 0..self.by_depth.len() {
             let stage = self.by_depth[index];
-            if self.plan.stages[stage.index()].pool != slot.pool {
+            if self.plan.stages[stage.index()].pool != slot.pool || has_little && self.is_little(stage, slot) {
                 continue;
             }
             if let Some(work) = self.form(stage, slot, now, actions) {
@@ -57,6 +61,38 @@ impl Engine {
                 return self.send(slot, work, false, now, actions);
             }
         }
+    }
+
+    /// Whether a worker has been sent something, and will soon be done with all of it.
+    ///
+    /// A further batch is sent ahead so that the worker need not wait for it. Where batches are a message or two, that saves little
+    /// and costs much: each batch takes the worker some 20 µs whatever is in it. So little is not sent after little, as in Nagle's
+    /// rule for TCP, and the batches of a busy stage grow.
+    fn has_little(&self, slot: SlotId) -> bool {
+        let in_flight = &self.slots[slot].in_flight;
+        let expected = |flying: &InFlight| self.expected(flying.work.stage, flying.work.messages as usize);
+        !in_flight.is_empty()
+            && in_flight.iter().map(expected).sum::<Duration>() < self.config.service_target / LEAST_PART
+    }
+
+    /// Whether what waits for a stage keeps a worker busy for a short time only.
+    fn is_little(&self, stage: StageId, slot: SlotId) -> bool {
+        let state = &self.stages[stage.index()];
+        let messages = match self.plan.stages[stage.index()].input {
+            Input::Frames(source) => self.sources[source.index()].queue.len(),
+            Input::Groups(_) => self.slots[slot].lanes[stage.index()].messages(),
+            Input::Values => state.values.messages(),
+            Input::Cut(_) | Input::Generate(..) => return false,
+        };
+        self.expected(stage, messages) < self.config.service_target / LEAST_PART
+    }
+
+    /// How long a worker is expected to take for so many messages of a stage. A stage of which nothing is known is taken for slow.
+    fn expected(&self, stage: StageId, messages: usize) -> Duration {
+        let average = self.stages[stage.index()].service.average();
+        average.map_or(self.config.service_target, |average| {
+            average.saturating_mul(messages.try_into().unwrap_or(u32::MAX))
+        })
     }
 
     /// Moves a stage behind those of the same depth, so that sources take turns.
@@ -167,3 +203,6 @@ impl Engine {
         self.slots[slot].in_flight.push_back(in_flight);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,8 +48,12 @@ class StateToSink:
 
     def run(self, counts: list[int], values: list[Any], run: BatchRun) -> None:
         """Run ``values``, of which each group has so many as ``counts`` says; ``run`` knows the keys of the groups."""
-        opened = self._states(counts, values, run)
-        lineage = Fanned(Lineage(), list(accumulate(counts)))
+        states: Iterable[Any] = self._states(counts, values, run)
+        lineage = Lineage()
+        # Where each group is one value, as most are where keys are many, there is nothing to spread: 100 ns a value.
+        if counts.count(1) < len(counts):
+            states = chain.from_iterable(map(repeat, states, counts))
+            lineage = Fanned(lineage, list(accumulate(counts)))
         run.enter(self._node, values)
         node, call, computations = self._node, self._call, self._computations
         sink, encode = self._sink.node, self._sink.encode
@@ -60,7 +64,7 @@ class StateToSink:
         unchanged: list[int] = []
         gaps = False
         # It ends where ``values`` end: they are what is emptied in a child that user code forks.
-        remaining = zip(values, chain.from_iterable(map(repeat, opened, counts)))
+        remaining = zip(values, states)
         while True:
             try:
                 for value, state in remaining:
