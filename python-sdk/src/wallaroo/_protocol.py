@@ -262,7 +262,7 @@ def _flat(*checks: Check) -> Check:
     return lambda value: (
         type(value) is list
         and len(value) % width == 0
-        and all(check(field) for index, check in enumerate(checks) for field in value[index::width])
+        and (not value or all(check(field) for index, check in enumerate(checks) for field in value[index::width]))
     )
 
 
@@ -295,7 +295,7 @@ def is_groups(value: Any) -> bool:
 
 def _batch_input(value: Any) -> bool:
     """An array is looked at by the stage, which knows whether it is :func:`is_frames` or :func:`is_groups`."""
-    return _uint(value) or _bytes(value) or type(value) is list
+    return type(value) is list or _bytes(value) or _uint(value)
 
 
 _stage = _record(_u32, _one_of("frames", "generate", "cut", "groups"), _u32, _array(_u32), _optional_str)

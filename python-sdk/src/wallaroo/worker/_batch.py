@@ -10,6 +10,8 @@ from wallaroo.worker._failures import FailureFields, failure, payload_of
 from wallaroo.worker._forked import iterates, leave_if_child
 from wallaroo.worker._marker import Marker
 
+_NONE: frozenset[tuple[int, int]] = frozenset()
+
 
 class UnreadGroup(NamedTuple):
     """Stands for the values of a group that could not be read."""
@@ -31,7 +33,7 @@ class BatchRun:
         self.batch = message.batch
         self.discard = bool(message.flags & DISCARD)
         self.careful = bool(message.flags & CAREFUL)
-        self.skip = frozenset(zip(message.skip[0::2], message.skip[1::2]))
+        self.skip = frozenset(zip(message.skip[0::2], message.skip[1::2])) if message.skip else _NONE
         self.failures: list[FailureFields] = []
         # The key of each group of a keyed stage; empty in others, where values have no key yet.
         self.keys: list[Any] = []

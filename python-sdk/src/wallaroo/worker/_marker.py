@@ -14,7 +14,7 @@ import mmap
 import os
 
 from wallaroo._protocol import WHOLE
-from wallaroo.worker._forked import leave_if_child
+from wallaroo.worker._forked import in_child, leave_if_child
 
 _SIZE = 24
 _BATCH, _STEP, _MESSAGE = range(3)
@@ -55,7 +55,8 @@ class Marker:
 
     def entering(self, batch: int, node: int, origin: int = WHOLE, value: int = WHOLE) -> None:
         """Leave the mark that ``node`` is about to run: on one message, or on the whole batch."""
-        leave_if_child()
+        if in_child:
+            leave_if_child()
         words = self._words
         words[_MESSAGE] = value << 32 | origin
         words[_BATCH] = batch
