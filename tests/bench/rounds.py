@@ -19,7 +19,7 @@ Measured = TypeVar("Measured")
 PARTS = ("throughput", "latency", "start-up", "crash")
 # Message by message: the contenders and workloads that say something there.
 FOCUS = ("embedded", "1 worker", "2 workers", "2 workers, PyPy 3.9", "Bytewax, 1 thread")
-LATENCY_WORKLOADS = ("word count",)
+LATENCY_WORKLOADS = ("word count", "1 KB payload")
 # Shares of a contender's own capacity.
 LOADS = (0.1, 0.5, 0.8)
 CRASH_LOAD = 0.3
