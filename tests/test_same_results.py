@@ -42,23 +42,14 @@ def windows(draw, delays, kinds=("count", "range", "session")):
 
 @st.composite
 def of_one_source(draw):
-    """State and windows in any order, and now and then a second key.
-
-    Values that pass a second key are late by chance, unless they come of windows of time, or none can be late.
-    """
-    keyed, by_chance, of_windows, of_counts = [], False, False, False
+    """State and windows in any order, and now and then a second key."""
+    keyed = []
     steps = st.lists(st.sampled_from(["stateless", "state", "windows", "windows", "key again"]), max_size=6)
     for kind in draw(steps | st.just(["windows", "key again", "windows"])):
         if kind == "windows":
-            # A window of counts holds its values back for as long as it is not full: no delay makes none of them late.
-            kinds = ("count",) if by_chance and of_counts else ("count", "range", "session")
-            keyed.append(draw(windows([FARTHEST_BEHIND] if by_chance else [0, 0, 20, FARTHEST_BEHIND], kinds)))
-            of_windows = of_windows or keyed[-1][0] != "count"
-            of_counts = of_counts or keyed[-1][0] == "count"
-            by_chance = by_chance and not of_windows
+            keyed.append(draw(windows([0, 0, 20, FARTHEST_BEHIND])))
         elif kind == "key again":
             keyed.append(kind)
-            by_chance = not of_windows
         else:
             keyed.append(draw(STATELESS if kind == "stateless" else STATES))
     return shape(3, 1, draw(st.lists(STATELESS, max_size=2)), draw(KEYS), keyed)
@@ -112,6 +103,16 @@ def test_streams_with_event_times(shapes, request):
         compared = {None: list, "all": list}.get(shape["key"], by_key)
         inputs = list(map(lines, streams[: shape["sources"]]))
         compare("timed", inputs, lambda sources: {**shape, "sources": sources}, compared, workers, batch)
+
+
+@pytest.mark.parametrize("between", [[], ["key again"]])
+@pytest.mark.parametrize("batch", [1, 100])
+def test_counts_given_behind_the_watermark(between, batch):
+    """By a value that came behind it, and at the end: each in the window of time of when that was."""
+    pairs, ranges = ["count", 2, 0, 0, "dead-letter"], ["range", 100, 100, 0, "dead-letter"]
+    shaped = shape(3, 1, [], "text", [pairs, *between, ranges])
+    texts = ["10 c a", "20 c b", "150 d a", "30 c d", "40 c e", "50 c f", "151 d b"]
+    compare("timed", [texts], lambda sources: {**shaped, "sources": sources}, by_key, 2, batch)
 
 
 def test_several_keys_and_branches(request):

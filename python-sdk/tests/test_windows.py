@@ -9,6 +9,7 @@ import os
 import pickle
 import struct
 from collections import defaultdict
+from itertools import accumulate
 
 import pytest
 from hypothesis import given, settings
@@ -129,7 +130,8 @@ class Flow:
 
     def reach(self, watermark):
         """Move the watermark, and wake what is due."""
-        self.watermark = watermark
+        if watermark != END:
+            self.watermark = watermark
         while True:
             due = [key for key, deadline in self.timers.items() if deadline is not None and deadline <= watermark]
             if not due:
@@ -138,7 +140,7 @@ class Flow:
             for key in due:
                 del self.timers[key]
                 groups += [key, 1, TIMER, watermark.to_bytes(8, "little", signed=True)]
-            self.keyed(groups, [len(due), watermark])
+            self.keyed(groups, [len(due), self.watermark])
 
     def keyed(self, groups, times, **options):
         batch = self.runner.batch + 1
@@ -277,6 +279,20 @@ def test_windows_of_windows_lose_nothing(messages, steps, length, delay, times):
             total = sum(len(window) for window, end in zip(found, ends) if end // (length * times) == start)
             expected[key].append([total])
     assert (totals, flow.late) == (dict(expected), late)
+
+
+@settings(max_examples=STREAMS // 4)
+@given(streams, accidents, st.integers(1, 6), st.integers(1, 20), st.integers(0, 15))
+def test_what_count_windows_give_is_in_the_window_of_when_they_give_it(messages, steps, count, length, delay):
+    flow = Flow(application(count_windows(count).over(Gather), range_windows(length).with_delay(delay).over(Total)))
+    totals = run_all(flow, messages, steps)
+    watermarks = list(accumulate((time for time, _ in messages), max))
+    expected = defaultdict(list)
+    for key, found in expected_counts(messages, count).items():
+        given = [watermarks[window[-1] if len(window) == count else -1] // length for window in found]
+        for start in sorted(set(given)):
+            expected[key].append([sum(len(window) for window, other in zip(found, given) if other == start)])
+    assert (totals, flow.late) == (dict(expected), 0)
 
 
 def test_a_window_waits_for_the_delay_of_the_one_above():

@@ -3,7 +3,8 @@
 //! A source's watermark is the greatest event time among the messages that have been released, or, where messages have none of
 //! their own, the time of arrival before which nothing is under way any more. A keyed stage's is the least of those that feed
 //! it, and what leaves a stage is held back by everything in it: groups that are not done with, timers, and the delay of its
-//! windows. Watermarks never go back. Nothing here runs in an application without windows.
+//! windows. Watermarks never go back. At the end of the sources a stage's goes as far as the last of them has come, and once all
+//! that is complete by then has been given, to the end of time. Nothing here runs in an application without windows.
 
 use std::time::Duration;
 
@@ -75,7 +76,8 @@ impl StageClock {
     }
 
     /// What the outputs of a timer may be older than by no more than the delay. At the end of the sources windows are complete
-    /// before their time, and count windows have none: their outputs are no older than the watermark before the end.
+    /// before their time, and count windows have none: their outputs are no older than the watermark before the end. Workers are
+    /// told it as the timer's time.
     fn floor(&self, deadline: EventTime) -> EventTime {
         EventTime(deadline.0.saturating_sub(1)).min(self.last)
     }
@@ -85,6 +87,11 @@ impl StageClock {
         let timers = self.timers.earliest().map(|deadline| self.floor(deadline));
         let waiting = self.outstanding.earliest().into_iter().chain(timers).min();
         waiting.map_or(self.watermark, |waiting| waiting.min(self.watermark))
+    }
+
+    /// Whether all that is complete at `time` has been given.
+    fn is_through(&self, time: EventTime) -> bool {
+        self.outstanding.is_empty() && self.timers.earliest().is_none_or(|deadline| deadline > time)
     }
 }
 
@@ -159,20 +166,15 @@ impl Engine {
         let silent = above.iter().any(|below| below.silent);
         let running = above.iter().filter(|below| !below.silent && below.watermark != EventTime::END);
         let least = running.map(|below| below.watermark).min();
+        let furthest = || above.iter().map(|below| below.last).fold(EventTime::BEGINNING, EventTime::max);
         let clock = &mut self.stages[stage.index()].clock;
         clock.silent = silent && least.is_none();
-        let watermark = match least {
-            Some(least) => least,
-            // None holds another back. A silent source has not ended.
-            None if silent => above.iter().map(|below| below.last).fold(EventTime::BEGINNING, EventTime::max),
-            None => EventTime::END,
-        };
-        if watermark > clock.watermark {
-            clock.watermark = watermark;
-            if watermark != EventTime::END {
-                clock.last = watermark;
-            }
-        }
+        // Where none is running none holds another back. A silent source has not ended.
+        let last = least.unwrap_or_else(furthest);
+        // Timers of the end all have the same time, wherever the stream was cut into batches.
+        let has_ended = least.is_none() && !silent && clock.is_through(last);
+        clock.last = clock.last.max(last);
+        clock.watermark = clock.watermark.max(if has_ended { EventTime::END } else { last });
     }
 
     /// How far time has come in what leaves a stage.

@@ -64,14 +64,13 @@ pub(crate) fn key_node(plan: &Plan, from: NodeId) -> NodeId {
     key_node(plan, node.inputs[0])
 }
 
-/// The only source that leads to a `key_by`, if no other key does.
+/// The only source that leads to a `key_by`.
 pub(crate) fn only_source(plan: &Plan, key: NodeId) -> Option<NodeId> {
     let mut above = plan.topology.node(key).inputs.clone();
     let mut sources = Vec::new();
     while let Some(id) = above.pop() {
         let node = plan.topology.node(id);
         match node.kind {
-            NodeKind::KeyBy { .. } | NodeKind::Collect => return None,
             NodeKind::Source { .. } if !sources.contains(&id) => sources.push(id),
             _ => above.extend(&node.inputs),
         }

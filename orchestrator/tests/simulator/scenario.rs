@@ -233,13 +233,8 @@ fn windows_of_two(random: &mut Random) -> Topology {
 
 fn windows_of_windows(random: &mut Random) -> Topology {
     let range = random.pick(&[4, 30, 300]);
-    let (first, delay) = if random.one_in(3) {
-        // What a window of values gives is as old as the last of them: with this delay it is never late.
-        (counts(1, "w", random), 3_000)
-    } else {
-        (window(1, "w", random), random.pick(&[0, 0, 7]))
-    };
-    let second = windows(4, "v", range, range, delay);
+    let first = if random.one_in(3) { counts(1, "w", random) } else { window(1, "w", random) };
+    let second = windows(4, "v", range, range, random.pick(&[0, 0, 7]));
     topology(vec![source_with("a", true), key_by(0), first, sink(2), key_by(2), second, sink(5)])
 }
 

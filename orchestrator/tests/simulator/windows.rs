@@ -50,7 +50,7 @@ pub(crate) enum Shape {
         slide: i64,
         delay: i64,
     },
-    /// So many values. Its window starts at the time of the last of them.
+    /// So many values. Its window starts when the last of them came, and is given then or at the end.
     Count(u64),
 }
 
@@ -80,11 +80,11 @@ impl Shape {
         }
     }
 
-    /// The last moment in a window.
-    fn last(self, start: i64) -> i64 {
+    /// The time of what a window gives on a timer: the last moment in it, or when it is given.
+    fn given(self, start: i64, time: i64) -> i64 {
         match self {
             Self::Range { range, .. } => start + range - 1,
-            Self::Count(_) => start,
+            Self::Count(_) => start.max(time),
         }
     }
 }
@@ -112,7 +112,7 @@ impl Open {
         self.windows.is_empty()
     }
 
-    /// Takes a value into the one window of so many; returns it when it is full.
+    /// Takes a value, which came at `time`, into the one window of so many; returns it when it is full.
     pub(crate) fn count(&mut self, size: u64, key: &[u8], value: u64, time: i64) -> Option<(Fired, i64)> {
         let (_, (count, sum)) = self.windows.pop_first().unwrap_or_default();
         let (count, sum) = (count + 1, sum.wrapping_add(mix(value)));
@@ -135,8 +135,8 @@ impl Open {
         !starts.is_empty()
     }
 
-    /// Takes out the windows that are complete.
-    pub(crate) fn fire(&mut self, shape: Shape, key: &Bytes, watermark: i64) -> Vec<(Fired, i64)> {
+    /// Takes out the windows that are complete, each with the time of its output. `time` is that of the timer.
+    pub(crate) fn fire(&mut self, shape: Shape, key: &Bytes, watermark: i64, time: i64) -> Vec<(Fired, i64)> {
         let key = wallaroo_protocol::partition_hash(key);
         let mut fired = Vec::new();
         while let Some(window) = self.windows.first_entry() {
@@ -145,7 +145,7 @@ impl Open {
                 break;
             }
             let (count, sum) = window.remove();
-            fired.push((Fired { key, start, count, sum }, shape.last(start)));
+            fired.push((Fired { key, start, count, sum }, shape.given(start, time)));
         }
         fired
     }

@@ -103,7 +103,7 @@ impl Moving {
     /// What a window gives, and its time.
     fn fired((fired, time): (Fired, i64), key: Bytes) -> Self {
         let value = OUTPUT | mix(fired.key ^ fired.start as u64 ^ fired.sum);
-        Self { value, key, count: 0, time, watermark: i64::MIN, fired: Some(fired) }
+        Self { value, key, count: 0, time, watermark: time, fired: Some(fired) }
     }
 }
 
@@ -247,7 +247,8 @@ impl Worker {
                         self.marker =
                             Some(Marker { batch: batch.batch, node, message: batch.careful.then_some(message) });
                         let watermark = decode_values(&group.values())[0] as i64;
-                        let fired = self.fire(&table, shape, group.key(), watermark, batch.batch);
+                        let time = times[origin as usize];
+                        let fired = self.fire(&table, shape, group.key(), (watermark, time), batch.batch);
                         let skipped = |value: u32| batch.skip.contains(&Skip { origin, value });
                         if !skipped(Skip::WHOLE) {
                             let given = (0..).zip(fired).filter(|(window, _)| !skipped(*window));
@@ -279,7 +280,8 @@ impl Worker {
                         if let Some((_, table, shape)) = &windows {
                             touched.push((group.key_bytes(), false));
                             if let Shape::Count(size) = *shape {
-                                let full = self.count(table, size, group.key(), (value, time), batch.batch);
+                                let came = time.max(watermark);
+                                let full = self.count(table, size, group.key(), (value, came), batch.batch);
                                 moving.extend(full.map(|full| Moving::fired(full, group.key_bytes())));
                                 continue;
                             }
@@ -416,8 +418,15 @@ impl Worker {
         self.with_open(table, key, batch, |open| open.count(size, key, value, time))
     }
 
-    fn fire(&mut self, table: &str, shape: Shape, key: &[u8], watermark: i64, batch: BatchId) -> Vec<(Fired, i64)> {
-        self.with_open(table, key, batch, |open| open.fire(shape, &Bytes::copy_from_slice(key), watermark))
+    fn fire(
+        &mut self,
+        table: &str,
+        shape: Shape,
+        key: &[u8],
+        (watermark, time): (i64, i64),
+        batch: BatchId,
+    ) -> Vec<(Fired, i64)> {
+        self.with_open(table, key, batch, |open| open.fire(shape, &Bytes::copy_from_slice(key), watermark, time))
     }
 
     /// The timers to report: of keys that had a timer in any case, of others when they need one sooner.

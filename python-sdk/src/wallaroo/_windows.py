@@ -244,6 +244,9 @@ Windows = Union[CountWindows, _TimeWindows]
 def count_windows(count: int) -> CountWindows:
     """Gather ``count`` values of a key in a row; the last window of a key may have fewer, when the sources end.
 
+    For windows of time below, what a window gives has the time at which it is given: no value before it in the stream
+    has a later one.
+
     Args:
         count: At least 1.
 

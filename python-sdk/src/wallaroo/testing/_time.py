@@ -34,8 +34,9 @@ class StageTimes:
             for root, node in enumerate(application.nodes)
             if isinstance(node, SourceNode) and node.source.event_time is not None
         }
-        # The watermark of what has come in at a source with event times, and of a keyed stage.
+        # The watermark of what has come in at a source with event times, and of a keyed stage: the last before the end.
         self._watermarks = {stage.root: BEGINNING for stage in stages}
+        # Sources, and keyed stages for which nothing is to come.
         self._ended: set[int] = set()
         self._timers: dict[int, dict[Any, int]] = {root: {} for root in self._feeders}
         self.clock = 0
@@ -68,23 +69,33 @@ class StageTimes:
     def due(self) -> tuple[int, Any, int] | None:
         """Move time on, and return the next stage and key to be woken, and the watermark there."""
         for root, feeders in self._feeders.items():
-            watermark = min(map(self._below, feeders), default=BEGINNING)
-            self._watermarks[root] = max(self._watermarks[root], watermark)
-            timers = self._timers[root]
-            due = [key for key, deadline in timers.items() if deadline <= self._watermarks[root]]
-            if due:
-                key = min(due, key=timers.__getitem__)
-                del timers[key]
-                return root, key, self._watermarks[root]
+            running = [feeder for feeder in feeders if feeder not in self._ended]
+            # Where none is running none holds another back.
+            last = min(map(self._below, running)) if running else max(map(self._below, feeders))
+            self._watermarks[root] = max(self._watermarks[root], last)
+            due = self._take_due(root, self._watermarks[root])
+            if due is None and not running:
+                # All that is complete by then has been given.
+                self._ended.add(root)
+                due = self._take_due(root, END)
+            if due is not None:
+                return due
         return None
 
+    def _take_due(self, root: int, watermark: int) -> tuple[int, Any, int] | None:
+        timers = self._timers[root]
+        due = [key for key, deadline in timers.items() if deadline <= watermark]
+        if not due:
+            return None
+        key = min(due, key=timers.__getitem__)
+        del timers[key]
+        return root, key, watermark
+
     def _below(self, root: int) -> int:
-        """Return the watermark of what leaves a stage."""
-        if root in self._ended:
-            return END
+        """Return the watermark of what leaves a stage, or the last one before the end."""
         if root in self._feeders:
             watermark = self._watermarks[root]
-            return watermark if watermark in (BEGINNING, END) else watermark - self._delays[root]
+            return watermark if watermark == BEGINNING else watermark - self._delays[root]
         return self._watermarks[root] if root in self._by_event_time else self.clock
 
 

@@ -5,7 +5,9 @@ before it; outlets that lead to windows send both along with the values.
 
 Where one source alone leads to a key, its outlets send the greatest event time of the batch so far as each value's
 watermark. With the watermark at which the group was routed that is what the watermark would be if every message were a
-batch of its own, so that which values are late does not depend on how the stream was cut into batches.
+batch of its own, so that which values are late does not depend on how the stream was cut into batches. From there
+values go on to further keys with the watermark that they met: it is no less than what the stage below has reached when
+they come to it, for until then they hold it back.
 """
 
 from __future__ import annotations
@@ -56,14 +58,12 @@ def has_windows(application: Application, pool: str | None, root: int) -> bool:
 
 
 def has_one_source(application: Application, outlet: int) -> bool:
-    """Whether all that comes to a ``key_by`` or ``collect`` comes from one source, and from no other key."""
+    """Whether all that comes to a ``key_by`` or ``collect`` comes from one source."""
     above = set(application.nodes[outlet].inputs)
     sources = set()
     while above:
         node_id = above.pop()
         node = application.nodes[node_id]
-        if isinstance(node, (KeyByNode, CollectNode)):
-            return False
         if isinstance(node, SourceNode):
             sources.add(node_id)
         above.update(node.inputs)
@@ -175,7 +175,7 @@ class TimedGroupsStage(Stage):
                 watermark = int.from_bytes(data, "little", signed=True)
                 if run.careful:
                     run.at(group, WHOLE)
-                windows.wake(Timer(group, watermark), place)
+                windows.wake(Timer(group, watermark, mark), place)
                 woken.add(key)
                 continue
             times, watermarks, codec, data = _taken_apart(count, codec, data)

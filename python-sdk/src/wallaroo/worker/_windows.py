@@ -66,10 +66,12 @@ class Timer:
     Args:
         group: Its index in the batch.
         watermark: Of the stage.
+        time: What it gives is no older but for the delays. At the end of the sources, how far time had come.
     """
 
-    def __init__(self, group: int, watermark: int) -> None:
+    def __init__(self, group: int, watermark: int, time: int) -> None:
         self.watermark = watermark
+        self.time = time
         self._group = group
         self._windows = 0
 
@@ -163,6 +165,7 @@ class StepWindows:
             place.fail(self._node, error, None)
             return
         self._table.dirty.setdefault(key, place.run.batch)
+        place.watermark = timer.time - self._delay_above
         while opened.windows and self._deadline(opened.windows[0]) <= watermark:
             window = opened.windows.pop(0)
             is_skipped = timer.is_skipped(self._node, place.run)
@@ -179,9 +182,13 @@ class StepWindows:
             place.fail(self._node, error, window.accumulator)
             return
         if output is not None:
-            # The last moment that is in the window, so that windows below of the same kind hold it in turn.
-            place.time = place.watermark = window.end - 1
+            place.time = place.watermark = self._time(window, place.watermark)
             below(output)
+
+    def _time(self, window: Window, watermark: int) -> int:
+        """Return the time of a window's output."""
+        # The last moment that is in the window, so that windows below of the same kind hold it in turn.
+        return window.end - 1
 
     def next_deadline(self, key: Any) -> int | None:
         """Return the watermark of the stage at which a key wants to be woken next, or ``None``."""
@@ -218,16 +225,20 @@ class CountedWindows(StepWindows):
             opened.windows.append(Window(place.time, place.time + 1, self._step.initial()))
         window = opened.windows[0]
         self._update(window, value)
-        window.end = place.time + 1
+        window.end = max(window.end, place.time + 1)
         if window.count == self._count:
             opened.windows.clear()
             if below is not to_none:
-                watermark = place.watermark
+                time, watermark = place.time, place.watermark
                 self._give(window, below, place)
-                place.watermark = watermark
+                place.time, place.watermark = time, watermark
 
     def _deadline(self, window: Window) -> int:
         return END
+
+    def _time(self, window: Window, watermark: int) -> int:
+        # When it is given: windows of time below are complete up to the watermark, and would find it late before that.
+        return max(window.end - 1, watermark)
 
 
 class RangedWindows(StepWindows):
