@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::consumer::{Consumer, Take};
 use crate::corpus::{append_frame, messages};
-use crate::marker::{mark, number};
+use crate::marker::{Turns, mark, number};
 use crate::sender::connect;
 use crate::{now, tell, wait_for_harness};
 
@@ -50,14 +50,16 @@ type Arrivals = Arc<Vec<AtomicU64>>;
 pub(crate) fn run(to: SocketAddr, consumer: Consumer, args: &Args) -> io::Result<()> {
     let corpus = messages(&args.input, args.keep_newline)?;
     let total = args.warm_up + args.count;
-    let frames: Vec<Vec<u8>> = (0..total).map(|number| marked(&corpus, number, args.mark_first)).collect();
+    let frames: Vec<Vec<u8>> = (0..total).map(|number| marked(&corpus, number, args)).collect();
     let arrivals: Arrivals = Arc::new((0..total).map(|_| AtomicU64::new(0)).collect());
     let (finished, all) = mpsc::channel();
     let shared = Arc::clone(&arrivals);
     let left = Arc::new(AtomicU64::new(total));
+    let in_turns = !args.reconnect;
     consumer.start(move || Stamper {
         arrivals: Arc::clone(&shared),
         left: Arc::clone(&left),
+        turns: in_turns.then(Turns::default),
         finished: finished.clone(),
     });
     precise_sleep();
@@ -89,12 +91,12 @@ pub(crate) fn run(to: SocketAddr, consumer: Consumer, args: &Args) -> io::Result
     Ok(())
 }
 
-/// The frame of message `number`.
-fn marked(corpus: &[Vec<u8>], number: u64, first: bool) -> Vec<u8> {
+/// The frame of message `number`. Marks are taken in turn, unless messages may be lost in great numbers.
+fn marked(corpus: &[Vec<u8>], number: u64, args: &Args) -> Vec<u8> {
     let message = &corpus[number as usize % corpus.len()];
-    let mark = mark(number);
+    let mark = mark(if args.reconnect { number } else { Turns::of(number) });
     let mut frame = Vec::with_capacity(message.len() + mark.len() + 5);
-    if first {
+    if args.mark_first {
         let rest = message.get(mark.len()..).unwrap_or_default();
         append_frame(&[mark.as_slice(), rest].concat(), &mut frame);
     } else {
@@ -107,6 +109,8 @@ fn marked(corpus: &[Vec<u8>], number: u64, first: bool) -> Vec<u8> {
 struct Stamper {
     arrivals: Arrivals,
     left: Arc<AtomicU64>,
+    /// `None`: every mark has its message's own number.
+    turns: Option<Turns>,
     finished: mpsc::Sender<()>,
 }
 
@@ -114,8 +118,10 @@ impl Take for Stamper {
     fn take(&mut self, at: u64, lines: &[u8]) {
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', lines) {
-            let place = number(&lines[start..end]).and_then(|number| self.arrivals.get(number as usize));
+            let number = number(&lines[start..end]);
             start = end + 1;
+            let number = number.map(|number| self.turns.as_mut().map_or(number, |turns| turns.find(number)));
+            let place = number.and_then(|number| self.arrivals.get(number as usize));
             let first_time = place.is_some_and(|place| place.swap(at, Ordering::Relaxed) == 0);
             if first_time && self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
                 // Nobody waits any more when the measurement is over.
