@@ -50,7 +50,7 @@ class StateToSink:
         """Run ``values``, of which each group has so many as ``counts`` says; ``run`` knows the keys of the groups."""
         states: Iterable[Any] = self._states(counts, values, run)
         lineage = Lineage()
-        # Where each group is one value, as most are where keys are many, there is nothing to spread: 100 ns a value.
+        # Where each group is one value, as most are where keys are many, there is nothing to spread.
         if counts.count(1) < len(counts):
             states = chain.from_iterable(map(repeat, states, counts))
             lineage = Fanned(lineage, list(accumulate(counts)))
