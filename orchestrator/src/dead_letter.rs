@@ -20,7 +20,7 @@ use wallaroo_protocol::{NodeId, Topology, key};
 
 use self::append::AppendedFile;
 use self::limit::LogLimit;
-use crate::engine::event::DeadMessage;
+use crate::dead_message::DeadMessage;
 use crate::plan::Plan;
 
 /// One line of a dead letter file. Fields are only ever added.

@@ -8,11 +8,16 @@
 pub mod cli;
 pub mod control;
 pub mod dead_letter;
+pub mod dead_message;
+pub mod death;
 pub mod engine;
 pub mod error;
+pub mod frame;
+pub mod ids;
 pub mod interpreter;
 pub mod plan;
 pub mod runtime;
 pub mod sink;
+pub mod sink_chunk;
 pub mod source;
 pub mod worker;

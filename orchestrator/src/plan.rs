@@ -14,35 +14,10 @@ use wallaroo_protocol::topology::{Framing, NodeKind, SinkConfig, SourceConfig, T
 use wallaroo_protocol::{InputKind, NodeId, StageId, StagePlan};
 
 use self::builder::Builder;
-use crate::engine::{SinkId, SourceId};
+use crate::ids::{KeyspaceId, PoolId, SinkId, SourceId};
 
 /// Partitions of a keyspace whose keys are not listed.
 pub const HASH_PARTITIONS: u32 = 256;
-
-/// A set of keys that are placed together, because stages that use them share state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyspaceId(pub u32);
-
-impl KeyspaceId {
-    /// The id as an index.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// Workers of one interpreter, and their slots. One of them is the main pool, which runs all that names none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct PoolId(pub u32);
-
-impl PoolId {
-    /// The main pool: the only one where state lives.
-    pub const MAIN: Self = Self(0);
-
-    /// The id as an index.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// How keys of a keyspace map to partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,9 +34,11 @@ use self::workers::{end_workers, load};
 use crate::control::place::Place;
 use crate::control::{Control, Refusal};
 use crate::dead_letter::DeadLetters;
-use crate::engine::{Action, DeadMessage, Engine, EngineConfig, Event, SinkChunk};
+use crate::dead_message::DeadMessage;
+use crate::engine::{Action, Engine, EngineConfig, Event};
 use crate::plan::Plan;
 use crate::sink::SinkEvent;
+use crate::sink_chunk::SinkChunk;
 use crate::source::{CloseReason, ConnectionError, SourceEvent};
 use crate::worker::connection::WorkerEvent;
 use crate::worker::pool::{MemberStatus, PoolNews, PoolSettings};
@@ -299,7 +301,7 @@ impl Runtime {
         match action {
             // A sink that is gone has reported why.
             Action::Write { sink, chunk } => drop(self.sinks[sink.index()].send(chunk)),
-            Action::Release { source, bytes } => {
+            Action::Credit { source, bytes } => {
                 if let Some((budget, _)) = &self.sources[source.index()] {
                     budget.release(bytes);
                 }

@@ -1,17 +1,30 @@
 //! Numbers that must not be confused with each other.
 
-use serde::{Deserialize, Serialize};
-
-/// Defines a number newtype that prints and serializes as the number.
+/// Defines a number newtype that prints and serializes as the number. One of `u32` has `index()`, its number as an index into a
+/// vector with one element for each id. The crate that uses the macro needs `serde`.
+#[macro_export]
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident($number:ty)) => {
+    ($(#[$doc:meta])* $name:ident(u32)) => {
+        $crate::id!(@newtype $(#[$doc])* $name(u32));
+
+        impl $name {
+            /// The id as an index into a vector with one element for each id.
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    };
+    ($(#[$doc:meta])* $name:ident(u64)) => {
+        $crate::id!(@newtype $(#[$doc])* $name(u64));
+    };
+    (@newtype $(#[$doc:meta])* $name:ident($number:ty)) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ::serde::Serialize, ::serde::Deserialize)]
         #[serde(transparent)]
         pub struct $name(pub $number);
 
-        impl std::fmt::Display for $name {
-            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 self.0.fmt(formatter)
             }
         }
@@ -34,17 +47,3 @@ id!(
     /// One request for a snapshot; unique within a connection.
     RequestId(u64)
 );
-
-impl StageId {
-    /// The id as an index into a vector with one element a stage.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-impl NodeId {
-    /// The id as an index into a vector with one element a node.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use wallaroo_orch::engine::{Action, ConnectionId, Engine, EngineConfig, Event, FrameBlock, Generation};
-use wallaroo_orch::engine::{SinkId, SlotId, SourceId, Span};
+use wallaroo_orch::engine::{Action, Engine, EngineConfig, Event};
+use wallaroo_orch::frame::FrameBlock;
+use wallaroo_orch::frame::Span;
+use wallaroo_orch::ids::{ConnectionId, Generation};
+use wallaroo_orch::ids::{SinkId, SlotId, SourceId};
 use wallaroo_orch::plan::Plan;
 use wallaroo_protocol::topology::{Framing, Node, NodeKind, SinkConfig, SourceConfig, Topology, UnknownKey};
 use wallaroo_protocol::{
@@ -75,7 +78,7 @@ impl Stream {
                     Action::Write { chunk, .. } => {
                         events.push_back(Event::SinkWritten { sink: SinkId(0), bytes: chunk.bytes.len() });
                     }
-                    Action::Release { .. } | Action::Recovered { .. } => {}
+                    Action::Credit { .. } | Action::Recovered { .. } => {}
                     other => panic!("a quiet stream asks for no {other:?}"),
                 }
             }

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::send::{Address, Marking};
-use crate::engine::event::{FrameBlock, SourceId};
+use crate::frame::FrameBlock;
+use crate::ids::SourceId;
 use crate::source::framing::{Cutter, LengthPrefix};
 use crate::source::{
     CloseReason, ConnectionIds, Framing, SourceBudget, SourceContext, SourceError, SourceEvent, SourceHandle, tcp,

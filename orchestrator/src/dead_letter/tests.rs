@@ -2,7 +2,7 @@ use bytes::Bytes;
 use wallaroo_protocol::topology::{Node, NodeKind, SinkConfig, SourceConfig};
 
 use super::*;
-use crate::engine::event::{ConnectionId, SourceId};
+use crate::ids::{ConnectionId, SourceId};
 
 fn plan() -> Plan {
     plan_with(SourceConfig::Generator {}, None)

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use wallaroo_protocol::{Batch, BatchId, Failure, Output, OutputData, Skip, StageId, Timing, ToWorker};
 
-use super::event::ConnectionId;
 use super::times::Times;
+use crate::ids::ConnectionId;
 
 /// A batch as it was formed. The input is the encoded bytes that were sent, so repeating it copies nothing.
 #[derive(Debug, Clone)]

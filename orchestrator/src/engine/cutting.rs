@@ -9,7 +9,10 @@ use bytes::{Bytes, BytesMut};
 use wallaroo_protocol::CutResult;
 
 use super::batch::Origin;
-use super::{Action, ConnectionId, Engine, FrameBlock, Generation, KillReason, SlotId, SourceId, Span};
+use super::{Action, Engine};
+use crate::death::KillReason;
+use crate::frame::{FrameBlock, Span};
+use crate::ids::{ConnectionId, Generation, SlotId, SourceId};
 use crate::plan::Input;
 
 /// All connections of one source that are cut in workers.
@@ -69,7 +72,7 @@ impl Cutting {
         }
         let Some(uncut) = self.connections.remove(&connection) else { return };
         if uncut.charge > 0 {
-            actions.push(Action::Release { source, bytes: uncut.charge });
+            actions.push(Action::Credit { source, bytes: uncut.charge });
         }
         if !uncut.tail.is_empty() {
             let (have, need) = (uncut.tail.len(), uncut.need);
@@ -86,7 +89,7 @@ impl Cutting {
         self.ready.retain(|ready| *ready != connection);
         let bytes = uncut.charge + uncut.sent.map_or(0, |(_, charge)| charge);
         if bytes > 0 {
-            actions.push(Action::Release { source, bytes });
+            actions.push(Action::Credit { source, bytes });
         }
     }
 
@@ -146,7 +149,7 @@ impl Engine {
         }
         // What is left waits for more without holding credit: otherwise one frame larger than the credit could never arrive.
         if released > 0 {
-            actions.push(Action::Release { source, bytes: released });
+            actions.push(Action::Credit { source, bytes: released });
         }
         let mut tail = BytesMut::from(&sent[consumed..]);
         tail.extend_from_slice(&uncut.tail);

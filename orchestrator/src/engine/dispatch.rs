@@ -7,7 +7,8 @@ use wallaroo_protocol::{StageId, Timing, input};
 
 use super::batch::{InFlight, Origin, Suspicion, Work};
 use super::times::Times;
-use super::{Action, Engine, SlotId};
+use super::{Action, Engine};
+use crate::ids::SlotId;
 use crate::plan::{Input, Target};
 
 /// The part of `service_target` that a worker has to be busy with before more than one batch waits for it.
@@ -115,7 +116,7 @@ impl Engine {
                 }
                 let taken = self.sources[source.index()].queue.take(most, self.config.batch_bytes)?;
                 if taken.released > 0 {
-                    actions.push(Action::Release { source, bytes: taken.released });
+                    actions.push(Action::Credit { source, bytes: taken.released });
                 }
                 let sequence = self.stages[stage.index()].resequencer.issue();
                 let origin = Origin::Frames { sequence, connections: taken.connections };

@@ -3,95 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use nix::sys::signal::Signal;
-use wallaroo_protocol::{BatchId, BatchResult, CutResult, NodeId, Skip, SnapshotPart, ToWorker};
+use wallaroo_protocol::{BatchResult, CutResult, SnapshotPart, ToWorker};
 
-use crate::plan::PoolId;
-
-/// Defines a copyable number newtype with `index()` for use as a vector index.
-macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-        #[serde(transparent)]
-        pub struct $name(pub u32);
-
-        impl $name {
-            /// The id as an index into a vector with one element per id.
-            pub fn index(self) -> usize {
-                self.0 as usize
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                self.0.fmt(formatter)
-            }
-        }
-    };
-}
-
-id!(/** A source of the plan. */ SourceId);
-id!(/** A sink of the plan. */ SinkId);
-id!(/** How many workers were started before this one. */ Generation);
-
-/// A seat in a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SlotId {
-    /// The pool.
-    pub pool: PoolId,
-    /// Its number there.
-    pub number: u32,
-}
-
-impl SlotId {
-    /// A slot of the main pool.
-    pub const fn main(number: u32) -> Self {
-        Self { pool: PoolId::MAIN, number }
-    }
-}
-
-/// One connection (or file) of a source; unique within the run, never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(transparent)]
-pub struct ConnectionId(pub u64);
-
-/// Where one frame lies in its block, header excluded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// Offset of the first byte.
-    pub start: u32,
-    /// Offset past the last byte.
-    pub end: u32,
-}
-
-/// Frames cut from one read of one connection. Frames are spans of `data`: nothing is allocated per frame.
-#[derive(Debug, Clone)]
-pub struct FrameBlock {
-    /// The bytes read, headers and delimiters included.
-    pub data: Bytes,
-    /// The frames, in stream order.
-    pub spans: Vec<Span>,
-}
-
-/// Bytes charged for a frame beyond its own, so that a flood of empty frames is bounded too.
-pub const FRAME_OVERHEAD: usize = 16;
-
-impl FrameBlock {
-    /// What this block weighs in a byte-bounded queue: its frames' bytes and [`FRAME_OVERHEAD`] for each.
-    pub fn weight(&self) -> usize {
-        self.spans.iter().map(|span| (span.end - span.start) as usize + FRAME_OVERHEAD).sum()
-    }
-}
-
-/// Messages for a sink: `lengths` says where one ends and the next begins in `bytes`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SinkChunk {
-    /// The encoded messages, one after another.
-    pub bytes: Bytes,
-    /// Length in bytes of each message.
-    pub lengths: Vec<u32>,
-}
+use crate::dead_message::DeadMessage;
+use crate::death::{Death, KillReason};
+use crate::frame::FrameBlock;
+use crate::ids::{ConnectionId, Generation, PoolId, SinkId, SlotId, SourceId};
+use crate::sink_chunk::SinkChunk;
 
 /// Something that happened outside the engine.
 #[derive(Debug)]
@@ -259,7 +177,7 @@ pub enum Action {
         chunk: SinkChunk,
     },
     /// Give a source back credit for bytes that have left its queue.
-    Release {
+    Credit {
         /// The source.
         source: SourceId,
         /// How many bytes.
@@ -332,115 +250,6 @@ pub enum Action {
     Finished,
     /// The run cannot go on without losing something.
     Fail(EngineError),
-}
-
-/// Why the engine wants a worker killed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KillReason {
-    /// A batch took longer than the step timeout.
-    Timeout(Duration),
-    /// It broke the protocol.
-    Protocol(String),
-    /// Its resident memory was far above its limit.
-    Memory {
-        /// Bytes resident.
-        resident: u64,
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// It was asked to retire.
-    Retired,
-}
-
-/// How a worker ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Death {
-    /// What ended it.
-    pub cause: DeathCause,
-    /// What it was doing.
-    pub marker: Option<Marker>,
-    /// The Python stack it left behind, if it did.
-    pub trace: String,
-}
-
-/// What ended a worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeathCause {
-    /// It exited by itself.
-    Exited(i32),
-    /// A signal killed it.
-    Signalled(i32),
-    /// The engine had it killed.
-    Killed(KillReason),
-    /// Its connection broke while the process lived.
-    Disconnected(String),
-}
-
-impl DeathCause {
-    /// Whether somebody else may have killed the worker, which says nothing about what it was doing: a person, an
-    /// administrator's script, the kernel when memory runs out.
-    pub fn may_be_from_outside(&self) -> bool {
-        let signals = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
-        matches!(self, Self::Signalled(number) if signals.iter().any(|signal| *signal as i32 == *number))
-    }
-}
-
-impl std::fmt::Display for DeathCause {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Exited(code) => write!(formatter, "exit code {code}"),
-            Self::Signalled(signal) => match Signal::try_from(*signal) {
-                Ok(Signal::SIGKILL) => formatter.write_str("killed by SIGKILL (out of memory, or by hand)"),
-                Ok(signal) => write!(formatter, "killed by {signal}"),
-                Err(_) => write!(formatter, "killed by signal {signal}"),
-            },
-            Self::Killed(KillReason::Timeout(after)) => write!(formatter, "step timeout: no answer after {after:?}"),
-            Self::Killed(KillReason::Protocol(error)) => write!(formatter, "broke the protocol: {error}"),
-            Self::Killed(KillReason::Memory { resident, limit }) => {
-                write!(formatter, "out of memory: {resident} bytes resident, the limit is {limit} (--worker-memory)")
-            }
-            Self::Killed(KillReason::Retired) => formatter.write_str("retired"),
-            Self::Disconnected(error) => write!(formatter, "connection lost: {error}"),
-        }
-    }
-}
-
-/// What a worker noted it was doing before it died; see the marker in `spec/protocol.md`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Marker {
-    /// The batch it was running.
-    pub batch: BatchId,
-    /// The step it was in.
-    pub node: NodeId,
-    /// The message it was at, when the batch was run carefully.
-    pub message: Option<Skip>,
-}
-
-/// A message that could not be processed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadMessage {
-    /// The step that failed.
-    pub node: NodeId,
-    /// The message's key, encoded.
-    pub key: Option<Bytes>,
-    /// Type of the exception, or of the accident.
-    pub exception: String,
-    /// Its message.
-    pub message: String,
-    /// The Python traceback, if there is one.
-    pub traceback: String,
-    /// `repr` of the value the step was given.
-    pub value: String,
-    /// The value, encoded with `codec`.
-    pub payload: Bytes,
-    /// Which value of `payload` it is; `None`: all of them, or a frame.
-    pub payload_index: Option<u32>,
-    /// 0: `payload` is the frame as it was read.
-    pub codec: u32,
-    /// The source, where it is known.
-    pub source: Option<SourceId>,
-    /// The connection, where it is known.
-    pub connection: Option<ConnectionId>,
 }
 
 /// Why the engine cannot go on.

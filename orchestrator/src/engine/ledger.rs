@@ -11,8 +11,8 @@ use bytes::Bytes;
 use wallaroo_protocol::BatchId;
 
 use super::batch::Work;
-use super::event::{Generation, SlotId};
 use super::routing::PartitionId;
+use crate::ids::{Generation, SlotId};
 
 /// A batch in a journal.
 #[derive(Debug, Clone)]
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
     use crate::engine::batch::{Origin, Suspicion};
     use crate::engine::times::Times;
-    use crate::plan::KeyspaceId;
+    use crate::ids::KeyspaceId;
 
     const SLOT: SlotId = SlotId::main(0);
     const OTHER_SLOT: SlotId = SlotId::main(1);

@@ -47,12 +47,13 @@ use self::service_time::ServiceTime;
 use self::slot::{Lane, Slot};
 use self::slots::Slots;
 use self::watermark::{SourceClock, StageClock};
-use crate::plan::{Input, Plan, PoolId, Target};
+use crate::dead_message::DeadMessage;
+use crate::death::KillReason;
+use crate::ids::{Generation, PoolId, SlotId};
+use crate::plan::{Input, Plan, Target};
+use crate::sink_chunk::SinkChunk;
 
-pub use self::event::{
-    Action, ConnectionId, DeadMessage, Death, DeathCause, EngineError, Event, FrameBlock, Generation, KillReason,
-    Marker, SinkChunk, SinkId, SlotId, SourceId, Span,
-};
+pub use self::event::{Action, EngineError, Event};
 pub use self::latency::LatencyStatus;
 pub use self::status::{SlotStatus, StageStatus, Status};
 

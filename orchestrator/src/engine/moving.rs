@@ -16,8 +16,9 @@ use super::batch::{Origin, Work};
 use super::placement::{self, Move};
 use super::routing::PartitionId;
 use super::slot::{Lane, Seat, Slot, SnapshotState};
-use super::{Action, Engine, SlotId};
-use crate::plan::PoolId;
+use super::{Action, Engine};
+use crate::ids::PoolId;
+use crate::ids::SlotId;
 
 /// Waves grow while they hold keys for less than this.
 const SHORT_PAUSE: Duration = Duration::from_millis(20);

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use wallaroo_protocol::{EventTime, Failure, Output, Timing, input};
 
 use super::batch::Work;
-use super::event::{ConnectionId, FRAME_OVERHEAD, FrameBlock};
 use super::times::Times;
+use crate::frame::{FRAME_OVERHEAD, FrameBlock};
+use crate::ids::ConnectionId;
 
 /// Frames of one source that wait for a worker.
 #[derive(Debug, Default)]

@@ -1,8 +1,8 @@
 //! Which partitions live in which slots, and which have to move when the number of slots changes: as few as can be.
 
-use super::event::SlotId;
 use super::routing::{PartitionId, Router};
-use crate::plan::KeyspaceId;
+use crate::ids::KeyspaceId;
+use crate::ids::SlotId;
 
 /// A partition and the slot it is to live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

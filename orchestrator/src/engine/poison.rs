@@ -6,7 +6,10 @@ use bytes::Bytes;
 use wallaroo_protocol::{Group, NodeId, Skip, input};
 
 use super::batch::{CAREFUL_AFTER, Origin, Work};
-use super::{Action, ConnectionId, DeadMessage, Death, DeathCause, Engine};
+use super::{Action, Engine};
+use crate::dead_message::DeadMessage;
+use crate::death::{Death, DeathCause};
+use crate::ids::ConnectionId;
 use crate::plan::Input;
 
 /// Deaths under a careful batch that convict what the worker noted: a message, or, where nothing is noted, all of them.

@@ -13,7 +13,9 @@ use super::batch::{CAREFUL_AFTER, Origin, Work};
 use super::ledger::JournalEntry;
 use super::routing::PartitionId;
 use super::slot::{Seat, SnapshotState};
-use super::{Action, Death, DeathCause, Engine, EngineError, Generation, KillReason, SlotId};
+use super::{Action, Engine, EngineError};
+use crate::death::{Death, DeathCause, KillReason};
+use crate::ids::{Generation, SlotId};
 
 /// Deaths in a row, with nothing achieved in between, after which a slot is given up.
 const MOST_DEATHS_IN_A_ROW: u32 = 10;

@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use super::slot::{Seat, SnapshotState};
-use super::{Action, Engine, Generation, SlotId};
+use super::{Action, Engine};
+use crate::ids::{Generation, SlotId};
 
 /// A journal that is replayed in this time is not worth another snapshot.
 const SHORT_JOURNAL: Duration = Duration::from_millis(10);

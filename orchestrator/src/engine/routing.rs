@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use wallaroo_protocol::partition_hash;
 
-use super::event::SlotId;
-use crate::plan::{KeyspaceId, Partitioning};
+use crate::ids::KeyspaceId;
+use crate::ids::SlotId;
+use crate::plan::Partitioning;
 
 /// A partition of one keyspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use wallaroo_protocol::{BatchId, EventTime, Group, RequestId, input};
 
 use super::batch::{InFlight, Work};
-use super::event::{Generation, KillReason};
 use super::ledger::JournalSize;
 use super::moving::Arrival;
 use super::replacing::Replacement;
 use super::times::Times;
+use crate::death::KillReason;
+use crate::ids::Generation;
 
 /// A slot. `lanes` has one queue for each stage of the plan; those of parallel stages stay empty.
 #[derive(Debug)]

@@ -2,9 +2,9 @@
 
 use std::ops::{Index, IndexMut};
 
-use super::event::SlotId;
 use super::slot::Slot;
-use crate::plan::PoolId;
+use crate::ids::PoolId;
+use crate::ids::SlotId;
 
 /// See the [module](self). Slots come and go at the end of their pool.
 #[derive(Debug, Default)]

@@ -11,8 +11,11 @@ use super::batch::Work;
 use super::ledger::JournalSize;
 use super::routing::PartitionId;
 use super::slot::SnapshotState;
-use super::{Action, Engine, Generation, KillReason, SlotId};
-use crate::plan::{Input, KeyspaceId};
+use super::{Action, Engine};
+use crate::death::KillReason;
+use crate::ids::KeyspaceId;
+use crate::ids::{Generation, SlotId};
+use crate::plan::Input;
 
 /// Keys in one snapshot request, so that no request holds a worker for long.
 const SNAPSHOT_KEYS: u32 = 4096;

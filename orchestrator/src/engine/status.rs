@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use wallaroo_protocol::StageId;
 
+use super::Engine;
 use super::latency::LatencyStatus;
 use super::slot::{Seat, Slot};
-use super::{Engine, Generation, SlotId};
-use crate::plan::{Input, PoolId};
+use crate::ids::PoolId;
+use crate::ids::{Generation, SlotId};
+use crate::plan::Input;
 
 /// A picture of the engine at one moment.
 #[derive(Debug, Clone)]

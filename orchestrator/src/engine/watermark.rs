@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use wallaroo_protocol::{EventTime, Group, StageId, Timing};
 
+use super::Engine;
 use super::batch::Work;
 use super::routing::PartitionId;
 use super::timers::Timers;
 use super::times::{Outstanding, Times};
-use super::{Engine, SourceId};
+use crate::ids::SourceId;
 use crate::plan::{Input, Plan, Target};
 
 /// What one stage knows of time.

@@ -8,7 +8,7 @@ use wallaroo_protocol::{NodeId, StageId};
 use super::{
     HASH_PARTITIONS, Input, KeyspaceId, NamedPool, Partitioning, PlanError, PoolId, SinkPlan, SourcePlan, Stage, Target,
 };
-use crate::engine::{SinkId, SourceId};
+use crate::ids::{SinkId, SourceId};
 
 fn ids(topology: &Topology) -> impl Iterator<Item = (NodeId, &Node)> {
     topology.nodes.iter().enumerate().map(|(index, node)| (NodeId(index as u32), node))

@@ -6,9 +6,10 @@ use tokio_util::sync::CancellationToken;
 use wallaroo_protocol::topology::{SinkConfig, SourceConfig};
 
 use super::{RunError, RunOptions};
-use crate::engine::{SinkChunk, SinkId, SourceId};
+use crate::ids::{SinkId, SourceId};
 use crate::plan::Plan;
 use crate::sink::{self, SinkEvent};
+use crate::sink_chunk::SinkChunk;
 use crate::source::{self, Framing, SourceBudget, SourceContext, SourceEvent, SourceHandle};
 
 /// The opened sources, not started yet.

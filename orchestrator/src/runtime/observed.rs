@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::engine::{SourceId, Status};
+use crate::engine::Status;
+use crate::ids::SourceId;
 
 /// Rates are of about the last so much time.
 const WINDOW: Duration = Duration::from_secs(5);

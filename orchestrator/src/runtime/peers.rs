@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::engine::ConnectionId;
+use crate::ids::ConnectionId;
 
 /// Closed connections whose address is remembered for dead letters still to come.
 const REMEMBERED_PEERS: usize = 4096;

@@ -10,7 +10,8 @@ use crate::control::report::{
     WorkerReport, WorkerStack, WorkerState,
 };
 use crate::control::{Refusal, RefusalKind, Reply, Request};
-use crate::engine::{Event, SlotStatus, SourceId, Status};
+use crate::engine::{Event, SlotStatus, Status};
+use crate::ids::SourceId;
 use crate::plan::{Input, Stage};
 use crate::worker::pool::{MemberStatus, Progress};
 use crate::worker::pools::Pools;

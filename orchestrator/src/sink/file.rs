@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::outbox::{Outbox, Progress};
 use super::{SinkChunks, SinkError, SinkEvent, SinkEvents};
-use crate::engine::event::SinkId;
+use crate::ids::SinkId;
 
 /// Bytes taken from the channel before they are written, and bytes of one write.
 const GATHER: u64 = 1 << 20;

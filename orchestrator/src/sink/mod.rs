@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
-use crate::engine::event::{SinkChunk, SinkId};
+use crate::ids::SinkId;
+use crate::sink_chunk::SinkChunk;
 
 /// Where a sink gets its messages. Unbounded, because the engine bounds what is under way by bytes.
 pub type SinkChunks = mpsc::UnboundedReceiver<SinkChunk>;

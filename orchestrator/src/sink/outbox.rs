@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use crate::engine::event::SinkChunk;
+use crate::sink_chunk::SinkChunk;
 
 /// What a step forward newly completed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

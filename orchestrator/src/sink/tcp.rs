@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::acknowledged::bytes_acknowledged;
 use super::outbox::{Outbox, Progress};
 use super::{SinkChunks, SinkError, SinkEvent, SinkEvents};
-use crate::engine::event::{SinkChunk, SinkId};
+use crate::ids::SinkId;
+use crate::sink_chunk::SinkChunk;
 
 /// First pause between attempts to connect; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::framing::Cutter;
 use super::{CloseReason, ConnectionError, Framing, FramingError, SourceBudget, SourceEvent, SourceEvents};
-use crate::engine::event::{ConnectionId, FrameBlock, SourceId};
+use crate::frame::FrameBlock;
+use crate::ids::{ConnectionId, SourceId};
 
 /// Bytes of the first reads, so that a thousand quiet connections cost little.
 const FIRST_READ: usize = 16 << 10;

@@ -6,7 +6,7 @@ use wallaroo_protocol::topology;
 
 pub use wallaroo_protocol::topology::ByteOrder;
 
-use crate::engine::event::{FRAME_OVERHEAD, FrameBlock, Span};
+use crate::frame::{FRAME_OVERHEAD, FrameBlock, Span};
 
 /// How one source's byte stream is divided into frames.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,7 +19,8 @@ use tokio::sync::mpsc;
 pub use budget::SourceBudget;
 pub use framing::{Framing, FramingError};
 
-use crate::engine::event::{ConnectionId, FrameBlock, SourceId};
+use crate::frame::FrameBlock;
+use crate::ids::{ConnectionId, SourceId};
 
 /// Where a source reports. Unbounded, because every event with bytes in it was paid for from the budget.
 pub type SourceEvents = mpsc::UnboundedSender<SourceEvent>;

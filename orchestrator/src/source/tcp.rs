@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Shared};
 use super::{SourceContext, SourceError, SourceEvent};
-use crate::engine::event::ConnectionId;
+use crate::ids::ConnectionId;
 
 /// First pause after a failed accept, usually for want of descriptors; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);

@@ -16,7 +16,8 @@ use wallaroo_protocol::{ENVELOPE_BYTES, FrameCodec, FromWorker, Outgoing, Protoc
 use super::output::{Listener, Stream, Tail, pump};
 use super::process::{Interpreter, Process, SpawnError, Streams, death_cause};
 use super::socket::{FromWorkerHalf, ToWorkerHalf};
-use crate::engine::{DeathCause, Generation, Marker};
+use crate::death::{DeathCause, Marker};
+use crate::ids::Generation;
 
 /// How long a worker whose connection has ended may take to exit before it is killed.
 const EXIT_GRACE: Duration = Duration::from_millis(500);

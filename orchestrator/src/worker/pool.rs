@@ -22,8 +22,10 @@ use wallaroo_protocol::{FromWorker, Load, OrchestratorHello, StagePlan, ToWorker
 use self::error::difference;
 use super::connection::{WorkerEvent, WorkerHandle, WorkerNews};
 use super::process::Interpreter;
-use crate::engine::{Death, Event, Generation, SlotId};
-use crate::plan::PoolId;
+use crate::death::Death;
+use crate::engine::Event;
+use crate::ids::PoolId;
+use crate::ids::{Generation, SlotId};
 
 pub use self::error::PoolError;
 pub use self::starter::Starter;

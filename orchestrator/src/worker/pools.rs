@@ -11,8 +11,9 @@ use wallaroo_protocol::StagePlan;
 
 use super::connection::{WorkerEvent, WorkerNews};
 use super::pool::{MemberStatus, Pool, PoolError, PoolNews, PoolSettings, Starter};
-use crate::engine::{Action, Generation};
-use crate::plan::PoolId;
+use crate::engine::Action;
+use crate::ids::Generation;
+use crate::ids::PoolId;
 
 /// See the [module](self).
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use wallaroo_protocol::{BatchId, NodeId, Skip};
 
 use super::socket::{FromWorkerHalf, ToWorkerHalf, halves};
-use crate::engine::{DeathCause, Marker};
+use crate::death::{DeathCause, Marker};
 
 /// PyPy's young generation. The lists of a batch outgrow the default of 4 MiB, are promoted and soon die: a word of word count
 /// took 25 to 30 % less with this. CPython ignores it.

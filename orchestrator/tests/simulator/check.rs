@@ -146,7 +146,7 @@ fn feeding_sources(world: &World, sink: usize) -> BTreeSet<u32> {
     let plan = &world.scenario.plan;
     let mut reached = BTreeSet::new();
     let mut sources = BTreeSet::new();
-    let mut wanted: Vec<Target> = vec![Target::Sink(wallaroo_orch::engine::SinkId(sink as u32))];
+    let mut wanted: Vec<Target> = vec![Target::Sink(wallaroo_orch::ids::SinkId(sink as u32))];
     while let Some(target) = wanted.pop() {
         for stage in plan.stages.iter().filter(|stage| stage.outlets.iter().any(|(_, to)| *to == target)) {
             match stage.input {

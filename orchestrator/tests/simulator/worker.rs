@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use wallaroo_orch::engine::{DeathCause, Generation, Marker};
+use wallaroo_orch::death::{DeathCause, Marker};
+use wallaroo_orch::ids::Generation;
 use wallaroo_orch::plan::{Input, Stage, Target};
 use wallaroo_protocol::topology::{Node, NodeKind};
 use wallaroo_protocol::{

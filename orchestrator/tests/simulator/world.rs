@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
-use wallaroo_orch::engine::{
-    Action, ConnectionId, DeadMessage, DeathCause, Engine, Event, FrameBlock, Generation, SinkId, SlotId, SourceId,
-    Span,
-};
-use wallaroo_orch::plan::PoolId;
+use wallaroo_orch::dead_message::DeadMessage;
+use wallaroo_orch::death::DeathCause;
+use wallaroo_orch::engine::{Action, Engine, Event};
+use wallaroo_orch::frame::{FrameBlock, Span};
+use wallaroo_orch::ids::PoolId;
+use wallaroo_orch::ids::{ConnectionId, Generation, SinkId, SlotId, SourceId};
 use wallaroo_protocol::{FromWorker, NodeId, OutputData, ToWorker};
 
 use self::misfortune::MOST_SLOTS;
@@ -330,7 +331,7 @@ impl World {
                 }
                 self.to_write[sink.index()].push_back(chunk.bytes.len());
             }
-            Action::Release { source, bytes } => self.credit[source.index()] += bytes as i64,
+            Action::Credit { source, bytes } => self.credit[source.index()] += bytes as i64,
             Action::StopSources => self.stopped = true,
             Action::DeadLetter(message) => {
                 self.tally.dead_letters += 1;

@@ -5,7 +5,9 @@ use wallaroo_protocol::topology::{Framing, Node, NodeKind, SinkConfig, SourceCon
 use wallaroo_protocol::{BatchId, BatchResult, NodeId, ToWorker};
 
 use super::*;
-use crate::engine::{ConnectionId, EngineConfig, Event, FrameBlock, Generation, SourceId, Span};
+use crate::engine::{EngineConfig, Event};
+use crate::frame::{FrameBlock, Span};
+use crate::ids::{ConnectionId, Generation, SourceId};
 use crate::plan::Plan;
 
 const NOTHING: [u8; 0] = [];

@@ -3,7 +3,7 @@
 use wallaroo_protocol::{RequestId, StateEntry, ToWorker};
 
 use super::{Edition, Phase, Pool, PoolError};
-use crate::engine::{Generation, SlotId};
+use crate::ids::{Generation, SlotId};
 use crate::worker::process::Interpreter;
 
 impl Pool {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use wallaroo_protocol::{ProtocolError, Refused, topology};
 
-use crate::engine::{DeathCause, Generation};
+use crate::death::DeathCause;
+use crate::ids::Generation;
 use crate::worker::process::SpawnError;
 
 /// Why the pool cannot do its work.

@@ -4,7 +4,9 @@ use tokio::sync::oneshot;
 use wallaroo_protocol::ToWorker;
 
 use super::{Pool, PoolNews};
-use crate::engine::{Action, Generation, KillReason};
+use crate::death::KillReason;
+use crate::engine::Action;
+use crate::ids::Generation;
 
 impl Pool {
     /// Carries out an engine's action that concerns workers; others are returned.

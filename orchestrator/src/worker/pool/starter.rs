@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::PoolError;
-use crate::engine::Generation;
+use crate::ids::Generation;
 use crate::worker::connection::{WorkerEvent, WorkerHandle, start};
 use crate::worker::guard::Guard;
 use crate::worker::process::Interpreter;

@@ -3,8 +3,8 @@
 use wallaroo_protocol::WorkerHello;
 
 use super::{Member, Phase, Pool};
-use crate::engine::{Generation, SlotId};
-use crate::plan::PoolId;
+use crate::ids::PoolId;
+use crate::ids::{Generation, SlotId};
 
 /// A worker as others see it.
 #[derive(Debug, Clone)]

@@ -1,7 +1,10 @@
 //! What goes wrong, and what users change, at any time.
 
-use wallaroo_orch::engine::{Death, DeathCause, Event, Marker, SlotId};
-use wallaroo_orch::plan::{Input, PoolId};
+use wallaroo_orch::death::{Death, DeathCause, Marker};
+use wallaroo_orch::engine::Event;
+use wallaroo_orch::ids::PoolId;
+use wallaroo_orch::ids::SlotId;
+use wallaroo_orch::plan::Input;
 use wallaroo_protocol::{Batch, NodeId, Skip, ToWorker, input};
 
 use super::{World, heard};

@@ -5,7 +5,8 @@ use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use wallaroo_orch::engine::event::{SinkChunk, SinkId, SourceId};
+use wallaroo_orch::ids::{SinkId, SourceId};
+use wallaroo_orch::sink_chunk::SinkChunk;
 use wallaroo_orch::sink::{self, SinkEvent};
 use wallaroo_orch::source::{self, ConnectionIds, SourceBudget, SourceContext, SourceError, SourceEvent, SourceHandle};
 

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyString};
 use tokio::sync::mpsc;
-use wallaroo_orch::engine::event::SinkChunk;
+use wallaroo_orch::sink_chunk::SinkChunk;
 use wallaroo_orch::sink::SinkEvent;
 
 /// Bytes gathered at most before they are handed over.

@@ -1,0 +1,33 @@
+//! A message that could not be processed. The engine makes it, the dead letters keep it.
+
+use bytes::Bytes;
+use wallaroo_protocol::NodeId;
+
+use crate::ids::{ConnectionId, SourceId};
+
+/// A message that could not be processed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadMessage {
+    /// The step that failed.
+    pub node: NodeId,
+    /// The message's key, encoded.
+    pub key: Option<Bytes>,
+    /// Type of the exception, or of the accident.
+    pub exception: String,
+    /// Its message.
+    pub message: String,
+    /// The Python traceback, if there is one.
+    pub traceback: String,
+    /// `repr` of the value the step was given.
+    pub value: String,
+    /// The value, encoded with `codec`.
+    pub payload: Bytes,
+    /// Which value of `payload` it is; `None`: all of them, or a frame.
+    pub payload_index: Option<u32>,
+    /// 0: `payload` is the frame as it was read.
+    pub codec: u32,
+    /// The source, where it is known.
+    pub source: Option<SourceId>,
+    /// The connection, where it is known.
+    pub connection: Option<ConnectionId>,
+}

@@ -1,0 +1,88 @@
+//! How a worker ended, and what it was doing then. Workers' tasks report it, the engine judges it.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use wallaroo_protocol::{BatchId, NodeId, Skip};
+
+/// Why a worker was killed on purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KillReason {
+    /// A batch took longer than the step timeout.
+    Timeout(Duration),
+    /// It broke the protocol.
+    Protocol(String),
+    /// Its resident memory was far above its limit.
+    Memory {
+        /// Bytes resident.
+        resident: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// It was asked to retire.
+    Retired,
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Death {
+    /// What ended it.
+    pub cause: DeathCause,
+    /// What it was doing.
+    pub marker: Option<Marker>,
+    /// The Python stack it left behind, if it did.
+    pub trace: String,
+}
+
+/// What ended a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeathCause {
+    /// It exited by itself.
+    Exited(i32),
+    /// A signal killed it.
+    Signalled(i32),
+    /// The engine had it killed.
+    Killed(KillReason),
+    /// Its connection broke while the process lived.
+    Disconnected(String),
+}
+
+impl DeathCause {
+    /// Whether somebody else may have killed the worker, which says nothing about what it was doing: a person, an
+    /// administrator's script, the kernel when memory runs out.
+    pub fn may_be_from_outside(&self) -> bool {
+        let signals = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+        matches!(self, Self::Signalled(number) if signals.iter().any(|signal| *signal as i32 == *number))
+    }
+}
+
+impl std::fmt::Display for DeathCause {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited(code) => write!(formatter, "exit code {code}"),
+            Self::Signalled(signal) => match Signal::try_from(*signal) {
+                Ok(Signal::SIGKILL) => formatter.write_str("killed by SIGKILL (out of memory, or by hand)"),
+                Ok(signal) => write!(formatter, "killed by {signal}"),
+                Err(_) => write!(formatter, "killed by signal {signal}"),
+            },
+            Self::Killed(KillReason::Timeout(after)) => write!(formatter, "step timeout: no answer after {after:?}"),
+            Self::Killed(KillReason::Protocol(error)) => write!(formatter, "broke the protocol: {error}"),
+            Self::Killed(KillReason::Memory { resident, limit }) => {
+                write!(formatter, "out of memory: {resident} bytes resident, the limit is {limit}")
+            }
+            Self::Killed(KillReason::Retired) => formatter.write_str("retired"),
+            Self::Disconnected(error) => write!(formatter, "connection lost: {error}"),
+        }
+    }
+}
+
+/// What a worker noted it was doing before it died; see the marker in `spec/protocol.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marker {
+    /// The batch it was running.
+    pub batch: BatchId,
+    /// The step it was in.
+    pub node: NodeId,
+    /// The message it was at, when the batch was run carefully.
+    pub message: Option<Skip>,
+}
