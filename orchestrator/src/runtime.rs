@@ -29,7 +29,7 @@ use self::endpoints::{Inputs, SourceHandles, open_sinks, open_sources};
 use self::named_pools::named_pools;
 use self::observed::Observed;
 use self::peers::Peers;
-use self::workers::{end_workers, load};
+use self::workers::{end_workers, event_of, load};
 
 use crate::control::place::Place;
 use crate::control::{Control, Refusal};
@@ -281,12 +281,10 @@ impl Runtime {
             self.engine.handle(event, self.begun.elapsed(), &mut actions);
             for action in actions.drain(..) {
                 let mut news = Vec::new();
-                if let Some(action) = pools.carry_out(action, &mut news) {
-                    self.carry_out(action)?;
-                }
+                self.carry_out(pools, action, &mut news)?;
                 for news in news {
                     match news {
-                        PoolNews::Engine(event) => later.push_back(event),
+                        PoolNews::Slot(news) => later.push_back(event_of(news)),
                         PoolNews::Failed(error) => return Err(error.into()),
                         news => self.recruited(news),
                     }
@@ -297,8 +295,12 @@ impl Runtime {
         Ok(())
     }
 
-    fn carry_out(&mut self, action: Action) -> Result<(), RunError> {
+    fn carry_out(&mut self, pools: &mut Pools, action: Action, news: &mut Vec<PoolNews>) -> Result<(), RunError> {
         match action {
+            Action::Send { slot, generation, message } => pools[slot.pool].send(generation, &message),
+            Action::Kill { slot, generation, reason } => pools[slot.pool].kill(slot, generation, reason),
+            Action::Seat { slot } => pools[slot.pool].seat(slot, news),
+            Action::Vacate { slot } => pools[slot.pool].vacate(slot),
             // A sink that is gone has reported why.
             Action::Write { sink, chunk } => drop(self.sinks[sink.index()].send(chunk)),
             Action::Credit { source, bytes } => {
@@ -324,9 +326,6 @@ impl Runtime {
             Action::Warn(warning) => tracing::warn!("{warning}"),
             Action::Finished => self.finished = true,
             Action::Fail(error) => return Err(error.into()),
-            Action::Send { .. } | Action::Kill { .. } | Action::Seat { .. } | Action::Vacate { .. } => {
-                debug_assert!(false, "the pool carries these out");
-            }
         }
         Ok(())
     }
@@ -366,7 +365,7 @@ impl Runtime {
             // The pool hears of everything, also once the run has failed: it is closed by waiting for every worker's end.
             for news in pools.handle(event, Instant::now()) {
                 outcome = outcome.and_then(|()| match news {
-                    PoolNews::Engine(event) => self.feed(pools, event),
+                    PoolNews::Slot(news) => self.feed(pools, event_of(news)),
                     PoolNews::Failed(error) => Err(error.into()),
                     news => {
                         self.recruited(news);

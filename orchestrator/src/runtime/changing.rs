@@ -312,7 +312,7 @@ impl Runtime {
                 }
             }
             PoolNews::NoRecruit(error) => change.fail(refusal(&error)),
-            PoolNews::Described(_) | PoolNews::Engine(_) | PoolNews::Failed(_) => {}
+            PoolNews::Described(_) | PoolNews::Slot(_) | PoolNews::Failed(_) => {}
         }
     }
 

@@ -7,8 +7,9 @@ use tokio::time::timeout;
 use wallaroo_protocol::Topology;
 
 use super::RunError;
+use crate::engine::Event;
 use crate::worker::connection::WorkerEvent;
-use crate::worker::pool::{PoolNews, PoolSettings};
+use crate::worker::pool::{PoolNews, PoolSettings, SlotChange, SlotNews};
 use crate::worker::pools::Pools;
 
 /// Loads the application in one worker and returns what it describes.
@@ -36,7 +37,7 @@ pub(super) async fn load(
             match news {
                 PoolNews::Described(topology) => return Ok(topology),
                 PoolNews::Failed(error) => return Err(error.into()),
-                PoolNews::Engine(_) | PoolNews::Tried { .. } | PoolNews::NoRecruit(_) => {
+                PoolNews::Slot(_) | PoolNews::Tried { .. } | PoolNews::NoRecruit(_) => {
                     debug_assert!(false, "{news:?} before the plan");
                 }
             }
@@ -58,5 +59,17 @@ pub(super) async fn end_workers(pools: &mut Pools, events: &mut mpsc::UnboundedR
     if timeout(grace, reap(pools, events)).await.is_err() {
         pools.kill_all();
         reap(pools, events).await;
+    }
+}
+
+/// What happened in a slot, as the engine is told it.
+pub(super) fn event_of(news: SlotNews) -> Event {
+    let SlotNews { slot, generation, change } = news;
+    match change {
+        SlotChange::Seated => Event::WorkerSeated { slot, generation },
+        SlotChange::Lost(death) => Event::WorkerLost { slot, generation, death },
+        SlotChange::Result(result) => Event::Result { slot, generation, result },
+        SlotChange::CutResult(result) => Event::CutResult { slot, generation, result },
+        SlotChange::Snapshot(part) => Event::Snapshot { slot, generation, part },
     }
 }

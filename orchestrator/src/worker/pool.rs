@@ -8,6 +8,7 @@
 
 mod editions;
 mod error;
+mod news;
 mod orders;
 mod starter;
 mod status;
@@ -17,17 +18,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use wallaroo_protocol::{FromWorker, Load, OrchestratorHello, StagePlan, ToWorker, Topology, WorkerHello, topology};
+use wallaroo_protocol::{FromWorker, Load, OrchestratorHello, StagePlan, ToWorker, WorkerHello, topology};
 
 use self::error::difference;
 use super::connection::{WorkerEvent, WorkerHandle, WorkerNews};
 use super::process::Interpreter;
 use crate::death::Death;
-use crate::engine::Event;
-use crate::ids::PoolId;
-use crate::ids::{Generation, SlotId};
+use crate::ids::{Generation, PoolId, SlotId};
 
 pub use self::error::PoolError;
+pub use self::news::{PoolNews, SlotChange, SlotNews};
 pub use self::starter::Starter;
 pub use self::status::{MemberStatus, Progress};
 
@@ -57,26 +57,6 @@ pub struct PoolSettings {
     pub max_frame: usize,
     /// Bytes a worker may have resident.
     pub memory: Option<u64>,
-}
-
-/// Something the pool wants known.
-#[derive(Debug)]
-pub enum PoolNews {
-    /// The first worker described the application. Answer with [`Pool::plan`].
-    Described(Topology),
-    /// Something for the engine.
-    Engine(Event),
-    /// A recruit answered what it was asked to try.
-    Tried {
-        /// The worker.
-        generation: Generation,
-        /// What it could not do.
-        problem: Option<String>,
-    },
-    /// A recruit cannot be had.
-    NoRecruit(PoolError),
-    /// The pool cannot do its work.
-    Failed(PoolError),
 }
 
 /// What workers have in common: an interpreter, and the application's code as it was at one time.
@@ -281,7 +261,7 @@ impl Pool {
                 self.ended(generation, &member, Death { cause, marker, trace }, last_lines, now, &mut out);
             }
         }
-        self.seat(&mut out);
+        self.seat_standbys(&mut out);
         out
     }
 
@@ -303,7 +283,7 @@ impl Pool {
                 } else if !self.closing {
                     tracing::warn!(worker, slot = slot.number, pool, pid, "worker died: {cause}");
                 }
-                out.push(PoolNews::Engine(Event::WorkerLost { slot, generation, death }));
+                out.push(PoolNews::slot(slot, generation, SlotChange::Lost(death)));
             }
             Phase::Standby if self.is_next(member.edition) && !cause.may_be_from_outside() => {
                 out.push(PoolNews::NoRecruit(PoolError::Start { cause: death.cause, last_lines, greeted: true }));
@@ -349,13 +329,13 @@ impl Pool {
                 self.failed_to_start(edition, PoolError::Refused(refused), Instant::now(), out);
             }
             (FromWorker::Result(result), Phase::Seated(slot)) => {
-                out.push(PoolNews::Engine(Event::Result { slot, generation, result }));
+                out.push(PoolNews::slot(slot, generation, SlotChange::Result(result)));
             }
             (FromWorker::CutResult(result), Phase::Seated(slot)) => {
-                out.push(PoolNews::Engine(Event::CutResult { slot, generation, result }));
+                out.push(PoolNews::slot(slot, generation, SlotChange::CutResult(result)));
             }
             (FromWorker::SnapshotPart(part), Phase::Seated(slot)) => {
-                out.push(PoolNews::Engine(Event::Snapshot { slot, generation, part }));
+                out.push(PoolNews::slot(slot, generation, SlotChange::Snapshot(part)));
             }
             (_, Phase::Dismissed) => {}
             (message, phase) => {
@@ -428,7 +408,7 @@ impl Pool {
     }
 
     /// Seats standbys in vacant slots.
-    fn seat(&mut self, out: &mut Vec<PoolNews>) {
+    fn seat_standbys(&mut self, out: &mut Vec<PoolNews>) {
         for slot in std::mem::take(&mut self.vacant) {
             let edition = self.seats.get(&slot).copied().unwrap_or(self.edition);
             let fits = |member: &Member| member.phase == Phase::Standby && member.edition == edition;
@@ -442,7 +422,7 @@ impl Pool {
                         pid = member.handle.pid,
                         "worker took a slot"
                     );
-                    out.push(PoolNews::Engine(Event::WorkerSeated { slot, generation: *generation }));
+                    out.push(PoolNews::slot(slot, *generation, SlotChange::Seated));
                 }
                 None => self.vacant.push_back(slot),
             }

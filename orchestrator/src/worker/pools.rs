@@ -11,9 +11,7 @@ use wallaroo_protocol::StagePlan;
 
 use super::connection::{WorkerEvent, WorkerNews};
 use super::pool::{MemberStatus, Pool, PoolError, PoolNews, PoolSettings, Starter};
-use crate::engine::Action;
-use crate::ids::Generation;
-use crate::ids::PoolId;
+use crate::ids::{Generation, PoolId};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -68,17 +66,6 @@ impl Pools {
             news => news,
         };
         news.into_iter().map(named).collect()
-    }
-
-    /// Carries out an engine's action that concerns workers; others are returned.
-    pub fn carry_out(&mut self, action: Action, out: &mut Vec<PoolNews>) -> Option<Action> {
-        let (Action::Send { slot, .. } | Action::Kill { slot, .. } | Action::Seat { slot } | Action::Vacate { slot }) =
-            &action
-        else {
-            return Some(action);
-        };
-        let pool = slot.pool;
-        self[pool].carry_out(action, out)
     }
 
     /// Whether all slots have a worker.

@@ -5,56 +5,45 @@ use wallaroo_protocol::ToWorker;
 
 use super::{Pool, PoolNews};
 use crate::death::KillReason;
-use crate::engine::Action;
-use crate::ids::Generation;
+use crate::ids::{Generation, SlotId};
 
 impl Pool {
-    /// Carries out an engine's action that concerns workers; others are returned.
-    pub fn carry_out(&mut self, action: Action, out: &mut Vec<PoolNews>) -> Option<Action> {
-        match action {
-            Action::Send { generation, message, .. } => {
-                if let Some(member) = self.members.get(&generation) {
-                    member.handle.send(message.encode());
-                }
-            }
-            Action::Kill { generation, reason, slot } => {
-                if let Some(member) = self.members.get_mut(&generation) {
-                    member.retired = reason == KillReason::Retired;
-                    match reason {
-                        KillReason::Timeout(after) => {
-                            tracing::warn!(
-                                worker = generation.0,
-                                slot = slot.number,
-                                pool = self.name.as_deref(),
-                                "no answer after {after:?}: killing the worker"
-                            );
-                            member.handle.kill_after_stack();
-                        }
-                        KillReason::Protocol(error) => {
-                            tracing::error!(
-                                worker = generation.0,
-                                slot = slot.number,
-                                pool = self.name.as_deref(),
-                                "worker broke the protocol: {error}; killing it"
-                            );
-                            member.handle.kill();
-                        }
-                        KillReason::Memory { .. } | KillReason::Retired => member.handle.kill(),
-                    }
-                }
-            }
-            Action::Seat { slot } => {
-                self.seats.entry(slot).or_insert(self.edition);
-                self.vacant.push_back(slot);
-                self.seat(out);
-            }
-            Action::Vacate { slot } => {
-                self.seats.remove(&slot);
-                self.vacant.retain(|vacant| *vacant != slot);
-            }
-            other => return Some(other),
+    /// Sends a message to a worker, unless it is gone.
+    pub fn send(&self, generation: Generation, message: &ToWorker) {
+        if let Some(member) = self.members.get(&generation) {
+            member.handle.send(message.encode());
         }
-        None
+    }
+
+    /// Kills the worker in a slot, unless it is gone. Its end is still reported.
+    pub fn kill(&mut self, slot: SlotId, generation: Generation, reason: KillReason) {
+        let Some(member) = self.members.get_mut(&generation) else { return };
+        member.retired = reason == KillReason::Retired;
+        let (worker, slot, pool) = (generation.0, slot.number, self.name.as_deref());
+        match reason {
+            KillReason::Timeout(after) => {
+                tracing::warn!(worker, slot, pool, "no answer after {after:?}: killing the worker");
+                member.handle.kill_after_stack();
+            }
+            KillReason::Protocol(error) => {
+                tracing::error!(worker, slot, pool, "worker broke the protocol: {error}; killing it");
+                member.handle.kill();
+            }
+            KillReason::Memory { .. } | KillReason::Retired => member.handle.kill(),
+        }
+    }
+
+    /// Seats a worker in an empty slot, now or once there is one.
+    pub fn seat(&mut self, slot: SlotId, out: &mut Vec<PoolNews>) {
+        self.seats.entry(slot).or_insert(self.edition);
+        self.vacant.push_back(slot);
+        self.seat_standbys(out);
+    }
+
+    /// Seats no worker in a slot any more: it is about to go.
+    pub fn vacate(&mut self, slot: SlotId) {
+        self.seats.remove(&slot);
+        self.vacant.retain(|vacant| *vacant != slot);
     }
 
     /// Asks all workers to finish and exit.
