@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::{EventTime, ProtocolError, input, reader::Reader, writer::Writer};
+use crate::{EventTime, ProtocolError, reader::Reader, writer::Writer};
+
+/// Elements of one group in a flat array.
+pub(crate) const GROUP_ELEMENTS: usize = 4;
 
 /// The smallest group: a key, a count and a codec of one byte each, and an empty bin.
 const LEAST_BYTES: usize = 5;
@@ -98,7 +101,7 @@ impl Group {
 
 /// Reads the flat array of groups that comes next.
 pub(crate) fn read_groups(reader: &mut Reader, field: &'static str) -> Result<Vec<Group>, ProtocolError> {
-    let count = reader.records(input::GROUP_ELEMENTS, field)?;
+    let count = reader.records(GROUP_ELEMENTS, field)?;
     let mut groups = Vec::with_capacity(count.min(reader.remaining() / LEAST_BYTES));
     for _ in 0..count {
         let start = reader.position();

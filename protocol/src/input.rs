@@ -3,10 +3,8 @@
 
 use bytes::Bytes;
 
-use crate::{Group, ProtocolError, group::read_groups, reader::Reader, writer::Writer};
-
-/// Elements of one group in a flat array.
-pub(crate) const GROUP_ELEMENTS: usize = 4;
+use crate::group::{GROUP_ELEMENTS, read_groups};
+use crate::{Group, ProtocolError, reader::Reader, writer::Writer};
 
 /// The longest header MessagePack puts before an array or a bin.
 const LONGEST_HEADER: usize = 5;

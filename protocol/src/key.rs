@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::part::Part;
 pub(crate) use self::part::serialize_bin;
-use crate::{reader::type_name, writer::Writer};
+use crate::{type_name::type_name, writer::Writer};
 
 /// How deep arrays may nest inside a key, the key itself included.
 pub const MAX_KEY_NESTING: usize = 16;

@@ -19,6 +19,7 @@ mod state;
 mod time;
 mod to_worker;
 pub mod topology;
+mod type_name;
 mod writer;
 
 pub use error::ProtocolError;

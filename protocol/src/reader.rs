@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use rmp::Marker;
 
-use crate::{MAX_NESTING, PROTOCOL_VERSION, ProtocolError, key};
+use crate::{MAX_NESTING, PROTOCOL_VERSION, ProtocolError, key, type_name::type_name};
 
 /// A place in a body. `message` is the name under which errors report it.
 #[derive(Debug)]
@@ -377,23 +377,6 @@ impl Reader {
             Marker::Reserved => ProtocolError::NotMessagePack { message: self.message, field },
             found => ProtocolError::FieldType { message: self.message, field, expected, found: type_name(found) },
         }
-    }
-}
-
-/// What a marker begins, as an error's text names it.
-pub(crate) fn type_name(marker: Marker) -> &'static str {
-    match marker {
-        Marker::Null => "nil",
-        Marker::True | Marker::False => "a bool",
-        Marker::FixPos(_) | Marker::U8 | Marker::U16 | Marker::U32 | Marker::U64 => "a uint",
-        Marker::FixNeg(_) | Marker::I8 | Marker::I16 | Marker::I32 | Marker::I64 => "an int",
-        Marker::F32 | Marker::F64 => "a float",
-        Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => "a str",
-        Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => "a bin",
-        Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => "an array",
-        Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => "a map",
-        Marker::Reserved => "no MessagePack",
-        _ => "an ext",
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::{
-    BatchId, EventTime, Group, NodeId, ProtocolError, Timer, Timing, group::read_groups, input::GROUP_ELEMENTS,
+    BatchId, EventTime, Group, NodeId, ProtocolError, Timer, Timing, group::GROUP_ELEMENTS, group::read_groups,
     reader::Reader, writer::Writer,
 };
 
