@@ -28,12 +28,14 @@ demo: $(STAMPS)/installed ## word count of a text, over sockets, with two worker
 
 test: lint test-rust test-sdk test-e2e ## everything that is checked before a change lands
 
-lint: $(STAMPS)/installed ## formatting and lints of both languages
+lint: $(STAMPS)/installed ## formatting, lints, circles between modules, lengths of files and functions
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(BIN)/ruff format --check python-sdk tests examples orchestrator/templates
 	$(BIN)/ruff check python-sdk tests examples orchestrator/templates
 	cd python-sdk && ../$(BIN)/mypy
+	$(BIN)/python -m tests.circles
+	$(BIN)/python -m tests.house
 
 format: $(STAMPS)/venv ## rewrite the sources as `make lint` wants them
 	$(CARGO) fmt --all

@@ -1,7 +1,8 @@
-"""Fails when folders of the sources depend on each other in a circle: ``python -m tests.circles``.
+"""Fails when folders of the sources depend on each other in a circle, or on one above: ``python -m tests.circles``.
 
-The graph's nodes are the top-level modules of each crate and of the Python package: a folder counts as one. Every path counts,
-wherever it is written: at the top of a file, inside a function, for type checkers only. Rust tests and doc comments do not.
+The graph's nodes are the top-level modules of each crate and of the Python package: a folder counts as one. Every path
+counts, wherever it is written: at the top of a file, inside a function, for type checkers only. Rust tests and doc
+comments do not.
 """
 
 import ast
@@ -14,7 +15,19 @@ from typing import NamedTuple
 
 from tests.harness.places import ROOT
 
-RUST = ("orchestrator/src", "protocol/src")
+#: Which modules stand on which, from the ground up: a module uses those of lower layers only, and none of its own layer.
+#: A module that is not listed may use any, as long as that makes no circle.
+LAYERS = {
+    "orchestrator/src": (
+        ("ids", "frame", "sink_chunk", "death"),
+        ("dead_message", "plan", "interpreter", "source", "sink", "worker"),
+        ("engine", "dead_letter"),
+        ("control",),
+        ("runtime",),
+        ("cli",),
+    ),
+    "protocol/src": (),
+}
 PYTHON = "python-sdk/src/wallaroo"
 
 _CRATE_FILES = ("lib", "main")
@@ -40,7 +53,7 @@ class Use(NamedTuple):
 
 
 def circles(uses: Iterable[Use]) -> list[list[Use]]:
-    """The circles among ``uses``: for each dependency that is part of one, its shortest. Each lists the uses that make it."""
+    """The circles among ``uses``, each with the uses that make it: the shortest circle through every dependency."""
     places: dict[tuple[str, str], list[Use]] = defaultdict(list)
     targets: dict[str, set[str]] = defaultdict(set)
     for use in uses:
@@ -58,6 +71,13 @@ def circles(uses: Iterable[Use]) -> list[list[Use]]:
         pairs = zip(names, (*names[1:], names[0]))
         found[names] = [use for pair in pairs for use in places[pair]]
     return sorted(found.values(), key=lambda circle: [use.source for use in circle])
+
+
+def upward(uses: Iterable[Use], layers: tuple[tuple[str, ...], ...]) -> list[Use]:
+    """The uses of a module by one of the same layer or of a lower one."""
+    heights = {module: height for height, layer in enumerate(layers) for module in layer}
+    known = (use for use in uses if use.source != use.target and {use.source, use.target} <= heights.keys())
+    return [use for use in known if heights[use.source] <= heights[use.target]]
 
 
 def _shortest(targets: dict[str, set[str]], start: str, end: str) -> "list[str] | None":
@@ -78,7 +98,7 @@ def _shortest(targets: dict[str, set[str]], start: str, end: str) -> "list[str] 
 
 def rust_uses(sources: Path) -> list[Use]:
     """What the modules of a crate use of each other. ``sources`` holds its lib.rs or main.rs."""
-    files = {file: _code(file.read_text()) for file in sorted(sources.rglob("*.rs"))}
+    files = {file: without_comments(file.read_text()) for file in sorted(sources.rglob("*.rs"))}
     tests = {module for file, text in files.items() for module in _test_modules(file, text, sources)}
     code = {
         file: _without_tests(text)
@@ -96,7 +116,7 @@ def rust_uses(sources: Path) -> list[Use]:
     return uses
 
 
-def _code(text: str) -> str:
+def without_comments(text: str) -> str:
     """``text`` with comments, strings and characters blanked out; lines keep their numbers."""
     return _NO_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
 
@@ -229,25 +249,34 @@ def _node(file: Path, package: Path) -> str:
     return package.name if first == "__init__" else first
 
 
-def report(title: str, uses: list[Use]) -> int:
-    """Prints the circles of one graph, and how many there are."""
-    found = circles(uses)
-    print(f"{title}: {len({use.source for use in uses} | {use.target for use in uses})} modules, {len(found)} circles")
+def report(title: str, uses: list[Use], layers: tuple[tuple[str, ...], ...] = ()) -> int:
+    """Prints what is wrong with one graph; how many faults there are."""
+    uses = list(dict.fromkeys(uses))
+    found, up = circles(uses), upward(uses, layers)
+    modules = {use.source for use in uses} | {use.target for use in uses}
+    print(f"{title}: {len(modules)} modules, {len(found)} circles, {len(up)} uses of a module that stands higher")
     for circle in found:
         names = list(dict.fromkeys(use.source for use in circle))
-        print(f"  {' -> '.join([*names, names[0]])}")
-        for use in circle:
-            file = use.file.relative_to(ROOT) if use.file.is_relative_to(ROOT) else use.file
-            note = f", {use.note}" if use.note else ""
-            print(f"    {file}:{use.line}: {use.source} uses {use.target}{note}")
-    return len(found)
+        print(f"  circle: {' -> '.join([*names, names[0]])}")
+        _print(circle)
+    if up:
+        print(f"  upward: {', '.join(sorted({f'{use.source} -> {use.target}' for use in up}))}")
+        _print(up)
+    return len(found) + len(up)
+
+
+def _print(uses: list[Use]) -> None:
+    for use in uses:
+        file = use.file.relative_to(ROOT) if use.file.is_relative_to(ROOT) else use.file
+        note = f", {use.note}" if use.note else ""
+        print(f"    {file}:{use.line}: {use.source} uses {use.target}{note}")
 
 
 def main() -> int:
-    """Checks all sources; 1 when there is a circle."""
-    found = sum([report(crate, rust_uses(ROOT / crate)) for crate in RUST])
-    found += report(PYTHON, python_uses(ROOT / PYTHON))
-    return 1 if found else 0
+    """Checks all sources; 1 when there is a fault."""
+    faults = [report(crate, rust_uses(ROOT / crate), layers) for crate, layers in LAYERS.items()]
+    faults.append(report(PYTHON, python_uses(ROOT / PYTHON)))
+    return 1 if sum(faults) else 0
 
 
 if __name__ == "__main__":

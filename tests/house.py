@@ -1,0 +1,75 @@
+"""Fails when a source file or a function has grown too long: ``python -m tests.house``."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.circles import without_comments
+from tests.harness.places import ROOT
+
+LONGEST_FILE = 500
+LONGEST_FUNCTION = 70
+FOLDERS = ("orchestrator", "protocol", "python-sdk", "tests", "examples")
+#: Folders with sources of others, or with what was built.
+_SKIPPED = {"target", ".venv", "__pycache__"}
+_RUST_FUNCTION = re.compile(r"\bfn\s+(\w+)")
+
+
+class TooLong(NamedTuple):
+    """A file, or a function in it, with more lines than are allowed."""
+
+    file: Path
+    line: int
+    what: str
+    lines: int
+    most: int
+
+
+def faults(root: Path) -> Iterator[TooLong]:
+    """What is too long below ``root``."""
+    for file in sorted([*root.rglob("*.rs"), *root.rglob("*.py")]):
+        if not _SKIPPED.isdisjoint(file.relative_to(root).parts):
+            continue
+        text = file.read_text()
+        lines = len(text.splitlines())
+        if lines > LONGEST_FILE:
+            yield TooLong(file, 1, "file", lines, LONGEST_FILE)
+        functions = _python_functions(text) if file.suffix == ".py" else _rust_functions(text)
+        for name, first, last in functions:
+            if last - first + 1 > LONGEST_FUNCTION:
+                yield TooLong(file, first, name, last - first + 1, LONGEST_FUNCTION)
+
+
+def _python_functions(text: str) -> Iterator[tuple[str, int, int]]:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node.name, node.lineno, node.end_lineno or node.lineno
+
+
+def _rust_functions(text: str) -> Iterator[tuple[str, int, int]]:
+    code = without_comments(text)
+    for match in _RUST_FUNCTION.finditer(code):
+        position, depth = match.end(), 0
+        while position < len(code):
+            character = code[position]
+            depth += (character in "([{") - (character in ")]}")
+            position += 1
+            # A signature without a body ends with a semicolon; the one of an array's type is inside brackets.
+            if depth == 0 and character in ";}":
+                break
+        yield match[1], code.count("\n", 0, match.start()) + 1, code.count("\n", 0, position) + 1
+
+
+def main() -> int:
+    """Prints what is too long; 1 when anything is."""
+    found = [fault for folder in FOLDERS for fault in faults(ROOT / folder)]
+    for file, line, what, lines, most in found:
+        print(f"{file.relative_to(ROOT)}:{line}: {what} has {lines} lines, more than {most}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
