@@ -73,7 +73,7 @@ def test_without_a_terminal_it_says_what_to_use(run):
     refused = command("top", "--control", run.control)
     assert refused.returncode == 2
     assert refused.stderr.splitlines() == [
-        "error: standard output is no terminal",
+        "error: standard output is not a terminal",
         "hint: `wallaroo-orch status --watch` prints the same as lines",
     ]
 

@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::causes::with_causes;
+
 use self::listener::{BindError, SocketFile};
 use self::place::Place;
 use self::report::{Accepted, ChangeReport, Scale, StatusReport, Swap, WorkerStack};
@@ -122,7 +124,7 @@ impl Refusal {
 
     /// The application is not running yet.
     pub fn starting() -> Self {
-        Self::new(RefusalKind::Starting, "the application is starting").hint("status --wait-ready 30s waits for it")
+        Self::new(RefusalKind::Starting, "the application is starting")
     }
 
     /// The application is not running any more.
@@ -158,7 +160,7 @@ impl Control {
             }
             (Err(error), Place::At(_)) => return Err(error),
             (Err(error), Place::Of(_)) => {
-                tracing::warn!("{}; this run cannot be controlled", crate::error::one_line(&error));
+                tracing::warn!("{}; this run cannot be controlled", with_causes(&error));
             }
         }
         if let Some(address) = metrics {

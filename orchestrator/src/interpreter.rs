@@ -53,20 +53,6 @@ pub enum InterpreterError {
     NoneFound,
 }
 
-impl InterpreterError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Missing { .. } | Self::NotExecutable { .. } => {
-                "--python takes the path of an interpreter, as .venv/bin/python, or a command's name, as python3.11"
-                    .to_owned()
-            }
-            Self::NotOnPath { name } => format!("give the interpreter's path instead: --python /path/to/{name}"),
-            Self::NoneFound => "install Python 3.9 or later, or name one: --python PATH".to_owned(),
-        })
-    }
-}
-
 /// What is wrong with an interpreter whose worker did not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Diagnosis {
@@ -100,23 +86,6 @@ pub enum Diagnosis {
         /// The interpreter.
         python: PathBuf,
     },
-}
-
-impl Diagnosis {
-    /// What to do about it.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::DoesNotStart { python, .. } => format!("try it by hand: {} --version", python.display()),
-            Self::TooOld { .. } => "wallaroo needs Python 3.9 or later: name another one with --python PATH".to_owned(),
-            Self::NoSdk { python } => {
-                let python = python.display();
-                format!(
-                    "install it there: {python} -m pip install wallaroo-sdk; or name another one with --python PATH"
-                )
-            }
-            Self::NoMsgpack { python } => format!("install it there: {} -m pip install msgpack", python.display()),
-        }
-    }
 }
 
 /// The interpreter to run, as an absolute path: what was `requested` (`--python`), else the active virtual environment's,

@@ -5,13 +5,13 @@
 //! runs them, following the [`plan`] made of the application's topology; results leave through a [`sink`]. The [`runtime`] ties
 //! the tasks to the engine; through its [`control`] socket a run is looked at and changed.
 
+mod causes;
 pub mod cli;
 pub mod control;
 pub mod dead_letter;
 pub mod dead_message;
 pub mod death;
 pub mod engine;
-pub mod error;
 pub mod frame;
 pub mod ids;
 pub mod interpreter;

@@ -68,20 +68,20 @@ pub struct RunOptions {
     pub engine: EngineConfig,
     /// Where dead letters go; `None` logs them only.
     pub dead_letters: Option<PathBuf>,
-    /// What the first dead letter does.
-    pub on_error: OnError,
+    /// What the run does when a message cannot be processed.
+    pub failure_policy: FailurePolicy,
     /// Where the control socket is to be.
     pub control: Place,
     /// Where metrics are to be had.
     pub metrics: Option<SocketAddr>,
 }
 
-/// What a message that cannot be processed does to the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum OnError {
-    /// It becomes a dead letter.
+/// What the run does when a message cannot be processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailurePolicy {
+    /// Makes a dead letter of the message and goes on.
     DeadLetter,
-    /// It ends the run.
+    /// Ends.
     Stop,
 }
 
@@ -208,7 +208,7 @@ struct Runtime {
     sink_tasks: JoinSet<()>,
     sink_events: mpsc::UnboundedReceiver<SinkEvent>,
     dead_letters: DeadLetters,
-    on_error: OnError,
+    failure_policy: FailurePolicy,
     peers: Peers,
     observed: Observed,
     /// The change of the workers that is under way.
@@ -248,7 +248,7 @@ impl Runtime {
             sink_tasks,
             sink_events,
             dead_letters,
-            on_error: options.on_error,
+            failure_policy: options.failure_policy,
             peers: Peers::default(),
             observed,
             change: None,
@@ -333,9 +333,9 @@ impl Runtime {
     fn dead_letter(&mut self, message: DeadMessage) -> Result<(), RunError> {
         let peer = message.connection.and_then(|connection| self.peers.get(connection));
         self.dead_letters.write(&message, peer)?;
-        match self.on_error {
-            OnError::DeadLetter => Ok(()),
-            OnError::Stop => Err(RunError::MessageFailed {
+        match self.failure_policy {
+            FailurePolicy::DeadLetter => Ok(()),
+            FailurePolicy::Stop => Err(RunError::MessageFailed {
                 step: self.plan.name(message.node).to_owned(),
                 exception: message.exception,
                 message: message.message,

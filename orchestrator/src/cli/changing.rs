@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::control::{ControlArgs, print_json};
+use super::error::CliError;
 use super::run::duration;
 use crate::control::report::{ChangeReport, Scale, Swap};
 use crate::control::routes::MOST_WORKERS;
-use crate::error::CliError;
 use crate::interpreter;
 
 /// Arguments of `wallaroo-orch scale`.

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::LogArgs;
+use super::error::CliError;
 use super::run::ApplicationArgs;
-use crate::error::CliError;
 use crate::plan::{Input, Plan, Target};
 use crate::runtime::RunError;
 

@@ -149,25 +149,6 @@ impl DeadLettersError {
     pub(crate) fn is_usage(&self) -> bool {
         matches!(self, Self::NoSuchLetter { .. } | Self::NoAddress { .. })
     }
-
-    /// What to do about it.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NoSuchLetter { .. } => {
-                Some("`wallaroo-orch dead-letters list` shows the numbers; they change when letters are removed")
-            }
-            Self::NoAddress { .. } | Self::BadAddress { .. } => Some("--to HOST:PORT says where to send"),
-            Self::Damaged { .. } => {
-                Some("`wallaroo-orch dead-letters drop FILE N` removes such a line; nothing else does")
-            }
-            Self::NotRemoved { .. } => {
-                Some("remove them with `wallaroo-orch dead-letters drop`: another retry would send them twice")
-            }
-            Self::File(LetterFileError::Busy { .. }) => Some("wait until it is done"),
-            Self::File(LetterFileError::Changed { .. }) => Some("nothing was removed; look at the file and try again"),
-            _ => None,
-        }
-    }
 }
 
 fn also(others: u64) -> String {

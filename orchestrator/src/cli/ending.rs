@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::control::{ControlArgs, print_json};
+use super::error::CliError;
 use crate::control::report::Accepted;
-use crate::error::CliError;
 
 /// Arguments of `wallaroo-orch drain` and `stop`.
 #[derive(Debug, Args)]

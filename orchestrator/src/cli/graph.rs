@@ -8,8 +8,8 @@ use wallaroo_protocol::topology::{Framing, Node, NodeKind, SinkConfig, SourceCon
 use wallaroo_protocol::{NodeId, Topology};
 
 use super::LogArgs;
+use super::error::CliError;
 use super::run::ApplicationArgs;
-use crate::error::CliError;
 
 /// Arguments of `wallaroo-orch graph`.
 #[derive(Debug, Args)]

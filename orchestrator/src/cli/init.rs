@@ -82,16 +82,6 @@ pub enum InitError {
     },
 }
 
-impl InitError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Exists { .. } => Some("nothing was written: give the name of a new folder"),
-            Self::Folder { .. } | Self::Write { .. } => None,
-        }
-    }
-}
-
 /// Writes the files and says what to do next.
 pub(super) fn run(args: &InitArgs) -> Result<(), InitError> {
     let InitArgs { folder, template } = args;

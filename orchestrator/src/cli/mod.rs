@@ -5,6 +5,7 @@ mod check;
 mod control;
 mod dead_letters;
 mod ending;
+mod error;
 mod graph;
 mod init;
 mod pools;
@@ -21,14 +22,9 @@ use std::io::IsTerminal;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::error::CliError;
 use crate::worker::guard;
 
-pub use self::dead_letters::DeadLettersError;
-pub use self::init::InitError;
-pub use self::pools::PoolsError;
-pub use self::receive::ReceiveError;
-pub use self::send::SendError;
+pub use self::error::CliError;
 
 /// Runs Python stream processing applications in a pool of worker processes.
 #[derive(Debug, Parser)]

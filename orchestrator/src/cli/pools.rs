@@ -55,19 +55,6 @@ pub enum PoolsError {
     },
 }
 
-impl PoolsError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Malformed { .. } => {
-                Some("a pool is [pool.NAME] with python = \"PATH\", and perhaps workers and worker-memory".to_owned())
-            }
-            Self::Interpreter { .. } => Some("a pool's python is an interpreter's path or a command's name".to_owned()),
-            Self::Unreadable { .. } | Self::Twice { .. } => None,
-        }
-    }
-}
-
 /// One pool, as the command line or the file defines it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

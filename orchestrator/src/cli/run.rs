@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 use wallaroo_protocol::Topology;
 
+use super::error::CliError;
 use super::pools::{self, PoolOption};
 use super::{LogArgs, LogFormat};
 use crate::control::place::Place;
 use crate::engine::EngineConfig;
-use crate::error::CliError;
 use crate::interpreter;
-use crate::runtime::{self, OnError, RunError, RunOptions, Started, Summary};
+use crate::runtime::{self, FailurePolicy, RunError, RunOptions, Started, Summary};
 use crate::worker::pool::{PoolError, PoolSettings};
 use crate::worker::process::Interpreter;
 
@@ -135,6 +135,24 @@ pub(super) struct RunArgs {
     application: ApplicationArgs,
 }
 
+/// The values of `--on-error`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnError {
+    /// It becomes a dead letter
+    DeadLetter,
+    /// It ends the run
+    Stop,
+}
+
+impl From<OnError> for FailurePolicy {
+    fn from(option: OnError) -> Self {
+        match option {
+            OnError::DeadLetter => Self::DeadLetter,
+            OnError::Stop => Self::Stop,
+        }
+    }
+}
+
 /// The seed in the environment, if Python would take it, or one for this run.
 fn hash_seed() -> u32 {
     let given = std::env::var("PYTHONHASHSEED").ok().and_then(|seed| seed.parse().ok());
@@ -183,7 +201,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
             ..EngineConfig::default()
         },
         dead_letters: args.dead_letters,
-        on_error: args.on_error,
+        failure_policy: args.on_error.into(),
         control: args.control.map_or_else(|| Place::of(&args.application.app), Place::At),
         metrics: args.metrics,
     };

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::control::{ControlArgs, print_json};
+use super::error::CliError;
 use crate::control::report::WorkerStack;
-use crate::error::CliError;
 
 /// Arguments of `wallaroo-orch stack`.
 #[derive(Debug, Args)]

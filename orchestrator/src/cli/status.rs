@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::control::{ControlArgs, print_json};
+use super::error::CliError;
 use super::run::duration;
 use super::table::Table;
 use crate::control::client::Client;
@@ -14,7 +15,6 @@ use crate::control::report::{
     InterpreterReport, LatencyReport, RunState, SeatReport, SinkReport, SourceReport, StageReport, StatusReport,
     WorkerReport, WorkerState,
 };
-use crate::error::CliError;
 
 /// What a terminal is sent to begin a new picture: cursor home, clear.
 const NEW_PICTURE: &str = "\x1b[H\x1b[2J";
@@ -47,7 +47,7 @@ pub(super) async fn run(args: StatusArgs) -> Result<(), CliError> {
         print(&report, args.control.json, true)?;
         tokio::time::sleep(interval).await;
         report = match ask(&client).await {
-            Err(error) if error.is_absent() => return Ok(()),
+            Err(error) if error.is_over() => return Ok(()),
             answer => answer?,
         };
     }

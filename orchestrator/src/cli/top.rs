@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 
 use self::picture::{Move, Picture};
 use super::control::SocketArgs;
+use super::error::CliError;
 use super::run::duration;
 use crate::control::client::{Client, ClientError};
 use crate::control::report::StatusReport;
-use crate::error::CliError;
 
 /// Arguments of `wallaroo-orch top`.
 #[derive(Debug, Args)]
@@ -92,7 +92,7 @@ async fn show(
             tokio::select! {
                 report = &mut next_look => {
                     match report {
-                        Err(error) if error.is_absent() => return Ok(Left::ApplicationEnded),
+                        Err(error) if error.is_over() => return Ok(Left::ApplicationEnded),
                         report => picture.report = report?,
                     }
                     break;

@@ -33,7 +33,10 @@ pub enum ClientError {
     },
     /// No path was given, and there is no socket.
     #[error("no application runs")]
-    NoneRuns,
+    NoneRuns {
+        /// Where their sockets would be.
+        folder: PathBuf,
+    },
     /// No path was given, and there are several.
     #[error("several applications run: {}", listed(paths))]
     SeveralRun {
@@ -60,27 +63,17 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::NotRunning { .. } => Some("is it running? `wallaroo-orch run` prints where its socket is".to_owned()),
-            Self::NoneRuns => {
-                let folder = place::folder();
-                Some(format!("none has its socket in {}; --control PATH names one elsewhere", folder.display()))
-            }
-            Self::SeveralRun { .. } => Some("choose one: --control PATH".to_owned()),
-            Self::Refused(refusal) => refusal.hint.clone(),
-            Self::Answer { .. } => Some("is it a wallaroo-orch of the same version?".to_owned()),
-            Self::NotReady { .. } => None,
-        }
-    }
-
     /// Whether there is nobody to talk to.
     pub fn is_absent(&self) -> bool {
-        matches!(self, Self::NotRunning { .. } | Self::NoneRuns)
+        matches!(self, Self::NotRunning { .. } | Self::NoneRuns { .. })
     }
 
-    /// Whether it may go better soon.
+    /// Whether the application has ended, or is about to.
+    pub fn is_over(&self) -> bool {
+        self.is_absent() || matches!(self, Self::Refused(refusal) if refusal.kind == RefusalKind::Ending)
+    }
+
+    /// Whether asking again soon may succeed.
     fn is_early(&self) -> bool {
         self.is_absent() || matches!(self, Self::Refused(refusal) if refusal.kind == RefusalKind::Starting)
     }
@@ -113,7 +106,7 @@ impl Client {
             }
         }
         match running.pop() {
-            None => Err(ClientError::NoneRuns),
+            None => Err(ClientError::NoneRuns { folder: place::folder() }),
             Some(path) if running.is_empty() => Ok(Self { path }),
             Some(path) => {
                 running.push(path);
@@ -198,5 +191,17 @@ impl Client {
 
     fn broken(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ClientError {
         ClientError::Answer { path: self.path.clone(), source: error.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_that_is_ending_is_over_and_one_that_is_starting_is_not() {
+        assert!(ClientError::from(Refusal::ending()).is_over());
+        assert!(ClientError::NoneRuns { folder: PathBuf::new() }.is_over());
+        assert!(!ClientError::from(Refusal::starting()).is_over());
     }
 }

@@ -76,20 +76,6 @@ pub enum BindError {
     },
 }
 
-impl BindError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::InUse { .. } => Some("stop that one, or give this one a socket of its own: --control PATH"),
-            Self::NotASocket { .. } | Self::TooLong { .. } | Self::NotPrivate { .. } => {
-                Some("name another place: --control PATH")
-            }
-            Self::Metrics { .. } => Some("name a free one: --metrics HOST:PORT"),
-            Self::Folder { .. } | Self::Listen { .. } => None,
-        }
-    }
-}
-
 /// A bound socket's file. Dropping it removes the file; that must happen while the socket is still listened at, or a successor
 /// may have taken its place.
 #[derive(Debug)]

@@ -64,7 +64,6 @@ fn names_are_looked_up_and_paths_are_kept_with_their_links() {
     let relative = surroundings.resolve(Some(Path::new("./no/python"))).expect_err("not there");
     let InterpreterError::Missing { path } = &relative else { panic!("{relative:?}") };
     assert!(path.is_absolute() && path.ends_with("no/python"), "{path:?}");
-    assert!(relative.hint().is_some());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{RunError, Runtime};
+use crate::causes::with_causes;
 use crate::control::report::{ChangeReport, InterpreterReport, Scale, Swap};
 use crate::control::{Refusal, RefusalKind, Reply};
 use crate::death::Death;
@@ -370,7 +371,7 @@ fn too_late(after: Duration) -> Refusal {
 
 /// What kept a new worker from being of use.
 fn refusal(error: &PoolError) -> Refusal {
-    let message = crate::error::one_line(error);
+    let message = with_causes(error);
     let (hint, details) = match error.bare() {
         PoolError::Refused(refused) => (refused.hint.clone(), refused.traceback.clone()),
         PoolError::Start { last_lines, .. } => (None, Some(last_lines.clone())),

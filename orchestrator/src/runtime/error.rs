@@ -37,7 +37,7 @@ pub enum RunError {
     /// The engine cannot go on.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A message failed under `--on-error stop`.
+    /// A message failed, and the policy is to stop then.
     #[error("a message failed in step {step:?}: {exception}: {message}")]
     MessageFailed {
         /// The step.

@@ -212,7 +212,8 @@ fn nothing_is_sent_when_a_letter_has_nowhere_to_go() {
     let file = file(&[known, letter("unknown")]);
     let error = execute(&["retry", "FILE"], file.path()).1.expect_err("the second has no address");
     assert!(error.is_usage() && matches!(error, DeadLettersError::NoAddress { number: 2, .. }), "{error:?}");
-    assert!(error.hint().is_some_and(|hint| hint.contains("--to")), "{error:?}");
+    let text = crate::cli::CliError::from(error).render();
+    assert!(text.contains("\nhint: --to HOST:PORT"), "{text}");
     assert_eq!(left(file.path()), ["known", "unknown"]);
 }
 

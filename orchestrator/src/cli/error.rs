@@ -1,28 +1,37 @@
-//! Errors as a user sees them: their own traceback first, then `error`, `caused by`, `hint`; and the exit code.
+//! Errors as a user sees them: the traceback of the user's own code first, then `error`, `caused by`, `hint`; and the exit code.
+//!
+//! Errors below this module carry fields. Only this module words hints, and only here are flags named in them.
+
+mod hint;
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::{DeadLettersError, InitError, PoolsError, ReceiveError, SendError};
+use super::dead_letters::DeadLettersError;
+use super::init::InitError;
+use super::pools::PoolsError;
+use super::receive::ReceiveError;
+use super::send::SendError;
 use crate::control::client::ClientError;
 use crate::interpreter::{Diagnosis, InterpreterError};
 use crate::runtime::RunError;
 use crate::sink::SinkError;
-use crate::source::SourceError;
 use crate::worker::pool::PoolError;
+
+use self::hint::Hint;
 
 /// How the command ended; documented in the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Exit {
+enum Exit {
     /// The application failed while it ran.
     Failed = 1,
     /// The command line is wrong. clap uses this code itself.
     Usage = 2,
-    /// The application, or its interpreter, could not be loaded.
+    /// The application or its interpreter could not be loaded.
     Load = 3,
-    /// A port or a path is busy or cannot be used.
+    /// A port or a path is in use or cannot be used.
     Busy = 4,
     /// No application answers at the control socket.
     Absent = 5,
@@ -30,16 +39,16 @@ pub enum Exit {
     Interrupted = 130,
 }
 
-/// Everything a subcommand can fail with.
+/// Why a subcommand failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// No Python to run.
+    /// There is no Python to run.
     #[error(transparent)]
     Interpreter(#[from] InterpreterError),
-    /// The Python there is cannot run workers.
+    /// The Python cannot run workers.
     #[error(transparent)]
     UnfitInterpreter(#[from] Diagnosis),
-    /// Pools are not defined as they have to be.
+    /// The definitions of pools are wrong.
     #[error(transparent)]
     Pools(#[from] PoolsError),
     /// The run failed.
@@ -51,7 +60,7 @@ pub enum CliError {
     /// `receive` failed.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
-    /// A running application could not be reached, or said no.
+    /// A running application could not be reached, or refused the request.
     #[error(transparent)]
     Control(#[from] ClientError),
     /// `dead-letters` failed.
@@ -60,10 +69,10 @@ pub enum CliError {
     /// `init` failed.
     #[error(transparent)]
     Init(#[from] InitError),
-    /// `top` has nothing to draw on.
-    #[error("standard output is no terminal")]
+    /// `top` needs a terminal to draw on.
+    #[error("standard output is not a terminal")]
     NoTerminal,
-    /// The machine does not even let the command begin.
+    /// The operating system refused something before the subcommand began.
     #[error("cannot start")]
     Start(#[from] std::io::Error),
 }
@@ -98,20 +107,7 @@ impl CliError {
     fn exit(&self) -> Exit {
         match self {
             Self::Interpreter(_) | Self::UnfitInterpreter(_) => Exit::Load,
-            Self::Run(error) => match error {
-                RunError::Pool(_) | RunError::Plan(_) | RunError::UnknownPool { .. } => Exit::Load,
-                RunError::Source(_)
-                | RunError::DeadLetters(_)
-                | RunError::Control(_)
-                | RunError::Sink(SinkError::Create { .. }) => Exit::Busy,
-                RunError::Interrupted { .. }
-                | RunError::InterruptedLate
-                | RunError::InterruptedEarly
-                | RunError::Stopped { .. } => Exit::Interrupted,
-                RunError::Sink(_) | RunError::Engine(_) | RunError::MessageFailed { .. } | RunError::Signals(_) => {
-                    Exit::Failed
-                }
-            },
+            Self::Run(error) => run_exit(error),
             Self::Control(error) if error.is_absent() => Exit::Absent,
             Self::Receive(error) if error.is_busy() => Exit::Busy,
             Self::Init(_) | Self::DeadLetters(DeadLettersError::File(_)) => Exit::Busy,
@@ -121,7 +117,7 @@ impl CliError {
         }
     }
 
-    /// What the user's own code, or its interpreter, said.
+    /// What the user's own code, or its interpreter, printed.
     fn traceback(&self) -> Option<&str> {
         match self {
             Self::Run(RunError::Pool(error)) => match error.bare() {
@@ -134,45 +130,22 @@ impl CliError {
             _ => None,
         }
     }
+}
 
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Interpreter(error) => error.hint(),
-            Self::UnfitInterpreter(diagnosis) => Some(diagnosis.hint()),
-            Self::Pools(error) => error.hint(),
-            Self::Run(RunError::Pool(error)) => match error.bare() {
-                PoolError::Refused(refused) => refused.hint.clone(),
-                _ => None,
-            },
-            Self::Run(RunError::UnknownPool { pool, .. }) => Some(format!(
-                "name its Python: --pool {pool}=PATH, or in wallaroo.toml beside the application: [pool.{pool}] and python = \"PATH\""
-            )),
-            Self::Run(RunError::Source(SourceError::Busy { .. })) => {
-                Some("another process listens there: stop it, or give the application another --in address".to_owned())
-            }
-            Self::Run(RunError::MessageFailed { .. }) => {
-                Some("--on-error dead-letter keeps the stream going and puts such messages aside".to_owned())
-            }
-            Self::Run(RunError::Interrupted { .. }) => {
-                Some("one signal alone finishes what was accepted first".to_owned())
-            }
-            Self::Run(RunError::Control(error)) => error.hint().map(str::to_owned),
-            Self::Control(error) => error.hint(),
-            Self::DeadLetters(error) => error.hint().map(str::to_owned),
-            Self::Init(error) => error.hint().map(str::to_owned),
-            Self::NoTerminal => Some("`wallaroo-orch status --watch` prints the same as lines".to_owned()),
-            _ => None,
-        }
+fn run_exit(error: &RunError) -> Exit {
+    match error {
+        RunError::Pool(_) | RunError::Plan(_) | RunError::UnknownPool { .. } => Exit::Load,
+        RunError::Source(_)
+        | RunError::DeadLetters(_)
+        | RunError::Control(_)
+        | RunError::Sink(SinkError::Create { .. }) => Exit::Busy,
+        RunError::Interrupted { .. }
+        | RunError::InterruptedLate
+        | RunError::InterruptedEarly
+        | RunError::Stopped { .. } => Exit::Interrupted,
+        RunError::Sink(_) | RunError::Engine(_) | RunError::MessageFailed { .. } | RunError::Signals(_) => Exit::Failed,
     }
 }
 
-/// An error with its causes on one line, for the log.
-pub(crate) fn one_line(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
-}
+#[cfg(test)]
+mod tests;
