@@ -19,7 +19,8 @@ from tests.harness.places import ROOT
 #: A module that is not listed may use any, as long as that makes no circle.
 LAYERS = {
     "orchestrator/src": (
-        ("causes", "ids", "frame", "sink_chunk", "death"),
+        ("causes", "ids", "limit", "frame", "sink_chunk"),
+        ("death",),
         ("dead_message", "plan", "interpreter", "source", "sink", "worker"),
         ("engine", "dead_letter"),
         ("control",),

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::causes::with_causes;
+use crate::limit::Limit;
 
 use self::listener::{BindError, SocketFile};
 use self::place::Place;
@@ -89,6 +90,9 @@ pub struct Refusal {
     /// The user's traceback, or what a process that was started for it last said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<String>,
+    /// The limit that was exceeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
 }
 
 /// Kinds of reasons; each has an HTTP status of its own.
@@ -112,7 +116,7 @@ pub enum RefusalKind {
 impl Refusal {
     /// A refusal without a hint.
     pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, details: None }
+        Self { kind, message: message.into(), hint: None, details: None, limit: None }
     }
 
     /// The same with a hint.

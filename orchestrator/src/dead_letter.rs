@@ -60,7 +60,7 @@ pub struct DeadLetter {
     pub source_framing: Option<SourceFraming>,
 }
 
-/// How the messages of a source are marked off, in the words of `send --framing`.
+/// How the messages of a source are marked off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceFraming {

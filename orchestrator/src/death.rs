@@ -5,6 +5,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use wallaroo_protocol::{BatchId, NodeId, Skip};
 
+use crate::limit::Limit;
+
 /// Why a worker was killed on purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KillReason {
@@ -53,6 +55,17 @@ impl DeathCause {
     pub fn may_be_from_outside(&self) -> bool {
         let signals = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
         matches!(self, Self::Signalled(number) if signals.iter().any(|signal| *signal as i32 == *number))
+    }
+}
+
+impl DeathCause {
+    /// The limit that the worker was killed for, if it was.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Killed(KillReason::Timeout(_)) => Some(Limit::StepTimeout),
+            Self::Killed(KillReason::Memory { .. }) => Some(Limit::WorkerMemory),
+            _ => None,
+        }
     }
 }
 

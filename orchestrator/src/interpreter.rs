@@ -88,7 +88,7 @@ pub enum Diagnosis {
     },
 }
 
-/// The interpreter to run, as an absolute path: what was `requested` (`--python`), else the active virtual environment's,
+/// The interpreter to run, as an absolute path: what was `requested`, else the active virtual environment's,
 /// else the one beside this command, else `python3`. Links are kept as they are: that is how a virtual environment's
 /// interpreter knows where it belongs.
 pub fn resolve(requested: Option<&Path>) -> Result<PathBuf, InterpreterError> {

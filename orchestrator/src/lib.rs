@@ -15,6 +15,7 @@ pub mod engine;
 pub mod frame;
 pub mod ids;
 pub mod interpreter;
+pub mod limit;
 pub mod plan;
 pub mod runtime;
 pub mod sink;

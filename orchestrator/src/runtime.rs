@@ -36,6 +36,7 @@ use crate::control::{Control, Refusal};
 use crate::dead_letter::DeadLetters;
 use crate::dead_message::DeadMessage;
 use crate::engine::{Action, Engine, EngineConfig, Event};
+use crate::limit::Limit;
 use crate::plan::Plan;
 use crate::sink::SinkEvent;
 use crate::sink_chunk::SinkChunk;
@@ -393,7 +394,7 @@ impl Runtime {
                     if let CloseReason::Failed(error) = outcome
                         && !matches!(error, ConnectionError::Refused { .. })
                     {
-                        tracing::error!("{error}; it is closed, others go on");
+                        tracing::error!(limit = error.limit().map(Limit::name), "{error}; it is closed, others go on");
                     }
                     self.observed.closed(source);
                     self.peers.close(connection);

@@ -8,6 +8,7 @@ mod ending;
 mod error;
 mod graph;
 mod init;
+mod option;
 mod pools;
 mod receive;
 mod run;
@@ -25,6 +26,7 @@ use tracing_subscriber::EnvFilter;
 use crate::worker::guard;
 
 pub use self::error::CliError;
+use self::option::FieldsWithOption;
 
 /// Runs Python stream processing applications in a pool of worker processes.
 #[derive(Debug, Parser)]
@@ -103,8 +105,11 @@ impl LogArgs {
         };
         let filter = EnvFilter::try_from_env("WALLAROO_LOG").unwrap_or_else(|_| EnvFilter::new(level));
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let fields = FieldsWithOption::default();
         match self.log_format {
-            LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+            LogFormat::Text => {
+                subscriber.fmt_fields(fields).with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+            }
             LogFormat::Json => subscriber.json().flatten_event(true).init(),
         }
     }

@@ -1,4 +1,4 @@
-//! Metrics for Prometheus: the status in its text form, on a TCP port of its own (`--metrics`).
+//! Metrics for Prometheus: the status in its text form, on a TCP port of its own.
 //!
 //! Nothing is kept here. Each scrape asks the runtime for a status, as `status` does, so numbers agree and cost nothing
 //! while nobody asks.

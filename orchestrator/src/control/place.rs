@@ -12,7 +12,7 @@ const OTHERS: u32 = 0o077;
 /// Which socket a run is to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// The one at this path and no other (`--control`).
+    /// The one at this path and no other.
     At(PathBuf),
     /// One named after this application, in the user's [`folder`].
     Of(String),

@@ -15,6 +15,7 @@ use crate::death::Death;
 use crate::engine::Event;
 use crate::ids::PoolId;
 use crate::ids::{Generation, SlotId};
+use crate::limit::Limit;
 use crate::worker::pool::{Edition, Pool, PoolError, PoolNews};
 use crate::worker::pools::Pools;
 use crate::worker::process::Interpreter;
@@ -133,12 +134,12 @@ impl Runtime {
         } else {
             let names: Vec<&str> = pools.names().collect();
             let known = if names.is_empty() {
-                "no step names one".to_owned()
+                "no step names a pool".to_owned()
             } else {
-                format!("there is {}", names.join(", "))
+                format!("steps name {}", names.join(", "))
             };
             Refusal::new(RefusalKind::NotFound, format!("there is no pool named {}", name.unwrap_or_default()))
-                .hint(format!("{known}; without --pool it is the main pool"))
+                .hint(format!("{known}; a request that names no pool is about the main pool"))
         };
         let _ = reply.send(Err(refusal));
         None
@@ -365,8 +366,8 @@ fn finish(change: Change, pool: &Pool, engine: &crate::engine::Engine) -> Option
 
 fn too_late(after: Duration) -> Refusal {
     let message = format!("a new worker was not ready after {after:?}");
-    Refusal::new(RefusalKind::RolledBack, message)
-        .hint("does the application hang when it is imported? The log of the run has the stack; --start-timeout gives more time")
+    let hint = "does the application hang when it is imported? The log of the run has the stack of the new worker";
+    Refusal { limit: Some(Limit::StartTimeout), ..Refusal::new(RefusalKind::RolledBack, message).hint(hint) }
 }
 
 /// What kept a new worker from being of use.
@@ -381,5 +382,6 @@ fn refusal(error: &PoolError) -> Refusal {
         }
         _ => (None, None),
     };
-    Refusal { kind: RefusalKind::RolledBack, message, hint, details: details.filter(|details| !details.is_empty()) }
+    let details = details.filter(|details| !details.is_empty());
+    Refusal { hint, details, ..Refusal::new(RefusalKind::RolledBack, message) }
 }

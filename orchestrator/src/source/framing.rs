@@ -7,6 +7,7 @@ use wallaroo_protocol::topology;
 pub use wallaroo_protocol::topology::ByteOrder;
 
 use crate::frame::{FRAME_OVERHEAD, FrameBlock, Span};
+use crate::limit::Limit;
 
 /// How one source's byte stream is divided into frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl From<&topology::Framing> for Framing {
 }
 
 impl LengthPrefix {
-    /// The plain prefix of `send --framing u32`: four bytes, big-endian, counting the payload.
+    /// The prefix that `send` and `receive` use: four bytes, big-endian, counting the payload.
     pub const U32: Self = Self { header: 4, width: 4, offset: 0, order: ByteOrder::Big, signed: false, adjust: 0 };
 
     /// The payload length announced by `header`, which may be negative or absurd: the caller compares it with its cap.
@@ -78,7 +79,7 @@ impl LengthPrefix {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
     /// The header announces more than the cap. Nothing was allocated for it.
-    #[error("a frame header announces {length} bytes, more than the cap of {cap} (--max-frame)")]
+    #[error("a frame header announces {length} bytes, more than the cap of {cap}")]
     TooLong {
         /// Announced bytes.
         length: i128,
@@ -86,7 +87,7 @@ pub enum FramingError {
         cap: usize,
     },
     /// The header's length is below zero.
-    #[error("a frame header announces a negative length, {length} (the cap is {cap}, --max-frame)")]
+    #[error("a frame header announces a negative length, {length} (the cap is {cap})")]
     Negative {
         /// Announced bytes.
         length: i128,
@@ -94,7 +95,7 @@ pub enum FramingError {
         cap: usize,
     },
     /// No delimiter within the cap.
-    #[error("{length} bytes without a delimiter, more than the cap of {cap} (--max-frame)")]
+    #[error("{length} bytes without a delimiter, more than the cap of {cap}")]
     Undelimited {
         /// Bytes from the frame's start to its delimiter, or as many as were read so far.
         length: usize,
@@ -115,6 +116,16 @@ pub enum FramingError {
         /// Bytes of the incomplete frame.
         have: usize,
     },
+}
+
+impl FramingError {
+    /// The limit that the stream exceeded, if it did.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::TooLong { .. } | Self::Negative { .. } | Self::Undelimited { .. } => Some(Limit::MaxFrame),
+            Self::Truncated { .. } | Self::Unterminated { .. } => None,
+        }
+    }
 }
 
 /// What the next frame in the buffer turned out to be.

@@ -21,6 +21,7 @@ pub use framing::{Framing, FramingError};
 
 use crate::frame::FrameBlock;
 use crate::ids::{ConnectionId, SourceId};
+use crate::limit::Limit;
 
 /// Where a source reports. Unbounded, because every event with bytes in it was paid for from the budget.
 pub type SourceEvents = mpsc::UnboundedSender<SourceEvent>;
@@ -109,6 +110,16 @@ pub enum ConnectionError {
         /// Why.
         reason: String,
     },
+}
+
+impl ConnectionError {
+    /// The limit that the stream exceeded, if it did.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Framing { error, .. } => error.limit(),
+            Self::Read { .. } | Self::Refused { .. } => None,
+        }
+    }
 }
 
 /// Why a source could not be opened.

@@ -25,6 +25,7 @@ use super::connection::{WorkerEvent, WorkerHandle, WorkerNews};
 use super::process::Interpreter;
 use crate::death::Death;
 use crate::ids::{Generation, PoolId, SlotId};
+use crate::limit::Limit;
 
 pub use self::error::PoolError;
 pub use self::news::{PoolNews, SlotChange, SlotNews};
@@ -281,7 +282,8 @@ impl Pool {
                 if member.retired {
                     tracing::info!(worker, slot = slot.number, pool, pid, "worker gave up its slot");
                 } else if !self.closing {
-                    tracing::warn!(worker, slot = slot.number, pool, pid, "worker died: {cause}");
+                    let limit = cause.limit().map(Limit::name);
+                    tracing::warn!(worker, slot = slot.number, pool, pid, limit, "worker died: {cause}");
                 }
                 out.push(PoolNews::slot(slot, generation, SlotChange::Lost(death)));
             }

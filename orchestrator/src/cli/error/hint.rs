@@ -3,6 +3,7 @@
 use super::CliError;
 use crate::cli::dead_letters::DeadLettersError;
 use crate::cli::init::InitError;
+use crate::cli::option::advice;
 use crate::cli::pools::PoolsError;
 use crate::control::client::ClientError;
 use crate::control::listener::BindError;
@@ -138,10 +139,11 @@ impl Hint for ClientError {
 
 impl Hint for Refusal {
     fn hint(&self) -> Option<String> {
-        match self.kind {
-            RefusalKind::Starting => Some("`wallaroo-orch status --wait-ready 30s` waits until it runs".to_owned()),
-            _ => self.hint.clone(),
+        if self.kind == RefusalKind::Starting {
+            return Some("`wallaroo-orch status --wait-ready 30s` waits until it runs".to_owned());
         }
+        let parts: Vec<String> = self.hint.clone().into_iter().chain(self.limit.map(advice)).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
     }
 }
 
