@@ -16,6 +16,6 @@ fn main() {
 /// for every message.
 #[divan::bench(args = [25, 1000])]
 fn a_thousand_messages(bencher: Bencher, keys: usize) {
-    let mut stream = Stream::new(keys);
+    let mut stream = Stream::new(keys, 1);
     bencher.counter(ItemsCount::new(MESSAGES)).bench_local(|| stream.round());
 }

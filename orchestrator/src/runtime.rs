@@ -10,9 +10,10 @@ mod named_pools;
 mod observed;
 mod peers;
 mod requests;
+mod turn;
 mod workers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +35,6 @@ use self::workers::{end_workers, event_of, load};
 use crate::control::place::Place;
 use crate::control::{Control, Refusal};
 use crate::dead_letter::DeadLetters;
-use crate::dead_message::DeadMessage;
 use crate::engine::{Action, Engine, EngineConfig, Event};
 use crate::limit::Limit;
 use crate::plan::Plan;
@@ -170,6 +170,7 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
             () = retry(pools.next_fill()) => pools.fill(Instant::now()).map_err(RunError::from),
             _ = ticks.tick() => runtime.tick(&mut pools),
         };
+        let step = step.and_then(|()| runtime.end_turn(&mut pools));
         match step {
             Err(error) => break Err(error),
             Ok(()) if runtime.finished => break Ok(()),
@@ -269,86 +270,10 @@ impl Runtime {
         Ok((runtime, inputs))
     }
 
-    /// Gives one event to the engine and carries out what follows.
-    fn feed(&mut self, pools: &mut Pools, event: Event) -> Result<(), RunError> {
-        let mut next = Some(event);
-        // Hardly ever used, and then not even allocated.
-        let mut later = VecDeque::new();
-        while let Some(event) = next.take().or_else(|| later.pop_front()) {
-            if let Event::WorkerLost { slot, death, .. } = &event {
-                self.fell(pools, *slot, death);
-            }
-            let mut actions = std::mem::take(&mut self.actions);
-            self.engine.handle(event, self.begun.elapsed(), &mut actions);
-            for action in actions.drain(..) {
-                let mut news = Vec::new();
-                self.carry_out(pools, action, &mut news)?;
-                for news in news {
-                    match news {
-                        PoolNews::Slot(news) => later.push_back(event_of(news)),
-                        PoolNews::Failed(error) => return Err(error.into()),
-                        news => self.recruited(news),
-                    }
-                }
-            }
-            self.actions = actions;
-        }
-        Ok(())
-    }
-
-    fn carry_out(&mut self, pools: &mut Pools, action: Action, news: &mut Vec<PoolNews>) -> Result<(), RunError> {
-        match action {
-            Action::Send { slot, generation, message } => pools[slot.pool].send(generation, &message),
-            Action::Kill { slot, generation, reason } => pools[slot.pool].kill(slot, generation, reason),
-            Action::Seat { slot } => pools[slot.pool].seat(slot, news),
-            Action::Vacate { slot } => pools[slot.pool].vacate(slot),
-            // A sink that is gone has reported why.
-            Action::Write { sink, chunk } => drop(self.sinks[sink.index()].send(chunk)),
-            Action::Credit { source, bytes } => {
-                if let Some((budget, _)) = &self.sources[source.index()] {
-                    budget.release(bytes);
-                }
-            }
-            Action::CloseConnection { source, connection, error } => {
-                let peer = self.peers.get(connection).unwrap_or("a client");
-                tracing::error!("connection from {peer}: {error}; it is closed, others go on");
-                if let Some((_, handle)) = &self.sources[source.index()] {
-                    handle.close(connection, error);
-                }
-            }
-            Action::StopSources => self.stop.cancel(),
-            Action::DeadLetter(message) => return self.dead_letter(message),
-            Action::Recovered { slot, after, replayed } => {
-                let (milliseconds, pool) = (after.as_secs_f64() * 1e3, self.plan.pool_name(slot.pool));
-                tracing::info!(slot = slot.number, pool, milliseconds, replayed, "slot is back");
-            }
-            Action::Scaled { moved, longest_pause, problem, .. } => self.scaled(moved, longest_pause, problem),
-            Action::Replaced { slot, pause, problem } => self.replaced(slot, pause, problem),
-            Action::Warn(warning) => tracing::warn!("{warning}"),
-            Action::Finished => self.finished = true,
-            Action::Fail(error) => return Err(error.into()),
-        }
-        Ok(())
-    }
-
-    fn dead_letter(&mut self, message: DeadMessage) -> Result<(), RunError> {
-        let peer = message.connection.and_then(|connection| self.peers.get(connection));
-        self.dead_letters.write(&message, peer)?;
-        match self.failure_policy {
-            FailurePolicy::DeadLetter => Ok(()),
-            FailurePolicy::Stop => Err(RunError::MessageFailed {
-                step: self.plan.name(message.node).to_owned(),
-                exception: message.exception,
-                message: message.message,
-                traceback: message.traceback,
-            }),
-        }
-    }
-
     /// Tells the engine that time has passed, and which workers have grown too large.
     fn tick(&mut self, pools: &mut Pools) -> Result<(), RunError> {
         self.feed(pools, Event::Tick)?;
-        self.observed.sample(&self.engine.status(), Instant::now());
+        self.observed.sample(self.engine.counts(), Instant::now());
         self.go_on_changing(pools)?;
         for MemberStatus { generation, pid, pool, slot, .. } in pools.members() {
             let Some(limit) = pools[pool].memory() else { continue };

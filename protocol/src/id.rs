@@ -32,7 +32,8 @@ macro_rules! id {
 }
 
 id!(
-    /// One batch; unique within a run, never reused.
+    /// One batch; unique within a run, never reused. 0 stands for none.
+    #[derive(Default)]
     BatchId(u64)
 );
 id!(

@@ -28,7 +28,7 @@ const SINK: NodeId = NodeId(3);
 /// the type of the message.
 const NUMBER: std::ops::Range<usize> = 3..11;
 
-/// The engine with one slot, and what its worker answers.
+/// The engine with its slots, and what their workers answer.
 pub(crate) struct Stream {
     engine: Engine,
     keys: usize,
@@ -41,10 +41,10 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// A stream whose values have so many keys, with the first rounds behind it.
-    pub(crate) fn new(keys: usize) -> Self {
+    /// A stream whose values have `keys` keys, run by `slots` workers, with the first rounds behind it.
+    pub(crate) fn new(keys: usize, slots: u32) -> Self {
         let plan = Plan::new(topology()).expect("the plan of a sound topology");
-        let config = EngineConfig { batch_messages: MESSAGES, ..EngineConfig::default() };
+        let config = EngineConfig { slots, batch_messages: MESSAGES, ..EngineConfig::default() };
         let mut stream = Self {
             engine: Engine::new(Arc::new(plan), config),
             keys,
@@ -53,7 +53,9 @@ impl Stream {
             counts: VecDeque::new(),
             actions: Vec::new(),
         };
-        stream.handle(Event::WorkerSeated { slot: SlotId::main(0), generation: Generation(0) });
+        for slot in (0..slots).map(SlotId::main) {
+            stream.handle(Event::WorkerSeated { slot, generation: Generation(slot.number) });
+        }
         // The first batch of a stage has one message, for nothing is known of what it takes.
         for _ in 0..5 {
             stream.round();
@@ -67,14 +69,20 @@ impl Stream {
         self.handle(Event::Frames { source: SourceId(0), connection: ConnectionId(1), block });
     }
 
+    /// Gives an event to the engine, and all that follows from it, in turns as the runtime does.
     fn handle(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
+        while !events.is_empty() {
             let mut actions = std::mem::take(&mut self.actions);
-            self.engine.handle(event, Duration::ZERO, &mut actions);
+            for event in std::mem::take(&mut events) {
+                self.engine.handle(event, Duration::ZERO, &mut actions);
+            }
+            self.engine.end_turn(Duration::ZERO, &mut actions);
             for action in actions.drain(..) {
                 match action {
-                    Action::Send { message, .. } => events.extend(self.answer(&message)),
+                    Action::Send { slot, generation, message } => {
+                        events.extend(self.answer(slot, generation, &message));
+                    }
                     Action::Write { chunk, .. } => {
                         events.push_back(Event::SinkWritten { sink: SinkId(0), bytes: chunk.bytes.len() });
                     }
@@ -87,7 +95,7 @@ impl Stream {
     }
 
     /// Sends a message through the codec as the pool does, and what the worker says to it back through.
-    fn answer(&mut self, message: &ToWorker) -> Option<Event> {
+    fn answer(&mut self, slot: SlotId, generation: Generation, message: &ToWorker) -> Option<Event> {
         std::hint::black_box(message.encode());
         let body = match message {
             ToWorker::Batch(batch) => self.reply(batch),
@@ -98,7 +106,6 @@ impl Stream {
             }
             _ => return None,
         };
-        let (slot, generation) = (SlotId::main(0), Generation(0));
         match FromWorker::decode(body).expect("a sound reply") {
             FromWorker::Result(result) => Some(Event::Result { slot, generation, result }),
             FromWorker::SnapshotPart(part) => Some(Event::Snapshot { slot, generation, part }),

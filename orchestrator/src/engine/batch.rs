@@ -1,34 +1,34 @@
-//! A formed batch, wherever it is: waiting to be repeated, in flight, or in a journal.
+//! A formed batch, wherever it is: waiting to be run again, in flight, or in a journal.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use wallaroo_protocol::{Batch, BatchId, Failure, Output, OutputData, Skip, StageId, Timing, ToWorker};
+use wallaroo_protocol::{self as protocol, BatchId, Failure, Output, OutputData, Skip, StageId, Timing, ToWorker};
 
 use super::times::Times;
 use crate::ids::ConnectionId;
 
-/// A batch as it was formed. The input is the encoded bytes that were sent, so repeating it copies nothing.
+/// A batch as it was formed. The input is the encoded bytes that were sent, so running it again copies nothing.
 #[derive(Debug, Clone)]
-pub(super) struct Work {
-    pub(super) batch: BatchId,
+pub(super) struct Batch {
+    pub(super) id: BatchId,
     pub(super) stage: StageId,
     pub(super) input: Bytes,
     pub(super) messages: u32,
-    /// When the engine was given the oldest of what it was made of.
-    pub(super) arrived: Duration,
+    /// When the engine was given the oldest of its messages.
+    pub(super) received_at: Duration,
     pub(super) origin: Origin,
-    /// Times of its frames or groups, where windows need them.
+    /// Event times of its frames or groups, where windows need them.
     pub(super) times: Times,
-    /// Messages that have been given up.
+    /// Messages that were made dead letters.
     pub(super) skip: Vec<Skip>,
-    /// Workers that died with this batch at hand.
+    /// Workers that died while they ran this batch.
     pub(super) deaths: u32,
-    /// What those noted that ran it carefully.
+    /// What the markers of those said that ran it carefully.
     pub(super) suspicion: Suspicion,
 }
 
-/// Whom the deaths under a careful batch point at.
+/// The message that the deaths under a careful batch point at.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Suspicion {
     message: Option<Skip>,
@@ -36,7 +36,7 @@ pub(super) struct Suspicion {
 }
 
 impl Suspicion {
-    /// Takes in what one more worker noted before it died. Returns how often in a row that has now been noted.
+    /// Takes in what the marker of one more dead worker said. Returns how often in a row markers have now said that.
     pub(super) fn confirm(&mut self, message: Option<Skip>) -> u32 {
         self.times = if self.message == message { self.times + 1 } else { 1 };
         self.message = message;
@@ -47,25 +47,26 @@ impl Suspicion {
 /// What a batch was made of.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
-    /// Frames of a source; `sequence` is the batch's turn in its stage.
+    /// Frames of a source; `sequence` is the batch's place in the order of its stage.
     Frames { sequence: u64, connections: Vec<(ConnectionId, u32)> },
     /// Groups of keys of one slot.
     Groups,
-    /// Groups another stage handed over; `sequence` is the batch's turn in its stage.
+    /// Groups that a stage of another pool handed over; `sequence` is the batch's place in the order of its stage.
     Values { sequence: u64 },
-    /// Values asked of a generator.
+    /// A request for values of a generator.
     Generate,
-    /// Stream bytes of a connection to be cut.
+    /// Stream bytes of a connection that a worker cuts into frames.
     Cut { connection: ConnectionId },
 }
 
 /// From this many deaths on, a batch is run message by message.
 pub(super) const CAREFUL_AFTER: u32 = 2;
 
-impl Work {
+impl Batch {
+    /// The batch as a worker is sent it. `discard`: its outputs are not wanted, only its changes of state.
     pub(super) fn message(&self, discard: bool) -> ToWorker {
-        ToWorker::Batch(Batch {
-            batch: self.batch,
+        ToWorker::Batch(protocol::Batch {
+            batch: self.id,
             stage: self.stage,
             discard,
             careful: self.deaths >= CAREFUL_AFTER,
@@ -91,7 +92,7 @@ impl Work {
         }
     }
 
-    /// The batch's turn in its stage, where results wait for theirs.
+    /// The batch's place in the order of its stage, if results of the stage are put in order.
     pub(super) fn sequence(&self) -> Option<u64> {
         match self.origin {
             Origin::Frames { sequence, .. } | Origin::Values { sequence } => Some(sequence),
@@ -100,39 +101,50 @@ impl Work {
     }
 }
 
-/// A batch a worker has been sent and has not answered.
+/// A batch that a worker has been sent and has not answered.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    pub(super) work: Work,
-    /// It is a repetition for the sake of state; what it outputs was released before.
+    pub(super) batch: Batch,
+    /// It rebuilds state; its outputs were emitted before.
     pub(super) replay: bool,
-    /// When the worker could begin with it: when it was sent, or the one before it was answered.
+    /// Time that it was expected to take when it was sent.
+    pub(super) expected: Duration,
+    /// When the worker could begin with it: when it was sent, or when the batch before it was answered.
     pub(super) begun: Duration,
-    /// Parts of the answer received so far.
+    /// The parts of the answer received so far.
+    pub(super) answer: Answer,
+}
+
+/// What a worker said to a batch.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
     pub(super) outputs: Vec<Output>,
     pub(super) failures: Vec<Failure>,
     pub(super) timing: Timing,
 }
 
-impl InFlight {
-    /// Takes in what one part of the answer says of time.
-    pub(super) fn hear_of_time(&mut self, timing: Option<Timing>) {
+impl Answer {
+    /// Takes in one part of the answer.
+    pub(super) fn extend(&mut self, outputs: Vec<Output>, failures: Vec<Failure>, timing: Option<Timing>) {
+        if self.outputs.is_empty() {
+            self.outputs = outputs;
+        } else {
+            self.outputs.extend(outputs);
+        }
+        self.failures.extend(failures);
         if let Some(Timing { time, late, timers }) = timing {
             self.timing.time = self.timing.time.max(time);
             self.timing.late = self.timing.late.saturating_add(late);
             self.timing.timers.extend(timers);
         }
     }
-}
 
-/// What outputs weigh in a byte-bounded queue.
-pub(super) fn outputs_weight(outputs: &[Output]) -> usize {
-    outputs.iter().map(|output| data_weight(&output.data)).sum()
-}
-
-fn data_weight(data: &OutputData) -> usize {
-    match data {
-        OutputData::Groups(groups) => groups.iter().map(wallaroo_protocol::Group::len).sum(),
-        OutputData::Messages(messages) => messages.bytes.len(),
+    /// What the outputs weigh in a byte-bounded queue.
+    pub(super) fn weight(&self) -> usize {
+        let weight = |output: &Output| match &output.data {
+            OutputData::Groups(groups) => groups.iter().map(protocol::Group::len).sum(),
+            OutputData::Messages(messages) => messages.bytes.len(),
+        };
+        self.outputs.iter().map(weight).sum()
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wallaroo_protocol::{BatchResult, CutResult, SnapshotPart, ToWorker};
 
+use super::invariant::Invariant;
 use crate::dead_message::DeadMessage;
 use crate::death::{Death, KillReason};
 use crate::frame::FrameBlock;
@@ -210,8 +211,8 @@ pub enum Action {
         /// The slot.
         slot: SlotId,
     },
-    /// A slot is about to go: no worker is to be seated in it any more.
-    Vacate {
+    /// A slot is being removed: no worker is to be seated in it any more.
+    RemoveSlot {
         /// The slot.
         slot: SlotId,
     },
@@ -265,6 +266,9 @@ pub enum EngineError {
         /// Why there was no way back.
         reason: String,
     },
+    /// The engine's own bookkeeping is wrong.
+    #[error("the engine broke a rule of its own: {0}")]
+    Broken(#[from] Invariant),
     /// Rebuilding kills every worker that tries.
     #[error("{deaths} workers in a row died while rebuilding the state of {slot}; the last one: {cause}")]
     RecoveryFails {

@@ -1,47 +1,42 @@
-//! The slots of all pools, found by their ids.
+//! A map with one entry for each slot there is. Slots come and go at the end of their pool.
 
 use std::ops::{Index, IndexMut};
 
-use super::slot::Slot;
-use crate::ids::PoolId;
-use crate::ids::SlotId;
+use crate::ids::{PoolId, SlotId};
 
-/// See the [module](self). Slots come and go at the end of their pool.
-#[derive(Debug, Default)]
-pub(super) struct Slots {
-    /// By pool.
-    pools: Vec<Vec<Slot>>,
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Slots<T> {
+    /// By pool, then by the slot's number.
+    pools: Vec<Vec<T>>,
 }
 
-impl Slots {
-    /// Appends a slot to a pool.
-    pub(super) fn push(&mut self, pool: PoolId, slot: Slot) -> SlotId {
-        if self.pools.len() <= pool.index() {
-            self.pools.resize_with(pool.index() + 1, Vec::new);
-        }
-        let slots = &mut self.pools[pool.index()];
-        slots.push(slot);
-        SlotId { pool, number: slots.len() as u32 - 1 }
+impl<T> Slots<T> {
+    /// A map for `counts[pool]` slots of each pool.
+    pub(super) fn new(counts: &[u32], mut entry: impl FnMut(SlotId) -> T) -> Self {
+        let mut pool = |(pool, count): (u32, &u32)| {
+            (0..*count).map(|number| entry(SlotId { pool: PoolId(pool), number })).collect()
+        };
+        Self { pools: (0..).zip(counts).map(&mut pool).collect() }
     }
 
-    /// Takes the last slot of a pool away, if it `may_go`.
-    pub(super) fn pop_if(&mut self, pool: PoolId, may_go: impl FnOnce(&mut Slot) -> bool) -> Option<(SlotId, Slot)> {
-        let slots = self.pools.get_mut(pool.index())?;
-        let slot = slots.pop_if(may_go)?;
-        Some((SlotId { pool, number: slots.len() as u32 }, slot))
+    /// Appends an entry for a new slot of a pool.
+    pub(super) fn push(&mut self, pool: PoolId, entry: T) {
+        self.pools[pool.index()].push(entry);
     }
 
-    pub(super) fn get_mut(&mut self, slot: SlotId) -> Option<&mut Slot> {
-        self.pools.get_mut(slot.pool.index())?.get_mut(slot.number as usize)
+    /// Takes out the entry of a pool's last slot.
+    pub(super) fn pop(&mut self, pool: PoolId) -> Option<T> {
+        self.pools[pool.index()].pop()
     }
 
     pub(super) fn contains(&self, slot: SlotId) -> bool {
-        (slot.number as usize) < self.of(slot.pool).len()
+        self.pools.get(slot.pool.index()).is_some_and(|slots| (slot.number as usize) < slots.len())
     }
 
-    /// The slots of a pool, by their numbers.
-    pub(super) fn of(&self, pool: PoolId) -> &[Slot] {
-        self.pools.get(pool.index()).map_or(&[], Vec::as_slice)
+    /// How many slots a pool has.
+    pub(super) fn count(&self, pool: PoolId) -> u32 {
+        self.pools.get(pool.index()).map_or(0, Vec::len) as u32
     }
 
     /// How many pools there are.
@@ -49,29 +44,36 @@ impl Slots {
         self.pools.len()
     }
 
+    /// The slots of a pool.
+    pub(super) fn of(&self, pool: PoolId) -> impl Iterator<Item = (SlotId, &T)> {
+        (0..).zip(&self.pools[pool.index()]).map(move |(number, entry)| (SlotId { pool, number }, entry))
+    }
+
     /// All slots.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.pools.iter().flatten()
     }
 
-    /// The ids of all slots there are now. They may be looked up while slots change; none goes meanwhile.
-    pub(super) fn ids(&self) -> impl Iterator<Item = SlotId> + use<> {
-        let counts: Vec<(u32, u32)> = (0..).zip(self.pools.iter().map(|slots| slots.len() as u32)).collect();
-        let of = |(pool, count): (u32, u32)| (0..count).map(move |number| SlotId { pool: PoolId(pool), number });
-        counts.into_iter().flat_map(of)
+    /// The ids of all slots there are now, for loops that change slots.
+    pub(super) fn ids(&self) -> Vec<SlotId> {
+        let of = |(pool, slots): (u32, &Vec<T>)| {
+            let pool = PoolId(pool);
+            (0..slots.len() as u32).map(move |number| SlotId { pool, number })
+        };
+        (0..).zip(&self.pools).flat_map(of).collect()
     }
 }
 
-impl Index<SlotId> for Slots {
-    type Output = Slot;
+impl<T> Index<SlotId> for Slots<T> {
+    type Output = T;
 
-    fn index(&self, slot: SlotId) -> &Slot {
+    fn index(&self, slot: SlotId) -> &T {
         &self.pools[slot.pool.index()][slot.number as usize]
     }
 }
 
-impl IndexMut<SlotId> for Slots {
-    fn index_mut(&mut self, slot: SlotId) -> &mut Slot {
+impl<T> IndexMut<SlotId> for Slots<T> {
+    fn index_mut(&mut self, slot: SlotId) -> &mut T {
         &mut self.pools[slot.pool.index()][slot.number as usize]
     }
 }

@@ -6,10 +6,18 @@ use wallaroo_protocol::StageId;
 
 use super::Engine;
 use super::latency::LatencyStatus;
-use super::slot::{Seat, Slot};
-use crate::ids::PoolId;
-use crate::ids::{Generation, SlotId};
+use super::workers::Seat;
+use crate::ids::{Generation, PoolId, SlotId};
 use crate::plan::Input;
+
+/// Messages so far: what rates are made of. Cheap, so that it can be asked for at every tick.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages that each stage has processed.
+    pub stages: Vec<u64>,
+    /// Messages handed to each sink.
+    pub sinks: Vec<u64>,
+}
 
 /// A picture of the engine at one moment.
 #[derive(Debug, Clone)]
@@ -69,40 +77,46 @@ pub struct SlotStatus {
 }
 
 impl Engine {
-    /// A picture of the engine now.
+    /// Messages so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            stages: self.plan.stages.iter().map(|stage| self.dispatch.processed(stage.id).0).collect(),
+            sinks: self.sinks.messages().collect(),
+        }
+    }
+
+    /// A picture of the engine now. Quantiles are computed here, so it is not for every tick.
     pub fn status(&self) -> Status {
         Status {
             stages: self.plan.stages.iter().map(|stage| self.stage_status(stage.id)).collect(),
-            slots: self.slots.ids().map(|slot| self.slot_status(slot)).collect(),
-            sink_messages: self.sinks.iter().map(|sink| sink.messages).collect(),
-            sink_pending_bytes: self.sinks.iter().map(|sink| sink.pending_bytes).collect(),
+            slots: self.workers.ids().into_iter().map(|slot| self.slot_status(slot)).collect(),
+            sink_messages: self.sinks.messages().collect(),
+            sink_pending_bytes: self.sinks.all_pending_bytes().collect(),
             latency: self.latencies.end_to_end(),
-            keys: self.ledger.key_count(),
-            deaths: self.deaths,
+            keys: self.recovery.key_count(),
+            deaths: self.workers.deaths(),
         }
     }
 
     /// Bytes in queues of the engine, those of sources and journals excluded.
     pub fn queued_bytes(&self) -> usize {
-        let stages: usize = self.stages.iter().map(|stage| stage.queued_bytes + stage.resequencer.held_bytes()).sum();
-        stages + self.sinks.iter().map(|sink| sink.pending_bytes).sum::<usize>()
+        let sinks: usize = self.sinks.all_pending_bytes().sum();
+        self.routing.all_bytes() + self.order.all_held_bytes() + sinks
     }
 
     /// Bytes of everything that has been accepted and has not left through a sink.
     pub fn undelivered_bytes(&self) -> usize {
-        let sources: usize = self.sources.iter().map(|source| source.queue.bytes() + source.cutting.bytes()).sum();
-        let lent = |slot: &Slot| {
-            let sent = slot.in_flight.iter().filter(|in_flight| !in_flight.replay).map(|in_flight| &in_flight.work);
-            sent.chain(&slot.repeat).map(|work| work.input.len()).sum::<usize>()
+        let in_flight = |slot| {
+            let sent = self.dispatch.in_flight(slot).filter(|in_flight| !in_flight.replay);
+            sent.map(|in_flight| in_flight.batch.input.len()).sum::<usize>()
         };
-        let slots: usize = self.slots.iter().map(lent).sum();
-        let retried: usize = self.stages.iter().flat_map(|stage| &stage.retry).map(|work| work.input.len()).sum();
-        self.queued_bytes() + sources + slots + retried
+        let in_flight: usize = self.workers.ids().into_iter().map(in_flight).sum();
+        self.queued_bytes() + self.intake.bytes() + in_flight + self.recovery.bytes()
     }
 
     /// How many slots a pool has.
     pub fn slots(&self, pool: PoolId) -> u32 {
-        self.slots.of(pool).len() as u32
+        self.workers.count(pool)
     }
 
     /// A slot as people know it.
@@ -114,37 +128,34 @@ impl Engine {
     }
 
     fn stage_status(&self, stage: StageId) -> StageStatus {
-        let state = &self.stages[stage.index()];
-        let queued = if let Input::Frames(source) = self.plan.stages[stage.index()].input {
-            self.sources[source.index()].queue.len()
-        } else {
-            let lanes = self.slots.iter().map(|slot| slot.lanes[stage.index()].messages());
-            lanes.sum::<usize>() + state.values.messages() + self.held_messages(stage)
+        let queued = match self.plan.stages[stage.index()].input {
+            Input::Frames(source) => self.intake.frames(source),
+            _ => self.routing.all_messages(stage),
         };
+        let (messages, batches) = self.dispatch.processed(stage);
         StageStatus {
             stage,
-            messages: state.messages,
-            batches: state.batches,
+            messages,
+            batches,
             queued,
-            late: state.clock.late,
-            service_time: state.service.average(),
+            late: self.time.late(stage),
+            service_time: self.dispatch.service_time(stage),
             latency: self.latencies.stage(stage),
         }
     }
 
     fn slot_status(&self, slot: SlotId) -> SlotStatus {
-        let state = &self.slots[slot];
-        let generation = match state.seat {
+        let generation = match *self.workers.seat(slot) {
             Seat::Vacant => None,
             Seat::Seated(generation) | Seat::Retiring(generation) | Seat::Dying(generation, _) => Some(generation),
         };
-        let size = self.ledger.size(slot);
+        let size = self.recovery.journal_size(slot);
         SlotStatus {
             slot,
             generation,
-            restarts: state.restarts,
-            last_cause: state.last_cause.clone(),
-            in_flight: state.in_flight.len(),
+            restarts: self.workers.restarts(slot),
+            last_cause: self.workers.last_cause(slot).map(str::to_owned),
+            in_flight: self.dispatch.in_flight(slot).len(),
             journal_bytes: size.bytes,
             replay: size.replay,
         }

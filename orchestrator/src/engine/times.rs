@@ -81,17 +81,17 @@ impl Outstanding {
         }
     }
 
-    pub(super) fn remove(&mut self, times: &Times) {
+    /// Removes times that were added. The error is how many of one time were to be removed, and how many there were.
+    pub(super) fn remove(&mut self, times: &Times) -> Result<(), (u64, u64)> {
         for (count, time) in times.runs() {
-            let left = self.counts.get_mut(&time).map(|left| {
-                debug_assert!(*left >= u64::from(count), "what is done with was given");
-                *left = left.saturating_sub(count.into());
-                *left
-            });
-            if left == Some(0) {
-                self.counts.remove(&time);
-            }
+            let count = u64::from(count);
+            let given = self.counts.get(&time).copied().unwrap_or(0);
+            match given.checked_sub(count).ok_or((count, given))? {
+                0 => self.counts.remove(&time),
+                left => self.counts.insert(time, left),
+            };
         }
+        Ok(())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -134,9 +134,10 @@ mod tests {
         let mut outstanding = Outstanding::default();
         outstanding.add(&times(&[(2, 5), (1, 3)]));
         assert_eq!(outstanding.earliest(), Some(EventTime(3)));
-        outstanding.remove(&times(&[(1, 5), (1, 3)]));
+        outstanding.remove(&times(&[(1, 5), (1, 3)])).expect("they were added");
         assert_eq!(outstanding.earliest(), Some(EventTime(5)));
-        outstanding.remove(&times(&[(1, 5)]));
+        outstanding.remove(&times(&[(1, 5)])).expect("it was added");
+        assert_eq!(outstanding.remove(&times(&[(2, 7)])), Err((2, 0)));
         assert!(outstanding.is_empty());
     }
 }

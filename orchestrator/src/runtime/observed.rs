@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::engine::Status;
+use crate::engine::Counts;
 use crate::ids::SourceId;
 
 /// Rates are of about the last so much time.
@@ -20,17 +20,7 @@ pub(super) struct Observed {
 #[derive(Debug)]
 struct Sample {
     at: Instant,
-    /// By stage.
-    stages: Vec<u64>,
-    /// By sink.
-    sinks: Vec<u64>,
-}
-
-impl Sample {
-    fn new(status: &Status, at: Instant) -> Self {
-        let stages = status.stages.iter().map(|stage| stage.messages).collect();
-        Self { at, stages, sinks: status.sink_messages.clone() }
-    }
+    counts: Counts,
 }
 
 impl Observed {
@@ -52,16 +42,15 @@ impl Observed {
     }
 
     /// Takes in the counts of now, and forgets those that are older than the window.
-    pub(super) fn sample(&mut self, status: &Status, now: Instant) {
-        self.samples.push_back(Sample::new(status, now));
+    pub(super) fn sample(&mut self, counts: Counts, now: Instant) {
+        self.samples.push_back(Sample { at: now, counts });
         while self.samples.len() > 2 && now.duration_since(self.samples[1].at) >= WINDOW {
             self.samples.pop_front();
         }
     }
 
     /// Messages a second of each stage and each sink since the oldest sample.
-    pub(super) fn rates(&self, status: &Status, now: Instant) -> (Vec<f64>, Vec<f64>) {
-        let latest = Sample::new(status, now);
+    pub(super) fn rates(&self, latest: &Counts, now: Instant) -> (Vec<f64>, Vec<f64>) {
         let Some(first) = self.samples.front() else {
             return (vec![0.0; latest.stages.len()], vec![0.0; latest.sinks.len()]);
         };
@@ -69,25 +58,16 @@ impl Observed {
         let seconds = now.duration_since(first.at).as_secs_f64().max(1e-3);
         let rate = |(now, then): (&u64, &u64)| (now - then) as f64 / seconds;
         let rates = |now: &[u64], then: &[u64]| now.iter().zip(then).map(rate).collect();
-        (rates(&latest.stages, &first.stages), rates(&latest.sinks, &first.sinks))
+        (rates(&latest.stages, &first.counts.stages), rates(&latest.sinks, &first.counts.sinks))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::LatencyStatus;
 
-    fn status(messages: u64) -> Status {
-        Status {
-            stages: Vec::new(),
-            slots: Vec::new(),
-            sink_messages: vec![messages],
-            sink_pending_bytes: vec![0],
-            latency: LatencyStatus::default(),
-            keys: 0,
-            deaths: 0,
-        }
+    fn counts(messages: u64) -> Counts {
+        Counts { stages: Vec::new(), sinks: vec![messages] }
     }
 
     #[test]
@@ -95,10 +75,10 @@ mod tests {
         let start = Instant::now();
         let mut observed = Observed::new(0);
         for second in 0..60 {
-            observed.sample(&status(second * 100), start + Duration::from_secs(second));
+            observed.sample(counts(second * 100), start + Duration::from_secs(second));
         }
-        observed.sample(&status(59 * 100), start + Duration::from_secs(60));
-        let (_, sinks) = observed.rates(&status(59 * 100), start + Duration::from_secs(60));
+        observed.sample(counts(59 * 100), start + Duration::from_secs(60));
+        let (_, sinks) = observed.rates(&counts(59 * 100), start + Duration::from_secs(60));
         assert!((sinks[0] - 80.0).abs() < 1.0, "four of five seconds had a hundred each: {sinks:?}");
     }
 }

@@ -45,7 +45,7 @@ impl Runtime {
 
     fn report(&self, pools: &Pools) -> StatusReport {
         let status = self.engine.status();
-        let (stage_rates, sink_rates) = self.observed.rates(&status, Instant::now());
+        let (stage_rates, sink_rates) = self.observed.rates(&self.engine.counts(), Instant::now());
         StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

@@ -55,6 +55,8 @@ pub(crate) struct World {
     /// Values that may become dead letters though nothing is the matter with them: bad luck struck while they were watched.
     pub(crate) blamed: BTreeSet<u64>,
     pub(crate) finished: bool,
+    /// Events have been taken in since the last turn ended.
+    turn_is_open: bool,
     /// Bytes that one batch has given one queue, at most.
     largest_output: usize,
     tally: Tally,
@@ -90,6 +92,7 @@ impl World {
             dead: Vec::new(),
             blamed: BTreeSet::new(),
             finished: false,
+            turn_is_open: false,
             largest_output: 0,
             tally: Tally { values: scenario.values.len() as u64, ..Tally::default() },
             scenario,
@@ -120,7 +123,7 @@ impl World {
 
     fn step(&mut self) {
         self.now += Duration::from_millis(1);
-        if self.misfortune() {
+        if self.misfortune() || self.finished {
             return;
         }
         let mut choices: Vec<Choice> = Vec::new();
@@ -165,6 +168,9 @@ impl World {
         if !self.scenario.slow_sinks || choices.is_empty() || self.random.one_in(20) {
             let written = |sink: &usize| !self.to_write[*sink].is_empty();
             choices.extend((0..self.to_write.len()).filter(written).map(Choice::Write));
+        }
+        if choices.is_empty() && self.turn_is_open {
+            return self.end_turn();
         }
         if choices.is_empty() {
             let deadline = self.engine.next_deadline();
@@ -284,18 +290,31 @@ impl World {
             let largest = result.outputs.iter().map(weight).max().unwrap_or(0);
             self.largest_output = self.largest_output.max(largest);
         }
-        let mut actions = Vec::new();
-        let trace = std::env::var_os("WALLAROO_TRACE").is_some();
-        if trace {
+        if trace() {
             println!("{:?} {event:?}", self.now);
         }
+        let mut actions = Vec::new();
         self.engine.handle(event, self.now, &mut actions);
-        if trace {
-            for action in &actions {
+        self.carry_out_all(actions);
+        self.turn_is_open = true;
+        // The runtime takes in several events before it ends a turn.
+        if !self.random.one_in(4) {
+            self.end_turn();
+        }
+    }
+
+    fn end_turn(&mut self) {
+        self.turn_is_open = false;
+        let mut actions = Vec::new();
+        self.engine.end_turn(self.now, &mut actions);
+        self.carry_out_all(actions);
+    }
+
+    fn carry_out_all(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            if trace() {
                 println!("    {action:?}");
             }
-        }
-        for action in actions {
             self.carry_out(action);
         }
     }
@@ -344,7 +363,7 @@ impl World {
                 }
             }
             Action::Seat { slot } => self.vacant.push(slot),
-            Action::Vacate { slot } => self.vacant.retain(|vacant| *vacant != slot),
+            Action::RemoveSlot { slot } => self.vacant.retain(|vacant| *vacant != slot),
             Action::Scaled { slots, moved, problem, .. } => {
                 assert_eq!(problem, None, "every state can be pickled");
                 assert_eq!(self.engine.slots(self.scaling), slots);
@@ -445,4 +464,9 @@ fn heard(slot: SlotId, generation: Generation, reply: FromWorker) -> Event {
         FromWorker::SnapshotPart(part) => Event::Snapshot { slot, generation, part },
         reply => panic!("simulated workers do not say {reply:?}"),
     }
+}
+
+/// Whether every event and action is shown.
+fn trace() -> bool {
+    std::env::var_os("WALLAROO_TRACE").is_some()
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use wallaroo_protocol::topology::{Framing, Node, NodeKind, SinkConfig, SourceConfig, Topology};
 use wallaroo_protocol::{BatchId, BatchResult, NodeId, ToWorker};
 
@@ -58,6 +58,7 @@ impl Busy {
     fn handle(&mut self, event: Event) -> Vec<u8> {
         let mut actions = Vec::new();
         self.engine.handle(event, Duration::ZERO, &mut actions);
+        self.engine.end_turn(Duration::ZERO, &mut actions);
         let batches = actions.into_iter().filter_map(|action| match action {
             Action::Send { message: ToWorker::Batch(batch), .. } => Some(batch),
             _ => None,

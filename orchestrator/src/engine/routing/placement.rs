@@ -1,18 +1,18 @@
 //! Which partitions live in which slots, and which have to move when the number of slots changes: as few as can be.
 
-use super::routing::{PartitionId, Router};
+use super::router::{PartitionId, Router};
 use crate::ids::KeyspaceId;
 use crate::ids::SlotId;
 
 /// A partition and the slot it is to live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Move {
-    pub(super) partition: PartitionId,
-    pub(super) to: SlotId,
+pub(in crate::engine) struct Move {
+    pub(in crate::engine) partition: PartitionId,
+    pub(in crate::engine) to: SlotId,
 }
 
 /// What has to move so that every keyspace is spread over `slots` slots of the main pool, none with more than one partition more than another.
-pub(super) fn moves(router: &Router, slots: u32) -> Vec<Move> {
+pub(in crate::engine) fn moves(router: &Router, slots: u32) -> Vec<Move> {
     let mut load = vec![0; slots as usize];
     let mut moves = Vec::new();
     for keyspace in (0..router.keyspaces() as u32).map(KeyspaceId) {

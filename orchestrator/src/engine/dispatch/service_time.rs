@@ -4,13 +4,13 @@ use std::time::Duration;
 
 /// Moving average of the time one message takes in a worker. Empty until the first batch has been answered.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct ServiceTime {
+pub(in crate::engine) struct ServiceTime {
     nanoseconds: Option<f64>,
 }
 
 impl ServiceTime {
     /// Takes in that `messages` took `elapsed`. Rises faster than it falls: a batch too large hurts more than one too small.
-    pub(super) fn observe(&mut self, messages: u32, elapsed: Duration) {
+    pub(in crate::engine) fn observe(&mut self, messages: u32, elapsed: Duration) {
         let sample = (elapsed.as_nanos() as f64 / f64::from(messages.max(1))).max(1.0);
         self.nanoseconds = Some(match self.nanoseconds {
             None => sample,
@@ -20,7 +20,7 @@ impl ServiceTime {
     }
 
     /// How many messages fit into `target`; one while nothing is known.
-    pub(super) fn messages_within(self, target: Duration, most: u32) -> u32 {
+    pub(in crate::engine) fn messages_within(self, target: Duration, most: u32) -> u32 {
         match self.nanoseconds {
             None => 1,
             Some(average) => ((target.as_nanos() as f64 / average) as u32).clamp(1, most),
@@ -28,7 +28,7 @@ impl ServiceTime {
     }
 
     /// The average, for display.
-    pub(super) fn average(self) -> Option<Duration> {
+    pub(in crate::engine) fn average(self) -> Option<Duration> {
         self.nanoseconds.map(|average| Duration::from_nanos(average as u64))
     }
 }

@@ -11,16 +11,16 @@ use crate::plan::Partitioning;
 
 /// A partition of one keyspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct PartitionId {
+pub(in crate::engine) struct PartitionId {
     /// The keyspace.
-    pub(super) keyspace: KeyspaceId,
+    pub(in crate::engine) keyspace: KeyspaceId,
     /// The partition's number in it.
-    pub(super) number: u32,
+    pub(in crate::engine) number: u32,
 }
 
 /// Where every partition of every keyspace lives.
 #[derive(Debug)]
-pub(super) struct Router {
+pub(in crate::engine) struct Router {
     keyspaces: Vec<Routes>,
 }
 
@@ -33,7 +33,7 @@ struct Routes {
 
 impl Router {
     /// Deals partitions out to `slots` of the main pool in turn; each keyspace starts one further, so that single ones spread.
-    pub(super) fn new(keyspaces: &[Partitioning], slots: u32) -> Self {
+    pub(in crate::engine) fn new(keyspaces: &[Partitioning], slots: u32) -> Self {
         let routes = |(offset, partitioning): (usize, &Partitioning)| {
             let (count, listed) = match partitioning {
                 Partitioning::Single => (1, HashMap::new()),
@@ -47,7 +47,7 @@ impl Router {
     }
 
     /// The partition of an encoded key. A key outside a fixed list is placed by its hash.
-    pub(super) fn partition(&self, keyspace: KeyspaceId, key: &[u8]) -> PartitionId {
+    pub(in crate::engine) fn partition(&self, keyspace: KeyspaceId, key: &[u8]) -> PartitionId {
         let routes = &self.keyspaces[keyspace.index()];
         let by_hash = || (partition_hash(key) % routes.slots.len() as u64) as u32;
         let number = match routes.partitioning {
@@ -59,28 +59,28 @@ impl Router {
     }
 
     /// The slot a partition lives in.
-    pub(super) fn slot(&self, partition: PartitionId) -> SlotId {
+    pub(in crate::engine) fn slot(&self, partition: PartitionId) -> SlotId {
         self.keyspaces[partition.keyspace.index()].slots[partition.number as usize]
     }
 
     /// Lets a partition live in another slot.
-    pub(super) fn place(&mut self, partition: PartitionId, slot: SlotId) {
+    pub(in crate::engine) fn place(&mut self, partition: PartitionId, slot: SlotId) {
         self.keyspaces[partition.keyspace.index()].slots[partition.number as usize] = slot;
     }
 
     /// How many keyspaces there are.
-    pub(super) fn keyspaces(&self) -> usize {
+    pub(in crate::engine) fn keyspaces(&self) -> usize {
         self.keyspaces.len()
     }
 
     /// The partitions of a keyspace, each with the slot it lives in.
-    pub(super) fn homes(&self, keyspace: KeyspaceId) -> impl Iterator<Item = (PartitionId, SlotId)> + '_ {
+    pub(in crate::engine) fn homes(&self, keyspace: KeyspaceId) -> impl Iterator<Item = (PartitionId, SlotId)> + '_ {
         let numbered = (0..).zip(&self.keyspaces[keyspace.index()].slots);
         numbered.map(move |(number, slot)| (PartitionId { keyspace, number }, *slot))
     }
 
     /// The partitions that live in a slot.
-    pub(super) fn partitions_of(&self, slot: SlotId) -> impl Iterator<Item = PartitionId> + '_ {
+    pub(in crate::engine) fn partitions_of(&self, slot: SlotId) -> impl Iterator<Item = PartitionId> + '_ {
         (0..).zip(&self.keyspaces).flat_map(move |(keyspace, routes)| {
             let numbers = (0..).zip(&routes.slots).filter(move |(_, home)| **home == slot);
             numbers.map(move |(number, _)| PartitionId { keyspace: KeyspaceId(keyspace), number })
@@ -88,7 +88,7 @@ impl Router {
     }
 
     /// The slot an encoded key lives in.
-    pub(super) fn slot_of(&self, keyspace: KeyspaceId, key: &[u8]) -> SlotId {
+    pub(in crate::engine) fn slot_of(&self, keyspace: KeyspaceId, key: &[u8]) -> SlotId {
         self.slot(self.partition(keyspace, key))
     }
 }

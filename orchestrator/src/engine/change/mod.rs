@@ -1,0 +1,69 @@
+//! Changes of the workers while the stream goes on: slots that are added and removed, workers that make room for others. Owns how
+//! far each change has come.
+
+mod replacing;
+mod scaling;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use wallaroo_protocol::{BatchId, RequestId};
+
+use self::replacing::Replacement;
+use self::scaling::Scaling;
+use crate::ids::SlotId;
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    scaling: Option<Box<Scaling>>,
+    replacements: BTreeMap<SlotId, Replacement>,
+    /// By slot: keys that were held and have not been answered since.
+    pauses: BTreeMap<SlotId, Vec<Pause>>,
+}
+
+/// Keys that were held and released to a slot which has not answered a batch with them yet.
+#[derive(Debug)]
+struct Pause {
+    since: Duration,
+    /// No batch before this one has them.
+    first: BatchId,
+}
+
+impl Change {
+    /// Whether slots are being added or removed.
+    pub(super) fn is_scaling(&self) -> bool {
+        self.scaling.is_some()
+    }
+
+    /// Forgets what was planned for a slot that is removed.
+    pub(super) fn remove_slot(&mut self, slot: SlotId) {
+        self.replacements.remove(&slot);
+        self.pauses.remove(&slot);
+    }
+
+    /// Takes in that the answer to a snapshot request has a state that cannot be pickled: it cannot leave its worker.
+    pub(super) fn note_stuck(&mut self, request: RequestId, reason: String) {
+        if let Some(scaling) = &mut self.scaling {
+            scaling.note_stuck(request, reason);
+        }
+    }
+
+    /// Ends the pauses of keys that a slot has now answered a batch for.
+    pub(super) fn end_pauses(&mut self, slot: SlotId, batch: BatchId, now: Duration) {
+        let Some(pauses) = self.pauses.get_mut(&slot) else { return };
+        let answered = pauses.extract_if(.., |pause| pause.first <= batch);
+        let longest = answered.map(|pause| now.saturating_sub(pause.since)).max();
+        if pauses.is_empty() {
+            self.pauses.remove(&slot);
+        }
+        if let (Some(scaling), Some(pause)) = (&mut self.scaling, longest) {
+            scaling.note_pause(pause);
+        }
+    }
+
+    /// Whether keys that were released to a slot wait for their first answer.
+    fn is_paused(&self, slot: SlotId) -> bool {
+        self.pauses.contains_key(&slot)
+    }
+}

@@ -1,0 +1,194 @@
+//! What has been read from the sources and is in no batch yet: frames in queues, and bytes whose frames only a worker can cut.
+//! Owns the queues and knows which sources have ended.
+
+mod cutting;
+mod frame_queue;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wallaroo_protocol::{CutResult, EventTime};
+
+use self::cutting::Cutting;
+pub(super) use self::frame_queue::{FrameQueue, TakenFrames};
+use super::batch::Origin;
+use super::invariant::Checked;
+use super::{Action, Engine, Event};
+use crate::death::KillReason;
+use crate::frame::FrameBlock;
+use crate::ids::{ConnectionId, Generation, SlotId, SourceId};
+use crate::plan::Input;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Intake {
+    sources: Vec<Source>,
+    max_frame: usize,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    queue: FrameQueue,
+    cutting: Cutting,
+    ended: bool,
+}
+
+impl Intake {
+    pub(super) fn new(sources: usize, max_frame: usize) -> Self {
+        Self { sources: (0..sources).map(|_| Source::default()).collect(), max_frame }
+    }
+
+    /// Appends frames of a connection; they hold credit of the source until a batch takes them.
+    pub(super) fn push(&mut self, source: SourceId, connection: ConnectionId, block: FrameBlock, arrival: EventTime) {
+        let charge = block.weight();
+        self.sources[source.index()].queue.push(connection, block, charge, arrival);
+    }
+
+    /// Appends bytes of a connection that a worker is to cut.
+    pub(super) fn push_uncut(&mut self, source: SourceId, connection: ConnectionId, bytes: &[u8]) {
+        self.sources[source.index()].cutting.push(connection, bytes);
+    }
+
+    /// Notes that a connection has no more bytes.
+    pub(super) fn close(&mut self, source: SourceId, connection: ConnectionId, actions: &mut Vec<Action>) {
+        self.sources[source.index()].cutting.close(connection, source, actions);
+    }
+
+    /// Gives up a connection whose bytes cannot be cut.
+    pub(super) fn give_up(
+        &mut self,
+        source: SourceId,
+        connection: ConnectionId,
+        error: String,
+        actions: &mut Vec<Action>,
+    ) {
+        self.sources[source.index()].cutting.remove(connection, source, actions);
+        actions.push(Action::CloseConnection { source, connection, error });
+    }
+
+    /// Notes that nothing more comes from a source.
+    pub(super) fn end(&mut self, source: SourceId) {
+        self.sources[source.index()].ended = true;
+    }
+
+    pub(super) fn has_ended(&self, source: SourceId) -> bool {
+        self.sources[source.index()].ended
+    }
+
+    /// Frames of a source that wait for a batch.
+    pub(super) fn frames(&self, source: SourceId) -> usize {
+        self.sources[source.index()].queue.len()
+    }
+
+    /// When the first frame of a source that waits arrived.
+    pub(super) fn first_arrival(&self, source: SourceId) -> Option<EventTime> {
+        self.sources[source.index()].queue.first_arrival()
+    }
+
+    /// Whether nothing of a source waits here, nor is being cut.
+    pub(super) fn is_idle(&self, source: SourceId) -> bool {
+        let source = &self.sources[source.index()];
+        source.queue.is_empty() && source.cutting.is_idle()
+    }
+
+    /// Whether every source has ended and nothing of them is left here.
+    pub(super) fn is_done(&self) -> bool {
+        self.sources.iter().all(|source| source.ended && source.queue.is_empty() && source.cutting.is_idle())
+    }
+
+    /// Takes frames for a batch, see [`FrameQueue::take`]. The credit of blocks that are empty then goes back to the source.
+    pub(super) fn take(
+        &mut self,
+        source: SourceId,
+        most_messages: u32,
+        most_bytes: usize,
+        actions: &mut Vec<Action>,
+    ) -> Option<TakenFrames> {
+        let taken = self.sources[source.index()].queue.take(most_messages, most_bytes)?;
+        if taken.credit > 0 {
+            actions.push(Action::Credit { source, bytes: taken.credit });
+        }
+        Some(taken)
+    }
+
+    /// Whether some connection of a source has bytes that are worth a try to cut.
+    pub(super) fn has_uncut(&self, source: SourceId) -> bool {
+        self.sources[source.index()].cutting.is_ready()
+    }
+
+    /// Takes the bytes of the next connection to be cut.
+    pub(super) fn take_uncut(&mut self, source: SourceId) -> Option<(ConnectionId, Bytes)> {
+        self.sources[source.index()].cutting.take()
+    }
+
+    /// Queues the frames that a worker found in the bytes of a connection.
+    fn cut(
+        &mut self,
+        source: SourceId,
+        connection: ConnectionId,
+        result: &CutResult,
+        arrival: EventTime,
+        actions: &mut Vec<Action>,
+    ) {
+        let Source { queue, cutting, .. } = &mut self.sources[source.index()];
+        let Some(cut) = cutting.answered(connection, result, self.max_frame) else { return };
+        let mut credit = cut.credit;
+        if let Some(block) = cut.block {
+            let charge = block.data.len().min(credit);
+            credit -= charge;
+            queue.push(connection, block, charge, arrival);
+        }
+        // The rest of an incomplete frame waits without credit: otherwise a frame larger than the credit could never arrive.
+        if credit > 0 {
+            actions.push(Action::Credit { source, bytes: credit });
+        }
+        match cut.error {
+            Some(error) => self.give_up(source, connection, error, actions),
+            None => cutting.go_on(connection, source, actions),
+        }
+    }
+
+    /// Bytes of frames and of uncut streams.
+    pub(super) fn bytes(&self) -> usize {
+        self.sources.iter().map(|source| source.queue.bytes() + source.cutting.bytes()).sum()
+    }
+}
+
+impl Engine {
+    /// Takes in what comes from a source.
+    pub(super) fn take_in_source(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
+        match event {
+            Event::Frames { source, connection, block } => {
+                self.intake.push(source, connection, block, self.time.wall_clock(now));
+            }
+            Event::Chunk { source, connection, bytes } => self.intake.push_uncut(source, connection, &bytes),
+            Event::ConnectionClosed { source, connection } => self.intake.close(source, connection, actions),
+            Event::SourceEnded { source } => self.intake.end(source),
+            _ => {}
+        }
+    }
+
+    /// Takes in how a worker cut the bytes of a connection.
+    pub(super) fn cut_result(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        result: &CutResult,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) -> Checked<()> {
+        let Some(batch) = self.answered(slot, generation, result.batch, actions) else { return Ok(()) };
+        let (stage, connection) = match batch.origin {
+            Origin::Cut { connection } => (batch.stage, Some(connection)),
+            _ => (batch.stage, None),
+        };
+        let (Some(connection), Input::Cut(source)) = (connection, self.plan.stages[stage.index()].input) else {
+            let error = "answered a batch as if it were to be cut".to_owned();
+            self.kill(slot, KillReason::Protocol(error), actions);
+            return Ok(());
+        };
+        self.complete(slot, result.elapsed, now);
+        self.intake.cut(source, connection, result, self.time.wall_clock(now), actions);
+        self.after_batch(slot, now, actions)
+    }
+}

@@ -1,0 +1,125 @@
+//! Messages that kill workers: the marker finds them, they become dead letters, and the rest of their batch is run again.
+
+use bytes::Bytes;
+use wallaroo_protocol::{Group, NodeId, Skip, input};
+
+use crate::dead_message::DeadMessage;
+use crate::death::{Death, DeathCause};
+use crate::engine::batch::{Batch, CAREFUL_AFTER, Origin};
+use crate::engine::invariant::Checked;
+use crate::engine::{Action, Engine};
+use crate::ids::{ConnectionId, SlotId};
+use crate::plan::Input;
+
+/// Deaths under a careful batch that convict what the marker says: a message, or, where it says nothing, all of them.
+///
+/// A crash convicts at once. A kill that may have come from outside convicts only what it keeps striking: somebody who kills a
+/// worker now and then hardly ever strikes the same message.
+fn verdict_after(noted: bool, cause: &DeathCause) -> u32 {
+    match (noted, cause.may_be_from_outside()) {
+        (true, false) => 1,
+        (true, true) | (false, false) => 3,
+        (false, true) => 6,
+    }
+}
+
+/// Deaths after which the bytes of a connection are no longer cut.
+fn most_deaths_of_a_cut(cause: &DeathCause) -> u32 {
+    if cause.may_be_from_outside() { 10 } else { CAREFUL_AFTER }
+}
+
+impl Engine {
+    /// Has bytes of a connection cut by another worker, or closes the connection if that has killed too many.
+    pub(super) fn cut_again(
+        &mut self,
+        batch: Batch,
+        connection: ConnectionId,
+        cause: &DeathCause,
+        actions: &mut Vec<Action>,
+    ) {
+        let Input::Cut(source) = self.plan.stages[batch.stage.index()].input else { return };
+        if batch.deaths <= most_deaths_of_a_cut(cause) {
+            return self.recovery.repeat[batch.stage.index()].push_front(batch);
+        }
+        let error = format!("cutting its frames killed {} workers: {cause}", batch.deaths);
+        self.intake.give_up(source, connection, error, actions);
+    }
+
+    /// Asks a generator again for what a dead worker was asked, or ends it if it kills whoever asks.
+    pub(super) fn generate_again(&mut self, slot: SlotId, batch: Batch) -> Checked<()> {
+        let Input::Generate(source, _) = self.plan.stages[batch.stage.index()].input else { return Ok(()) };
+        if !batch.skip.contains(&GENERATOR) {
+            self.recovery.slots[slot].repeat.push_front(batch);
+            return Ok(());
+        }
+        // No value of it was at fault: the generator itself kills whoever asks it for the next one.
+        self.intake.end(source);
+        self.time.abandon(&batch)
+    }
+
+    /// Makes the message a dead letter that a worker died of while it ran `batch` carefully. Returns whether one was found.
+    pub(super) fn convict(&mut self, batch: &mut Batch, death: &Death, actions: &mut Vec<Action>) -> bool {
+        let root = self.plan.stages[batch.stage.index()].root;
+        let node = death.marker.map_or(root, |marker| marker.node);
+        let noted = death.marker.and_then(|marker| marker.message);
+        if batch.suspicion.confirm(noted) < verdict_after(noted.is_some(), &death.cause) {
+            return false;
+        }
+        let guilty = noted.map_or_else(|| everything(batch), |message| vec![message]);
+        let guilty: Vec<Skip> = guilty.into_iter().filter(|message| !batch.skip.contains(message)).collect();
+        for message in &guilty {
+            let letter = self.dead_letter(batch, *message, node, death);
+            actions.push(Action::DeadLetter(letter));
+            batch.skip.push(*message);
+        }
+        !guilty.is_empty()
+    }
+
+    fn dead_letter(&self, batch: &Batch, message: Skip, node: NodeId, death: &Death) -> DeadMessage {
+        let frame = || input::parse_frames(&batch.input).ok()?.into_iter().nth(message.origin as usize);
+        let group = || input::parse_groups(&batch.input).ok()?.into_iter().nth(message.origin as usize);
+        let (key, payload, codec) = match batch.origin {
+            Origin::Frames { .. } => (None, frame().unwrap_or_default(), 0),
+            Origin::Groups | Origin::Values { .. } => group().map_or((None, Bytes::new(), 0), |group| {
+                let (codec, values) = group.untimed();
+                (Some(group.key_bytes()), values, codec)
+            }),
+            Origin::Generate | Origin::Cut { .. } => (None, Bytes::new(), 0),
+        };
+        let payload_index = Some(message.value).filter(|value| codec != 0 && *value != Skip::WHOLE);
+        let source = self.plan.stages[batch.stage.index()].input.source();
+        DeadMessage {
+            node,
+            key,
+            exception: "WorkerDeath".to_owned(),
+            message: format!("killed its worker {} times: {}", batch.deaths, death.cause),
+            traceback: death.trace.clone(),
+            value: String::new(),
+            payload,
+            payload_index,
+            codec,
+            source,
+            connection: batch.connection_of(message.origin),
+        }
+    }
+}
+
+/// In the skip list of a batch of generated values: the generator itself.
+const GENERATOR: Skip = Skip { origin: 0, value: Skip::WHOLE };
+
+/// Every message of a batch.
+fn everything(batch: &Batch) -> Vec<Skip> {
+    let values = |(origin, group): (u32, Group)| {
+        // Only workers know how many windows a timer completes.
+        let values = if group.is_timer() { Skip::WHOLE..=Skip::WHOLE } else { 0..=group.count.saturating_sub(1) };
+        values.map(move |value| Skip { origin, value })
+    };
+    match batch.origin {
+        Origin::Frames { .. } => (0..batch.messages).map(|origin| Skip { origin, value: 0 }).collect(),
+        Origin::Groups | Origin::Values { .. } => {
+            (0..).zip(input::parse_groups(&batch.input).unwrap_or_default()).flat_map(values).collect()
+        }
+        Origin::Generate => vec![GENERATOR],
+        Origin::Cut { .. } => Vec::new(),
+    }
+}

@@ -1,0 +1,281 @@
+//! Snapshots: asked of workers when a journal grows too long, kept in the ledger, sent to the workers that need them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wallaroo_protocol::{ForgottenState, RequestId, SnapshotFailure, SnapshotPart, StateEntry, ToWorker, input, key};
+
+use super::Recovery;
+use super::ledger::{JournalSize, Recalled};
+use crate::death::KillReason;
+use crate::engine::batch::Batch;
+use crate::engine::invariant::{Checked, Invariant};
+use crate::engine::routing::router::{PartitionId, Router};
+use crate::engine::{Action, Engine};
+use crate::ids::{Generation, KeyspaceId, SlotId};
+use crate::plan::Input;
+
+/// Keys in one snapshot request, so that no request holds a worker for long.
+const SNAPSHOT_KEYS: u32 = 4096;
+/// Partitions of a keyspace that are looked at for samples.
+const SAMPLED_PARTITIONS: usize = 4;
+/// States in one `forget`.
+const FORGOTTEN_STATES: usize = 4096;
+/// Bytes of state in one `restore`.
+const RESTORE_BYTES: usize = 1 << 20;
+
+impl Recovery {
+    /// Sends a slot's worker the snapshots of `keys` that it has missed.
+    fn restore(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        keys: impl IntoIterator<Item = (PartitionId, Bytes)>,
+        actions: &mut Vec<Action>,
+    ) -> Checked<()> {
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        for (partition, key) in keys {
+            let Some(states) = self.ledger.hand_out(partition, &key, generation) else { continue };
+            for (table, state) in states {
+                bytes += state.len() + key.len() + table.len();
+                entries.push(StateEntry { table: table.clone(), key: key.clone(), state: state.clone() });
+            }
+            let missed = &mut self.slots[slot].missed;
+            *missed = missed.checked_sub(1).ok_or(Invariant::Restored { slot })?;
+            if bytes > RESTORE_BYTES {
+                let message = ToWorker::Restore(std::mem::take(&mut entries));
+                actions.push(Action::Send { slot, generation, message });
+                bytes = 0;
+            }
+        }
+        if !entries.is_empty() {
+            actions.push(Action::Send { slot, generation, message: ToWorker::Restore(entries) });
+        }
+        Ok(())
+    }
+
+    /// Gives the snapshots of partitions that a slot's worker has missed to it: at once, or, if they are large, with the batches
+    /// that need them.
+    pub(in crate::engine) fn install(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        partitions: &[PartitionId],
+        eager_bytes: usize,
+        actions: &mut Vec<Action>,
+    ) -> Checked<()> {
+        let keys: usize = partitions.iter().map(|partition| self.ledger.keys_with_state(*partition)).sum();
+        let bytes: usize = partitions.iter().map(|partition| self.ledger.snapshot_bytes(*partition)).sum();
+        self.slots[slot].missed += keys;
+        if bytes > eager_bytes {
+            return Ok(());
+        }
+        let keys = |partition: &PartitionId| {
+            let partition = *partition;
+            self.ledger.keys(partition).into_iter().map(move |key| (partition, key))
+        };
+        let keys: Vec<_> = partitions.iter().flat_map(keys).collect();
+        self.restore(slot, generation, keys, actions)
+    }
+
+    /// Has a worker drop the states of partitions that no longer live in its slot.
+    pub(in crate::engine) fn forget(
+        &mut self,
+        slot: SlotId,
+        worker: Option<Generation>,
+        partitions: &[PartitionId],
+        actions: &mut Vec<Action>,
+    ) -> Checked<()> {
+        let mut forgotten = Vec::new();
+        for partition in partitions {
+            for key in self.ledger.keys(*partition) {
+                let Some(Recalled { states, missed }) = self.ledger.recall(*partition, &key, worker) else { continue };
+                let tables = states.iter().map(|(table, _)| table.clone());
+                forgotten.extend(tables.map(|table| ForgottenState { table, key: key.clone() }));
+                let left = &mut self.slots[slot].missed;
+                *left = left.checked_sub(usize::from(missed)).ok_or(Invariant::Restored { slot })?;
+            }
+        }
+        let Some(generation) = worker else { return Ok(()) };
+        for states in forgotten.chunks(FORGOTTEN_STATES) {
+            let message = ToWorker::Forget(states.to_vec());
+            actions.push(Action::Send { slot, generation, message });
+        }
+        Ok(())
+    }
+
+    /// The number of a new request for a snapshot of a slot.
+    pub(in crate::engine) fn request(&mut self, slot: SlotId) -> RequestId {
+        let request = self.number_request();
+        self.slots[slot].request = Some(request);
+        request
+    }
+
+    /// Takes the states of one part of a snapshot into the ledger.
+    fn keep(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        entries: impl Iterator<Item = (PartitionId, StateEntry)>,
+    ) -> Checked<()> {
+        let after = self.slots[slot].completed;
+        for (partition, StateEntry { table, key, state }) in entries {
+            // Copies end here: a snapshot outlives by far the frame it came in.
+            let (key, state) = (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&state));
+            let missed = if state.is_empty() {
+                self.ledger.clear(partition, key, &table, after, generation)?
+            } else {
+                self.ledger.put(partition, key, (table, state), after, generation)?
+            };
+            let left = &mut self.slots[slot].missed;
+            *left = left.checked_sub(usize::from(missed)).ok_or(Invariant::Restored { slot })?;
+        }
+        Ok(())
+    }
+
+    /// Takes in whether some state could not be pickled. Returns a warning if that is new.
+    fn note_unpicklable(&mut self, slot: SlotId, failures: &[SnapshotFailure], is_dirty: bool) -> Option<String> {
+        let slot = &mut self.slots[slot];
+        let unpicklable = failures.first().map(unpicklable);
+        let warning = match (&unpicklable, &slot.unpicklable, &slot.unrecoverable) {
+            (Some(reason), None, None) => {
+                Some(format!("{reason}; if its worker dies it is rebuilt from the journal, as long as that fits"))
+            }
+            _ => None,
+        };
+        if slot.unrecoverable.is_none() {
+            let known = unpicklable.or(slot.unpicklable.take());
+            slot.unpicklable = known.filter(|_| is_dirty);
+        }
+        warning
+    }
+
+    /// Ends a snapshot that has arrived whole: the journal before `oldest_dirty` is covered now.
+    fn end_snapshot(&mut self, slot: SlotId, oldest_dirty: Option<wallaroo_protocol::BatchId>) -> Checked<()> {
+        self.slots[slot].request = None;
+        self.ledger.truncate(slot, oldest_dirty)?;
+        // A journal that snapshots cannot shorten is left alone until it has doubled.
+        let size = self.ledger.size(slot);
+        let slot = &mut self.slots[slot];
+        slot.incompressible = if slot.unpicklable.is_some() { size } else { JournalSize::default() };
+        Ok(())
+    }
+
+    /// A few snapshots of each state table, the largest of some partitions.
+    fn sample(&self, router: &Router, states_a_table: usize) -> Vec<StateEntry> {
+        let mut tables: BTreeMap<Arc<str>, Vec<StateEntry>> = BTreeMap::new();
+        let mut partitions: Vec<PartitionId> = Vec::new();
+        for keyspace in (0..router.keyspaces() as u32).map(KeyspaceId) {
+            let all = router.homes(keyspace).map(|(partition, _)| partition);
+            let known = all.filter(|partition| self.ledger.snapshot_bytes(*partition) > 0);
+            partitions.extend(known.take(SAMPLED_PARTITIONS));
+        }
+        for partition in partitions {
+            for key in self.ledger.keys(partition) {
+                for (table, state) in self.ledger.states(partition, &key) {
+                    let known = tables.entry(table.clone()).or_default();
+                    known.push(StateEntry { table: table.clone(), key: key.clone(), state: state.clone() });
+                    known.sort_by_key(|entry| std::cmp::Reverse(entry.state.len()));
+                    known.truncate(states_a_table);
+                }
+            }
+        }
+        tables.into_values().flatten().collect()
+    }
+}
+
+impl Engine {
+    /// Sends the snapshots that a batch needs and the worker has missed, ahead of the batch.
+    pub(in crate::engine) fn restore_for(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        batch: &Batch,
+        actions: &mut Vec<Action>,
+    ) -> Checked<()> {
+        if self.recovery.slots[slot].missed == 0 {
+            return Ok(());
+        }
+        let keys: Vec<_> = match self.plan.stages[batch.stage.index()].input {
+            Input::Groups(keyspace) => {
+                let groups = input::parse_groups(&batch.input).unwrap_or_default();
+                let key = |group: &wallaroo_protocol::Group| {
+                    (self.routing.partition(keyspace, group.key()), group.key_bytes())
+                };
+                groups.iter().map(key).collect()
+            }
+            Input::Generate(_, keyspace) => vec![(self.routing.partition(keyspace, &key::nil()), key::nil())],
+            Input::Frames(_) | Input::Cut(_) | Input::Values => return Ok(()),
+        };
+        self.recovery.restore(slot, generation, keys, actions)
+    }
+
+    /// Asks a slot's worker for snapshots of what has changed, unless it has been asked or replays.
+    pub(in crate::engine) fn request_snapshot(&mut self, slot: SlotId, actions: &mut Vec<Action>) {
+        if self.recovery.awaits_snapshot(slot) || !self.recovery.has_replayed(slot) {
+            return;
+        }
+        let Some(generation) = self.workers.available(slot) else { return };
+        let request = self.recovery.request(slot);
+        let message = ToWorker::Snapshot { request, max_keys: SNAPSHOT_KEYS };
+        actions.push(Action::Send { slot, generation, message });
+    }
+
+    /// Asks every slot for what has changed.
+    pub(in crate::engine) fn save(&mut self, actions: &mut Vec<Action>) {
+        for slot in self.workers.ids() {
+            self.request_snapshot(slot, actions);
+        }
+    }
+
+    /// A few snapshots of each state table, the largest of some partitions, for a worker to try whether it could take over.
+    pub fn sample(&self, states_a_table: usize) -> Vec<StateEntry> {
+        self.recovery.sample(self.routing.router(), states_a_table)
+    }
+
+    /// Takes in a part of a snapshot.
+    pub(in crate::engine) fn snapshot(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        part: SnapshotPart,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) -> Checked<()> {
+        if !self.workers.hears(slot, generation) {
+            return Ok(());
+        }
+        if self.recovery.slots[slot].request != Some(part.request) {
+            let error = format!("answered snapshot request {}, which was not outstanding", part.request);
+            self.kill(slot, KillReason::Protocol(error), actions);
+            return Ok(());
+        }
+        let SnapshotPart { request, more, entries, failures, oldest_dirty } = part;
+        let (plan, router) = (&self.plan, self.routing.router());
+        let of_slot = |entry: StateEntry| {
+            let partition = router.partition(plan.keyspace_of(&entry.table)?, &entry.key);
+            // A state that has moved is another worker's now.
+            (router.slot(partition) == slot).then_some((partition, entry))
+        };
+        self.recovery.keep(slot, generation, entries.into_iter().filter_map(of_slot))?;
+        if let Some(failure) = failures.last() {
+            self.change.note_stuck(request, unpicklable(failure));
+        }
+        let warning = self.recovery.note_unpicklable(slot, &failures, oldest_dirty.is_some() || more);
+        actions.extend(warning.map(Action::Warn));
+        if !more {
+            self.recovery.end_snapshot(slot, oldest_dirty)?;
+            self.hand_over(request, now, actions)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is said of a state that cannot be pickled.
+fn unpicklable(failure: &SnapshotFailure) -> String {
+    let (key, table) = (key::display(&failure.key), &failure.table);
+    format!("the state of key {key} in table {table:?} cannot be pickled: {}", failure.message)
+}

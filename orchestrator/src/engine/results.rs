@@ -1,0 +1,189 @@
+//! What becomes of a result: it is put in order, and its outputs go on to the lanes of the next stage, to sinks, or to the dead
+//! letters.
+
+use std::time::Duration;
+
+use wallaroo_protocol::{BatchId, BatchResult, Failure, Group, NodeId, Output, OutputData, StageId};
+
+use super::batch::{Answer, Batch, InFlight, Origin};
+use super::invariant::{Checked, Invariant};
+use super::order::Finished;
+use super::{Action, Engine};
+use crate::dead_message::DeadMessage;
+use crate::death::KillReason;
+use crate::ids::{Generation, SlotId};
+use crate::plan::{Input, Target};
+use crate::sink_chunk::SinkChunk;
+
+impl Engine {
+    /// Takes in a result, or a part of one.
+    pub(super) fn result(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        result: BatchResult,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) -> Checked<()> {
+        if self.answered(slot, generation, result.batch, actions).is_none() {
+            return Ok(());
+        }
+        let BatchResult { batch: _, more, elapsed, outputs, failures, ended, timing } = result;
+        if let Some(answer) = self.dispatch.answer(slot) {
+            answer.extend(outputs, failures, timing);
+        }
+        if more {
+            return Ok(());
+        }
+        let Some(InFlight { batch, replay, begun, answer, .. }) = self.complete(slot, elapsed, now) else {
+            return Ok(());
+        };
+        self.change.end_pauses(slot, batch.id, now);
+        if let (Input::Generate(source, _), true) = (self.plan.stages[batch.stage.index()].input, ended) {
+            self.intake.end(source);
+        }
+        if replay {
+            self.recovery.count_replayed(slot);
+            return self.after_batch(slot, now, actions);
+        }
+        if let Some((lost_at, replayed)) = self.recovery.end_outage(slot) {
+            actions.push(Action::Recovered { slot, after: now.saturating_sub(lost_at), replayed });
+        }
+        self.workers.serve(slot, batch.messages);
+        self.latencies.answered(batch.stage, now.saturating_sub(begun), batch.messages.into());
+        self.dispatch.count(&batch);
+        if self.plan.stages[batch.stage.index()].stateful {
+            self.recovery.complete(slot, &batch, elapsed);
+        }
+        let (stage, sequence) = (batch.stage, batch.sequence());
+        let finished = Finished { batch, answer };
+        if let Some(sequence) = sequence {
+            self.order.hold(stage, sequence, finished)?;
+            while let Some(finished) = self.order.next(stage)? {
+                self.emit(finished, now, actions)?;
+            }
+        } else {
+            self.emit(finished, now, actions)?;
+        }
+        self.after_batch(slot, now, actions)
+    }
+
+    /// The batch that a reply answers. `None` for a worker of the past, and for a reply that cannot be right, which kills its worker.
+    pub(super) fn answered(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        batch: BatchId,
+        actions: &mut Vec<Action>,
+    ) -> Option<&Batch> {
+        if !self.workers.hears(slot, generation) {
+            return None;
+        }
+        let due = self.dispatch.front(slot).map(|front| front.id);
+        if due != Some(batch) {
+            let error = match due {
+                Some(due) => format!("answered batch {batch} when batch {due} was due"),
+                None => format!("answered batch {batch}, but none was outstanding"),
+            };
+            self.kill(slot, KillReason::Protocol(error), actions);
+            return None;
+        }
+        self.dispatch.front(slot)
+    }
+
+    /// Takes the answered batch off a slot.
+    pub(super) fn complete(&mut self, slot: SlotId, elapsed: Duration, now: Duration) -> Option<InFlight> {
+        self.workers.note_progress(slot);
+        self.dispatch.complete(slot, elapsed, now)
+    }
+
+    /// Sends a result on: groups to the lanes of their slots, messages to sinks, failures to the dead letters.
+    fn emit(&mut self, finished: Finished, now: Duration, actions: &mut Vec<Action>) -> Checked<()> {
+        let Finished { batch, answer: Answer { outputs, failures, timing } } = finished;
+        for failure in failures {
+            actions.push(Action::DeadLetter(self.dead_message(&batch, failure)));
+        }
+        for Output { outlet, data } in outputs {
+            match data {
+                OutputData::Groups(groups) => self.emit_groups(&batch, outlet, groups)?,
+                OutputData::Messages(messages) if messages.lengths.is_empty() => {}
+                OutputData::Messages(messages) => {
+                    let target = self.plan.stages[batch.stage.index()].targets(outlet).next();
+                    let Some(Target::Sink(sink)) = target else {
+                        return Err(Invariant::Outlet { stage: batch.stage, outlet });
+                    };
+                    let count = messages.lengths.len();
+                    self.sinks.hand(sink, count, messages.bytes.len());
+                    self.latencies.left(now.saturating_sub(batch.received_at), count as u64);
+                    let chunk = SinkChunk { bytes: messages.bytes, lengths: messages.lengths };
+                    actions.push(Action::Write { sink, chunk });
+                }
+            }
+        }
+        self.end_in_time(&batch, &timing, now)
+    }
+
+    /// Routes the groups of an outlet to the stages that it feeds: a copy to each but the first, which gets the groups themselves.
+    fn emit_groups(&mut self, batch: &Batch, outlet: NodeId, groups: Vec<Group>) -> Checked<()> {
+        let plan = self.plan.clone();
+        let targets = plan.stages[batch.stage.index()].targets(outlet);
+        let mut stages = targets.filter_map(|target| match target {
+            Target::Stage(stage) => Some(stage),
+            Target::Sink(_) => None,
+        });
+        let Some(first) = stages.next() else { return Err(Invariant::Outlet { stage: batch.stage, outlet }) };
+        for stage in stages {
+            self.route(stage, groups.clone(), batch.received_at);
+        }
+        self.route(first, groups, batch.received_at);
+        Ok(())
+    }
+
+    fn route(&mut self, stage: StageId, groups: Vec<Group>, received_at: Duration) {
+        let watermark = self.time.watermark(stage);
+        let Some(keyspace) = self.routing.keyspace(stage) else {
+            for group in groups {
+                let time = self.time.enqueue(stage, watermark);
+                self.routing.push_value(stage, group, time, received_at);
+            }
+            return;
+        };
+        let clocked = self.plan.stages[stage.index()].clocked;
+        let mut woken = None;
+        for group in groups {
+            let time = if clocked { self.time.enqueue(stage, watermark) } else { None };
+            let slot = self.routing.push(stage, keyspace, group, time, received_at);
+            if slot != woken
+                && let Some(slot) = slot
+            {
+                self.dispatch.wake(slot);
+                woken = Some(slot);
+            }
+        }
+    }
+
+    fn dead_message(&self, batch: &Batch, failure: Failure) -> DeadMessage {
+        let source = self.plan.stages[batch.stage.index()].input.source();
+        let frame = || {
+            let frames = wallaroo_protocol::input::parse_frames(&batch.input).ok()?;
+            frames.into_iter().nth(failure.origin as usize)
+        };
+        let (payload, codec) = match batch.origin {
+            Origin::Frames { .. } => (frame().unwrap_or(failure.payload), 0),
+            _ => (failure.payload, failure.codec),
+        };
+        DeadMessage {
+            node: failure.node,
+            key: failure.key,
+            exception: failure.exception,
+            message: failure.message,
+            traceback: failure.traceback,
+            value: failure.value,
+            payload,
+            payload_index: (codec != 0).then_some(0),
+            codec,
+            source,
+            connection: batch.connection_of(failure.origin),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A turn of the engine: events are given to it one by one, its actions are carried out, and what follows from all of them together
+//! is decided once.
+
+use std::collections::VecDeque;
+
+use super::workers::event_of;
+use super::{FailurePolicy, RunError, Runtime};
+use crate::dead_message::DeadMessage;
+use crate::engine::{Action, Event};
+use crate::worker::pool::PoolNews;
+use crate::worker::pools::Pools;
+
+impl Runtime {
+    /// Gives one event to the engine and carries out what follows at once.
+    pub(super) fn feed(&mut self, pools: &mut Pools, event: Event) -> Result<(), RunError> {
+        let mut next = Some(event);
+        // Hardly ever used, and then not even allocated.
+        let mut later = VecDeque::new();
+        while let Some(event) = next.take().or_else(|| later.pop_front()) {
+            if let Event::WorkerLost { slot, death, .. } = &event {
+                self.fell(pools, *slot, death);
+            }
+            let mut actions = std::mem::take(&mut self.actions);
+            self.engine.handle(event, self.begun.elapsed(), &mut actions);
+            self.carry_out_all(pools, actions, &mut later)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a turn: the engine decides once what follows from all events since the last one.
+    pub(super) fn end_turn(&mut self, pools: &mut Pools) -> Result<(), RunError> {
+        loop {
+            let mut actions = std::mem::take(&mut self.actions);
+            self.engine.end_turn(self.begun.elapsed(), &mut actions);
+            let mut events = VecDeque::new();
+            self.carry_out_all(pools, actions, &mut events)?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            for event in events {
+                self.feed(pools, event)?;
+            }
+        }
+    }
+
+    /// Carries out actions; what happens to slots because of that is appended to `events`.
+    fn carry_out_all(
+        &mut self,
+        pools: &mut Pools,
+        mut actions: Vec<Action>,
+        events: &mut VecDeque<Event>,
+    ) -> Result<(), RunError> {
+        let mut news = Vec::new();
+        for action in actions.drain(..) {
+            self.carry_out(pools, action, &mut news)?;
+            for news in news.drain(..) {
+                match news {
+                    PoolNews::Slot(news) => events.push_back(event_of(news)),
+                    PoolNews::Failed(error) => return Err(error.into()),
+                    news => self.recruited(news),
+                }
+            }
+        }
+        self.actions = actions;
+        Ok(())
+    }
+
+    fn carry_out(&mut self, pools: &mut Pools, action: Action, news: &mut Vec<PoolNews>) -> Result<(), RunError> {
+        match action {
+            Action::Send { slot, generation, message } => pools[slot.pool].send(generation, &message),
+            Action::Kill { slot, generation, reason } => pools[slot.pool].kill(slot, generation, reason),
+            Action::Seat { slot } => pools[slot.pool].seat(slot, news),
+            Action::RemoveSlot { slot } => pools[slot.pool].vacate(slot),
+            // A sink that is gone has reported why.
+            Action::Write { sink, chunk } => drop(self.sinks[sink.index()].send(chunk)),
+            Action::Credit { source, bytes } => {
+                if let Some((budget, _)) = &self.sources[source.index()] {
+                    budget.release(bytes);
+                }
+            }
+            Action::CloseConnection { source, connection, error } => {
+                let peer = self.peers.get(connection).unwrap_or("a client");
+                tracing::error!("connection from {peer}: {error}; it is closed, others go on");
+                if let Some((_, handle)) = &self.sources[source.index()] {
+                    handle.close(connection, error);
+                }
+            }
+            Action::StopSources => self.stop.cancel(),
+            Action::DeadLetter(message) => return self.dead_letter(message),
+            Action::Recovered { slot, after, replayed } => {
+                let (milliseconds, pool) = (after.as_secs_f64() * 1e3, self.plan.pool_name(slot.pool));
+                tracing::info!(slot = slot.number, pool, milliseconds, replayed, "slot is back");
+            }
+            Action::Scaled { moved, longest_pause, problem, .. } => self.scaled(moved, longest_pause, problem),
+            Action::Replaced { slot, pause, problem } => self.replaced(slot, pause, problem),
+            Action::Warn(warning) => tracing::warn!("{warning}"),
+            Action::Finished => self.finished = true,
+            Action::Fail(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn dead_letter(&mut self, message: DeadMessage) -> Result<(), RunError> {
+        let peer = message.connection.and_then(|connection| self.peers.get(connection));
+        self.dead_letters.write(&message, peer)?;
+        match self.failure_policy {
+            FailurePolicy::DeadLetter => Ok(()),
+            FailurePolicy::Stop => Err(RunError::MessageFailed {
+                step: self.plan.name(message.node).to_owned(),
+                exception: message.exception,
+                message: message.message,
+                traceback: message.traceback,
+            }),
+        }
+    }
+}
