@@ -150,7 +150,7 @@ def test_the_socket_is_private(run):
 def test_the_default_is_the_only_application_that_runs(tmp_path, consumer):
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
     nobody = command("status", environment=environment)
-    assert (nobody.returncode, nobody.stderr.splitlines()[0]) == (5, "error: no application runs")
+    assert (nobody.returncode, nobody.stderr.splitlines()[0]) == (5, "error: no application is running")
     application = [APPS / "numbered.py", "--in", "127.0.0.1:0", "--out", consumer.place]
     with Orchestrator(*application, control=None, environment=environment) as first:
         first.ready()
@@ -161,7 +161,7 @@ def test_the_default_is_the_only_application_that_runs(tmp_path, consumer):
             second.ready()
             several = command("status", environment=environment)
             assert several.returncode == 1
-            assert "several applications run" in several.stderr
+            assert "several applications are running" in several.stderr
             assert f"numbered-{second.pid}.sock" in several.stderr
 
 

@@ -169,7 +169,7 @@ def test_values_between_steps_are_not_sent_again(consumer, tmp_path):
         run.stop()
     code, _, said = outcome(dead_letters("retry", path, "--to", consumer.place))
     assert code == 1
-    assert 'on its way to step "number"' in said
+    assert 'a value for step "number"' in said
     assert [message_of(letter) for letter in read_dead_letters(path)] == ["k 1 bad"]
     code, shown, _ = outcome(dead_letters("show", path, 1))
     assert code == 0

@@ -48,7 +48,7 @@ def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "app.py").write_text("mine")
     made = init(".", cwd=tmp_path)
     assert made.returncode == 4
-    assert made.stderr == "error: ./app.py is there already\nhint: nothing was written: give the name of a new folder\n"
+    assert made.stderr == "error: ./app.py exists already\nhint: nothing was written: give the name of a new folder\n"
     assert [path.name for path in tmp_path.iterdir()] == ["app.py"]
 
 

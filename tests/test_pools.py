@@ -179,7 +179,7 @@ def test_a_pool_that_is_not_understood_is_refused(consumer, modern, tmp_path):
         assert run.wait() == 2
         text = run.text()
     assert text.startswith(
-        f"error: {tmp_path / 'wallaroo.toml'} is not understood: TOML parse error at line 3, column 1"
+        f"error: {tmp_path / 'wallaroo.toml'} is not valid: TOML parse error at line 3, column 1"
     )
     assert "unknown field `worker`" in text
     assert text.endswith('hint: a pool is [pool.NAME] with python = "PATH" and optionally workers and worker-memory')

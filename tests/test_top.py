@@ -25,7 +25,7 @@ def top(run, *options, **size):
 def test_it_shows_the_workers_and_leaves_when_asked(run, keys):
     pids = [str(worker["pid"]) for worker in status(run)["workers"]]
     with top(run) as terminal:
-        terminal.wait_for("Numbered", "slot 0", "slot 1", "P99", "q leaves", *pids)
+        terminal.wait_for("Numbered", "slot 0", "slot 1", "P99", "q quits", *pids)
         terminal.press(keys)
         assert terminal.wait() == 0
         assert terminal.is_restored()
@@ -34,7 +34,7 @@ def test_it_shows_the_workers_and_leaves_when_asked(run, keys):
 
 def test_it_follows_what_happens(run):
     with top(run, "--interval", "20ms", columns=120) as terminal:
-        terminal.wait_for("q leaves")
+        terminal.wait_for("q quits")
         victim = next(worker["pid"] for worker in status(run)["workers"] if worker["seat"])
         os.kill(victim, signal.SIGKILL)
         # Only what has changed is drawn: this was blank before, so that it comes whole.
@@ -43,7 +43,7 @@ def test_it_follows_what_happens(run):
 
 def test_it_ends_with_the_application(run):
     with top(run, "--interval", "20ms") as terminal:
-        terminal.wait_for("q leaves")
+        terminal.wait_for("q quits")
         run.stop()
         assert terminal.wait() == 0
         assert terminal.is_restored()
@@ -52,7 +52,7 @@ def test_it_ends_with_the_application(run):
 
 def test_a_signal_leaves_the_terminal_as_it_was(run):
     with top(run) as terminal:
-        terminal.wait_for("q leaves")
+        terminal.wait_for("q quits")
         terminal.signal(signal.SIGTERM)
         assert terminal.wait() == 0
         assert terminal.is_restored()
@@ -60,7 +60,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(run):
 
 def test_keys_are_heard_while_the_application_does_not_answer(run):
     with top(run, "--interval", "1ms") as terminal:
-        terminal.wait_for("q leaves")
+        terminal.wait_for("q quits")
         run.signal(signal.SIGSTOP)
         try:
             terminal.press(b"q")

@@ -1,15 +1,14 @@
-//! The control socket: how a run is looked at and changed while it goes on.
+//! The control socket, through which a run is observed and changed while it goes on.
 //!
-//! HTTP with JSON bodies over a Unix socket that only its owner can use; the routes are laid down in `spec/control.md`. What a
-//! client asks for becomes a [`Request`] in the runtime's queue, with a one-time channel for the answer: the runtime's loop stays
-//! the only owner of the engine and the pool. [`place`] says where sockets lie, [`listener`] binds one, [`routes`] serves it,
-//! [`client`] is the commands' end of it. [`metrics`] serves the same to
-//! Prometheus.
+//! It speaks HTTP with JSON bodies over a Unix socket that only its owner can use; `spec/control.md` lists the routes. A client's
+//! request becomes a [`Request`] in the runtime's queue, with a one-time channel for the answer, so the runtime's loop stays the
+//! only owner of the engine and the pools. [`address`] says where sockets are, [`listener`] binds one, [`routes`] serves it, and
+//! [`client`] is the side of the commands. [`metrics`] serves the same data to Prometheus.
 
+pub mod address;
 pub mod client;
 pub mod listener;
 mod metrics;
-pub mod place;
 pub mod report;
 pub mod routes;
 
@@ -23,50 +22,50 @@ use tokio::task::JoinSet;
 use crate::causes::with_causes;
 use crate::limit::Limit;
 
+use self::address::ControlAddress;
 use self::listener::{BindError, SocketFile};
-use self::place::Place;
 use self::report::{Accepted, ChangeReport, Scale, StatusReport, Swap, WorkerStack};
 
-/// Requests that wait for the runtime, at most; clients beyond wait for a place.
+/// The most requests that wait for the runtime. Further clients wait until there is room.
 const QUEUED_REQUESTS: usize = 16;
 
-/// Where the answer to a request goes. A client that has gone away is not missed.
+/// Where the answer to a request goes. It is dropped if the client has gone away.
 pub type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
-/// What a client wants of the runtime.
+/// What a client asks of the runtime.
 #[derive(Debug)]
 pub enum Request {
-    /// How the run is.
+    /// The state of the run.
     Status(Reply<StatusReport>),
-    /// Stop reading, finish what was accepted, end.
+    /// Stop reading, finish what was accepted, and end.
     Drain(Reply<Accepted>),
     /// End at once.
     Stop(Reply<Accepted>),
-    /// The Python stacks of a worker, or of all that are loaded.
+    /// The Python stacks of one worker, or of all loaded workers.
     Stacks {
         /// Process id of the worker.
         pid: Option<i32>,
-        /// Where they go.
+        /// Where the stacks go.
         reply: Reply<Vec<WorkerStack>>,
     },
-    /// Another number of workers.
+    /// Change the number of workers.
     Scale {
-        /// How many, and where.
+        /// The number, and the pool.
         scale: Scale,
-        /// Answered when it is done, or has been undone.
+        /// Answered when the change is complete or rolled back.
         reply: Reply<ChangeReport>,
     },
-    /// Workers of another interpreter, or with newer code.
+    /// Replace the workers, to change the interpreter or to reload the code.
     Swap {
-        /// Which.
+        /// The interpreter, and the pool.
         swap: Swap,
-        /// Answered when it is done, or has been undone.
+        /// Answered when the change is complete or rolled back.
         reply: Reply<ChangeReport>,
     },
 }
 
 impl Request {
-    /// Answers that it cannot be done.
+    /// Answers with a refusal.
     pub fn refuse(self, refusal: Refusal) {
         match self {
             Self::Status(reply) => drop(reply.send(Err(refusal))),
@@ -81,13 +80,13 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// What kind of reason.
+    /// The kind of reason.
     pub kind: RefusalKind,
     /// The reason.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// The user's traceback, or what a process that was started for it last said.
+    /// The user's traceback, or the last output of a process that was started for the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<String>,
     /// The limit that was exceeded.
@@ -95,21 +94,21 @@ pub struct Refusal {
     pub limit: Option<Limit>,
 }
 
-/// Kinds of reasons; each has an HTTP status of its own.
+/// Kinds of reasons. Each has its own HTTP status, but for `Starting` and `Ending`, which share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefusalKind {
-    /// The run has not begun: workers are being started.
+    /// The run has not begun: its workers are starting.
     Starting,
     /// The run is over.
     Ending,
-    /// There is no such worker, or no such route.
+    /// There is no such worker, pool or route.
     NotFound,
-    /// The request is not understood.
+    /// The request is malformed.
     Malformed,
-    /// Another change is under way.
+    /// Another change is in progress.
     Busy,
-    /// It was tried and undone: the run goes on as before.
+    /// The change failed and was rolled back: the run goes on as before.
     RolledBack,
 }
 
@@ -119,7 +118,7 @@ impl Refusal {
         Self { kind, message: message.into(), hint: None, details: None, limit: None }
     }
 
-    /// The same with a hint.
+    /// The same refusal with a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -137,14 +136,14 @@ impl Refusal {
     }
 }
 
-/// A run's end of its control socket. Dropping it closes the socket and removes its file.
+/// The run's side of its control socket. Dropping it closes the socket and removes its file.
 #[derive(Debug)]
 pub struct Control {
     requests: mpsc::Receiver<Request>,
-    // Dropped before the servers, so that the file goes while somebody still listens.
+    // Dropped before the servers, so that the file is removed while the socket is still open.
     socket: Option<SocketFile>,
     servers: JoinSet<()>,
-    /// Where metrics can be had.
+    /// Where metrics are served.
     metrics: Option<SocketAddr>,
 }
 
@@ -152,18 +151,18 @@ impl Control {
     /// Binds a socket, and a port for `metrics`, and serves both.
     ///
     /// # Errors
-    /// [`BindError`] when what was asked for cannot be had. A run whose socket nobody asked for goes on without one, with a
-    /// warning.
-    pub async fn open(place: &Place, metrics: Option<SocketAddr>) -> Result<Self, BindError> {
+    /// [`BindError`] if a requested socket or port cannot be bound. If only the default socket cannot be bound, the run goes on
+    /// without one, with a warning.
+    pub async fn open(address: &ControlAddress, metrics: Option<SocketAddr>) -> Result<Self, BindError> {
         let (sender, requests) = mpsc::channel(QUEUED_REQUESTS);
         let mut control = Self { requests, socket: None, servers: JoinSet::new(), metrics: None };
-        match (listener::bind(place), place) {
+        match (listener::bind(address), address) {
             (Ok((listener, socket)), _) => {
                 control.socket = Some(socket);
                 control.serve(axum::serve(listener, routes::router(sender.clone())));
             }
-            (Err(error), Place::At(_)) => return Err(error),
-            (Err(error), Place::Of(_)) => {
+            (Err(error), ControlAddress::At(_)) => return Err(error),
+            (Err(error), ControlAddress::NamedAfter(_)) => {
                 tracing::warn!("{}; this run cannot be controlled", with_causes(&error));
             }
         }
@@ -179,22 +178,22 @@ impl Control {
         let server = server.into_future();
         self.servers.spawn(async move {
             if let Err(error) = server.await {
-                tracing::warn!("nobody can be answered any more: {error}");
+                tracing::warn!("the control server has stopped, requests get no answers any more: {error}");
             }
         });
     }
 
-    /// Where metrics can be had, if they can.
+    /// Where metrics are served, if they are.
     pub fn metrics(&self) -> Option<SocketAddr> {
         self.metrics
     }
 
-    /// Where the socket is, if there is one.
+    /// The path of the socket, if there is one.
     pub fn path(&self) -> Option<&std::path::Path> {
         self.socket.as_ref().map(SocketFile::path)
     }
 
-    /// The next request. Never, when there is no socket.
+    /// The next request. Waits for ever if there is no socket.
     ///
     /// # Cancel safety
     /// Safe: no request is lost.

@@ -1,4 +1,4 @@
-//! Which Python runs the workers, and what is wrong with it when they do not start.
+//! Finds the Python that runs the workers, and diagnoses it when they do not start.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -11,10 +11,10 @@ use nix::unistd::{AccessFlags, access};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// How long an interpreter may take to say what it has.
+/// How long an interpreter may take to answer [`QUESTIONS`].
 const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks an interpreter, in words that any Python since 2 understands, for its version and for what the SDK needs.
+/// Asks an interpreter for its version and for the modules the SDK needs. Runs under any Python since version 2.
 const QUESTIONS: &str = "
 import sys
 found = []
@@ -27,36 +27,36 @@ sys.stdout.write('wallaroo-diagnosis %d.%d %s\\n' % (sys.version_info[0], sys.ve
 /// The oldest Python the SDK runs on.
 const OLDEST: (u32, u32) = (3, 9);
 
-/// Why there is no Python to run.
+/// Why no Python can be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InterpreterError {
-    /// Nothing is at the path asked for.
+    /// There is no file at the given path.
     #[error("there is no Python interpreter at {}", path.display())]
     Missing {
         /// The path.
         path: PathBuf,
     },
-    /// Something is there, but it is no program.
+    /// The file is not a program.
     #[error("{} is not an executable file", path.display())]
     NotExecutable {
         /// The path.
         path: PathBuf,
     },
-    /// No command of that name.
+    /// There is no command of that name.
     #[error("there is no {name} on the PATH")]
     NotOnPath {
         /// The name.
         name: String,
     },
-    /// No Python was named, and none was found.
+    /// No Python was named, and none was found in the usual places.
     #[error("no Python found: no active virtual environment, none beside wallaroo-orch, no python3 on the PATH")]
     NoneFound,
 }
 
-/// What is wrong with an interpreter whose worker did not start.
+/// What is wrong with an interpreter whose workers do not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Diagnosis {
-    /// It does not run a line of Python.
+    /// It cannot run Python code.
     #[error("{} does not start: {reason}", python.display())]
     DoesNotStart {
         /// The interpreter.
@@ -69,18 +69,18 @@ pub enum Diagnosis {
     TooOld {
         /// The interpreter.
         python: PathBuf,
-        /// First number of its version.
+        /// Major version.
         major: u32,
-        /// Second number of its version.
+        /// Minor version.
         minor: u32,
     },
-    /// It has no SDK.
+    /// The SDK is not installed for it.
     #[error("{} has no wallaroo module", python.display())]
     NoSdk {
         /// The interpreter.
         python: PathBuf,
     },
-    /// The SDK's only dependency is not there.
+    /// The SDK's only dependency is not installed for it.
     #[error("{} has the wallaroo module but not msgpack, which it needs", python.display())]
     NoMsgpack {
         /// The interpreter.
@@ -88,9 +88,9 @@ pub enum Diagnosis {
     },
 }
 
-/// The interpreter to run, as an absolute path: what was `requested`, else the active virtual environment's,
-/// else the one beside this command, else `python3`. Links are kept as they are: that is how a virtual environment's
-/// interpreter knows where it belongs.
+/// The interpreter to run, as an absolute path: the `requested` one, else that of the active virtual environment, else the one
+/// beside this command, else `python3`. Symbolic links are not resolved: through its link an interpreter finds the virtual
+/// environment it belongs to.
 pub fn resolve(requested: Option<&Path>) -> Result<PathBuf, InterpreterError> {
     let command = env::current_exe().ok();
     let surroundings = Surroundings {
@@ -101,11 +101,11 @@ pub fn resolve(requested: Option<&Path>) -> Result<PathBuf, InterpreterError> {
     surroundings.resolve(requested)
 }
 
-/// Where interpreters are looked for.
+/// Where interpreters are searched.
 struct Surroundings {
     /// Folder of the active virtual environment.
     virtual_environment: Option<PathBuf>,
-    /// Folder of the `wallaroo-orch` command: the SDK's wheel puts it beside the interpreter it was installed for.
+    /// Folder of the `wallaroo-orch` command. The wheel installs the command beside its interpreter.
     beside: Option<PathBuf>,
     /// The `PATH` variable.
     path: OsString,
@@ -114,7 +114,7 @@ struct Surroundings {
 impl Surroundings {
     fn resolve(&self, requested: Option<&Path>) -> Result<PathBuf, InterpreterError> {
         match requested {
-            // As a shell does: what contains a slash is a path.
+            // As in a shell, a name with a slash is a path.
             Some(path) if path.as_os_str().as_bytes().contains(&b'/') || path.is_dir() => usable(path),
             Some(name) => self.on_path(name.as_os_str()),
             None => self.default(),
@@ -123,7 +123,7 @@ impl Surroundings {
 
     fn default(&self) -> Result<PathBuf, InterpreterError> {
         if let Some(environment) = &self.virtual_environment {
-            // Said to be active: running another Python silently would surprise more than an error.
+            // The user activated it: an error is better than silently running another Python.
             return usable(&environment.join("bin/python"));
         }
         let mut beside = self.beside.iter().flat_map(|folder| [folder.join("python"), folder.join("python3")]);
@@ -139,7 +139,7 @@ impl Surroundings {
     }
 }
 
-/// `path` made absolute, if it is a program. A virtual environment's folder stands for its interpreter.
+/// `path` made absolute, if it is a program. The folder of a virtual environment stands for its interpreter.
 fn usable(path: &Path) -> Result<PathBuf, InterpreterError> {
     let mut path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     if path.join("bin/python").is_file() {
@@ -154,8 +154,8 @@ fn usable(path: &Path) -> Result<PathBuf, InterpreterError> {
     Ok(path)
 }
 
-/// Asks `python` why a worker may have failed to start; `None` when nothing is wrong that shows. To be called only after a
-/// failure: it costs an interpreter's start.
+/// Finds out why workers of `python` fail to start; `None` if nothing is found. Call it only after a failure: it starts the
+/// interpreter once.
 pub async fn diagnose(python: &Path) -> Option<Diagnosis> {
     let does_not_start = |reason: String| Some(Diagnosis::DoesNotStart { python: python.to_owned(), reason });
     let mut command = Command::new(python);
@@ -165,7 +165,7 @@ pub async fn diagnose(python: &Path) -> Option<Diagnosis> {
         Ok(Err(error)) => return does_not_start(reason(&error)),
         Err(_) => return does_not_start(format!("no answer within {DIAGNOSIS_TIMEOUT:?}")),
     };
-    // The user's site packages may print before it.
+    // The user's site packages may print something before the answer.
     let text = String::from_utf8_lossy(&output.stdout);
     let Some(answer) = text.lines().find_map(|line| line.strip_prefix("wallaroo-diagnosis ")) else {
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -194,7 +194,7 @@ fn examine(python: &Path, answer: &str) -> Option<Diagnosis> {
 
 fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
-        // What a script without a first line naming its interpreter, or another machine's program, gives.
+        // The error for a script without a `#!` line, and for a program of another architecture.
         Some(nix::libc::ENOEXEC) => "it is not a program this machine can run".to_owned(),
         _ => error.to_string(),
     }

@@ -1,4 +1,4 @@
-//! The `wallaroo-orch` command: parse, run, exit code.
+//! The `wallaroo-orch` command: parses its arguments, runs the subcommand, exits with its code.
 
 use std::process::ExitCode;
 
@@ -9,8 +9,8 @@ use wallaroo_orch::worker::process::close_inherited_on_exec;
 fn main() -> ExitCode {
     close_inherited_on_exec();
     let cli = Cli::parse();
-    // One thread: the engine's turn and the tasks that feed it never wait for each other's core, and workers, which are killed
-    // when the thread that started them ends, live as long as the command.
+    // One thread: the engine and the tasks that feed it do not wait for each other's core. Workers are killed when the thread
+    // that started them ends, so that thread must live as long as the command.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => {

@@ -1,8 +1,8 @@
-//! From the topology the SDK described to what the engine runs: steps fused into stages, stages connected by outlets, keys
-//! placed in keyspaces.
+//! Turns the topology that the SDK describes into the plan that the engine runs: steps are fused into stages, outlets connect
+//! stages, and keyspaces place keys.
 //!
-//! A stage begins at a source or a `key_by`/`collect` and holds everything below it up to the next one or a sink. It also ends
-//! where the next step is of another pool, and a stage of that pool begins there.
+//! A stage begins at a source or at a `key_by` or `collect`. It holds all steps below, up to the next `key_by` or `collect` or a
+//! sink. It also ends where the next step names another pool; a stage of that pool begins there.
 
 mod builder;
 
@@ -16,7 +16,7 @@ use wallaroo_protocol::{InputKind, NodeId, StageId, StagePlan};
 use self::builder::Builder;
 use crate::ids::{KeyspaceId, PoolId, SinkId, SourceId};
 
-/// Partitions of a keyspace whose keys are not listed.
+/// The number of partitions of a keyspace whose keys are not listed.
 pub const HASH_PARTITIONS: u32 = 256;
 
 /// How keys of a keyspace map to partitions.
@@ -24,16 +24,16 @@ pub const HASH_PARTITIONS: u32 = 256;
 pub enum Partitioning {
     /// One partition.
     Single,
-    /// This many, by hash.
+    /// This many partitions, by the hash of the key.
     Hash(u32),
-    /// One for each of these encoded keys.
+    /// One partition for each of these encoded keys.
     List(Vec<Bytes>),
 }
 
-/// What runs.
+/// What the engine runs.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What the user described.
+    /// The topology of the application.
     pub topology: Arc<Topology>,
     /// By [`SourceId`].
     pub sources: Vec<SourcePlan>,
@@ -43,9 +43,9 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// By [`KeyspaceId`].
     pub keyspaces: Vec<Partitioning>,
-    /// Pools that steps name: those from the first after the main one on.
+    /// The pools that steps name. The first one has the id after the main pool.
     pub named_pools: Vec<NamedPool>,
-    /// Where the keys of each state table are placed.
+    /// The keyspace of each state table.
     tables: HashMap<String, KeyspaceId>,
 }
 
@@ -65,13 +65,13 @@ pub struct SourcePlan {
     pub node: NodeId,
     /// Where it reads.
     pub config: SourceConfig,
-    /// How frames are cut; `None` for a generator.
+    /// How its stream is cut into frames; `None` for a generator.
     pub framing: Option<Framing>,
     /// The stage its frames go to.
     pub stage: StageId,
-    /// The stage that cuts its frames, if only the decoder can.
+    /// The stage that cuts its stream, if only the decoder can do that.
     pub cut: Option<StageId>,
-    /// Whether its messages say themselves when they happened.
+    /// Whether its messages carry event times.
     pub event_time: bool,
 }
 
@@ -85,8 +85,8 @@ pub struct SinkPlan {
 }
 
 impl SinkPlan {
-    /// Where it writes, for people.
-    pub fn place(&self) -> String {
+    /// Where it writes, as people read it.
+    pub fn address(&self) -> String {
         match &self.config {
             SinkConfig::Tcp { host, port } => format!("tcp {host}:{port}"),
             SinkConfig::File { path } => format!("file {path}"),
@@ -95,48 +95,48 @@ impl SinkPlan {
     }
 }
 
-/// A fused run of steps, executed by one call to a worker.
+/// Steps that are fused: a worker runs all of them in one call.
 #[derive(Debug, Clone)]
 pub struct Stage {
     /// Index in [`Plan::stages`].
     pub id: StageId,
-    /// The node it begins at. Only a source's decoder is run here; of others it is given what they made.
+    /// The node it begins at. If that is a source, the stage runs its decoder; other roots are run by the stages before.
     pub root: NodeId,
-    /// Whose workers run it.
+    /// The pool whose workers run it.
     pub pool: PoolId,
-    /// What its batches carry.
+    /// The input of its batches.
     pub input: Input,
-    /// Nodes it ends at, and where their output goes; where it goes to several stages, the node is there several times.
+    /// The nodes it ends at, each with a target of its output. A node with several targets is listed several times.
     pub outlets: Vec<(NodeId, Target)>,
-    /// Nodes it runs, in topological order, root and outlets excluded.
+    /// The nodes it runs, in topological order, without root and outlets.
     pub steps: Vec<NodeId>,
     /// Whether its batches may change state.
     pub stateful: bool,
-    /// Stages between it and a source, so that work nearer the sink can go first.
+    /// The number of stages between it and a source. Stages with a greater depth run first.
     pub depth: u32,
-    /// Whether windows are in it or below it, so that it has to know of time.
+    /// Whether it or a stage below it has windows, so that it needs watermarks.
     pub clocked: bool,
-    /// Nanoseconds by which its windows may hold back what they were given.
+    /// The longest time in nanoseconds that its windows delay their results.
     pub delay: u64,
 }
 
-/// What the batches of a stage carry, and from where.
+/// What the batches of a stage carry, and where it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// Frames of a source; may run on every worker at once.
+    /// Frames of a source. All workers run them in parallel.
     Frames(SourceId),
-    /// Bytes of a source to be cut into frames.
+    /// Bytes of a source that are to be cut into frames.
     Cut(SourceId),
-    /// Nothing: a generator source makes values.
+    /// Nothing: the generator of a source makes the values.
     Generate(SourceId, KeyspaceId),
-    /// Groups of keys.
+    /// Groups of values, by key. Keys are placed by this keyspace.
     Groups(KeyspaceId),
-    /// Groups of any keys or of none, which another stage hands over; may run on every worker at once.
+    /// Groups of values that another stage hands over, with or without keys. All workers of the pool run them in parallel.
     Values,
 }
 
 impl Input {
-    /// The keyspace that places the work, if it is keyed.
+    /// The keyspace that places the batches, if they are keyed.
     pub fn keyspace(self) -> Option<KeyspaceId> {
         match self {
             Self::Generate(_, keyspace) | Self::Groups(keyspace) => Some(keyspace),
@@ -158,40 +158,40 @@ impl Input {
 pub enum Target {
     /// To a stage whose input is groups.
     Stage(StageId),
-    /// Out.
+    /// To a sink.
     Sink(SinkId),
 }
 
 impl Stage {
-    /// Where the output of `outlet` goes.
+    /// The targets of the output of `outlet`.
     pub fn targets(&self, outlet: NodeId) -> impl Iterator<Item = Target> + '_ {
         self.outlets.iter().filter(move |(node, _)| *node == outlet).map(|(_, target)| *target)
     }
 }
 
-/// What a topology can be refused for beyond what the SDK checks.
+/// Why a topology cannot run. The SDK checks everything else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// No source at all.
+    /// There is no source.
     #[error("application {application:?} has no source")]
     NoSource {
         /// Its name.
         application: String,
     },
-    /// Nothing comes out.
-    #[error("application {application:?} has no sink: nothing it computes could be seen")]
+    /// There is no sink.
+    #[error("application {application:?} has no sink: its results would go nowhere")]
     NoSink {
         /// Its name.
         application: String,
     },
-    /// A state step no key leads to.
-    #[error("step {step:?} has state and no key: no key_by or collect comes before it")]
+    /// A step with state has no key.
+    #[error("step {step:?} has state but no key: put key_by or collect before it")]
     Unkeyed {
         /// The step.
         step: String,
     },
-    /// Two ways of placing the keys of one state table.
-    #[error("state table {table:?} is used under different partitionings: its keys could not be found again")]
+    /// The keys of a state table would be placed in two ways.
+    #[error("state table {table:?} is used with different partitionings, so its keys would be in two places")]
     Partitioning {
         /// The table.
         table: String,
@@ -213,7 +213,7 @@ impl Plan {
         Ok(Self { topology: Arc::new(topology), sources, sinks, stages, keyspaces, named_pools, tables })
     }
 
-    /// The plan as workers are told it.
+    /// The stages, as workers are told them.
     pub fn stage_plans(&self) -> Vec<StagePlan> {
         self.stages
             .iter()
@@ -241,23 +241,23 @@ impl Plan {
         self.tables.get(table).copied()
     }
 
-    /// Whether there is a window at all.
+    /// Whether any stage has windows.
     pub fn has_windows(&self) -> bool {
         self.stages.iter().any(|stage| stage.clocked)
     }
 
-    /// A pool's name; the main one has none.
+    /// The name of a pool; `None` for the main pool.
     pub fn pool_name(&self, pool: PoolId) -> Option<&str> {
         let named = pool.index().checked_sub(1)?;
         self.named_pools.get(named).map(|pool| pool.name.as_str())
     }
 
-    /// All pools, the main one first.
+    /// All pools, the main pool first.
     pub fn pools(&self) -> impl Iterator<Item = PoolId> + use<> {
         (0..=self.named_pools.len() as u32).map(PoolId)
     }
 
-    /// What a stage begins with, for people.
+    /// The beginning of a stage, as people read it.
     pub fn root_name(&self, stage: &Stage) -> String {
         let name = self.name(stage.root);
         let decodes = stage.input.source().is_some();
@@ -265,7 +265,7 @@ impl Plan {
         if decodes || keys { name.to_owned() } else { format!("after {name}") }
     }
 
-    /// A node's name.
+    /// The name of a node.
     pub fn name(&self, node: NodeId) -> &str {
         self.topology.nodes.get(node.index()).map_or("?", |node| node.name.as_str())
     }

@@ -32,7 +32,7 @@ use self::observed::Observed;
 use self::peers::Peers;
 use self::workers::{end_workers, event_of, load};
 
-use crate::control::place::Place;
+use crate::control::address::ControlAddress;
 use crate::control::{Control, Refusal};
 use crate::dead_letter::DeadLetters;
 use crate::engine::{Action, Engine, EngineConfig, Event};
@@ -72,7 +72,7 @@ pub struct RunOptions {
     /// What the run does when a message cannot be processed.
     pub failure_policy: FailurePolicy,
     /// Where the control socket is to be.
-    pub control: Place,
+    pub control: ControlAddress,
     /// Where metrics are to be had.
     pub metrics: Option<SocketAddr>,
 }

@@ -17,10 +17,10 @@ use crate::interpreter;
 pub(super) struct ScaleArgs {
     #[command(flatten)]
     control: ControlArgs,
-    /// The pool whose workers are meant, where it is not the main one
+    /// The pool to change [default: the main pool]
     #[arg(long, value_name = "NAME")]
     pool: Option<String>,
-    /// Workers that are to share the work
+    /// The number of workers to have
     #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_WORKERS)))]
     workers: u32,
 }
@@ -30,13 +30,13 @@ pub(super) struct ScaleArgs {
 pub(super) struct SwapArgs {
     #[command(flatten)]
     control: ControlArgs,
-    /// The Python that is to run the workers: a path, or a command's name
+    /// The Python to run the workers with: a path, or the name of a command
     #[arg(long, value_name = "PATH|NAME", required_unless_present = "app")]
     python: Option<PathBuf>,
-    /// Load the application's code anew, by the interpreter that runs it
+    /// Reload the application's code with the same interpreter
     #[arg(long, conflicts_with = "python")]
     app: bool,
-    /// The pool whose workers are meant, where it is not the main one
+    /// The pool to change [default: the main pool]
     #[arg(long, value_name = "NAME")]
     pool: Option<String>,
     /// How long a new worker may take to be ready
@@ -55,7 +55,7 @@ pub(super) async fn scale(args: ScaleArgs) -> Result<(), CliError> {
 pub(super) async fn swap(args: SwapArgs) -> Result<(), CliError> {
     let client = args.control.client().await?;
     let python = args.python.map(|python| interpreter::resolve(Some(&python))).transpose()?;
-    // An interpreter that could never do it is known before a worker is started.
+    // An interpreter that cannot run workers is reported before a worker is started.
     if let Some(python) = &python
         && let Some(diagnosis) = interpreter::diagnose(python).await
     {
@@ -77,7 +77,7 @@ fn print(report: &ChangeReport, json: bool) -> std::io::Result<()> {
     let pause = longest_pause_seconds * 1e3;
     println!("{workers} workers{interpreter}");
     println!(
-        "{moved_partitions} partitions moved, the longest pause of a key was {pause:.0} ms, all took {elapsed_seconds:.1} s"
+        "{moved_partitions} partitions moved; a key waited {pause:.0} ms at most; the change took {elapsed_seconds:.1} s"
     );
     Ok(())
 }

@@ -30,11 +30,11 @@ fn stages(plan: &Plan) -> String {
     let mut lines = vec![plan.topology.name.clone()];
     for stage in &plan.stages {
         let kind = match stage.input {
-            Input::Frames(_) => "on every worker at once, order kept",
+            Input::Frames(_) => "on all workers in parallel, order kept",
             Input::Cut(_) => "cuts frames",
-            Input::Generate(..) => "generates, on one worker",
+            Input::Generate(..) => "generates values, on one worker",
             Input::Groups(_) => "by key",
-            Input::Values => "on every worker of the pool at once, order kept",
+            Input::Values => "on all workers of the pool in parallel, order kept",
         };
         let pool = plan.pool_name(stage.pool).map_or_else(String::new, |pool| format!("pool {pool}, "));
         lines.push(format!("stage {}: {} ({pool}{kind})", stage.id, plan.root_name(stage)));
@@ -42,7 +42,7 @@ fn stages(plan: &Plan) -> String {
         for (outlet, target) in &stage.outlets {
             lines.push(match target {
                 Target::Stage(stage) => format!("  {} -> stage {stage}", plan.name(*outlet)),
-                Target::Sink(sink) => format!("  {} -> {}", plan.name(*outlet), plan.sinks[sink.index()].place()),
+                Target::Sink(sink) => format!("  {} -> {}", plan.name(*outlet), plan.sinks[sink.index()].address()),
             });
         }
     }

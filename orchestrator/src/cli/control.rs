@@ -1,4 +1,4 @@
-//! Which running application a command is about.
+//! Options of the commands that talk to a running application.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::control::client::{Client, ClientError};
 
-/// The option of every command about a running application.
+/// The option that says which running application is meant.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SocketArgs {
-    /// The application's control socket, as `run` prints it [default: that of the only application that runs]
+    /// The application's control socket, as `run` prints it [default: the socket of the only running application]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
 }
@@ -21,12 +21,12 @@ impl SocketArgs {
     }
 }
 
-/// Options of commands that print what a running application answers.
+/// Options of commands that print the answer of a running application.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ControlArgs {
     #[command(flatten)]
     socket: SocketArgs,
-    /// Print a JSON object
+    /// Print the answer as JSON
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -1,7 +1,7 @@
-//! `wallaroo-orch dead-letters`: looks at the letters of a file, sends them again, removes them.
+//! `wallaroo-orch dead-letters`: lists, shows, resends and removes the letters of a file.
 //!
-//! A letter's number is its line in the file. A run may append to the file all the while; [`crate::dead_letter::file`] says how
-//! letters are removed from it nevertheless.
+//! The number of a letter is its line in the file. A run may append to the file at the same time; [`crate::dead_letter::file`]
+//! says how letters are removed from it safely.
 
 mod print;
 mod retry;
@@ -28,11 +28,11 @@ pub(super) struct DeadLettersArgs {
 
 #[derive(Debug, Subcommand)]
 enum DeadLettersCommand {
-    /// List the letters of a file, one a line
+    /// List the letters of a file, one per line
     List(ListArgs),
-    /// Show one letter whole: traceback, value and payload
+    /// Show one letter in full: traceback, value and payload
     Show(ShowArgs),
-    /// Send messages to their source again, and remove their letters
+    /// Send messages to their source again and remove their letters
     Retry(RetryArgs),
     /// Remove letters
     Drop(DropArgs),
@@ -40,17 +40,17 @@ enum DeadLettersCommand {
 
 #[derive(Debug, Args)]
 struct ListArgs {
-    /// What `run --dead-letters` was given
+    /// The file given to `run --dead-letters`
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Print each letter as a JSON object with its number
+    /// Print one JSON object per letter, with its number
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Args)]
 struct ShowArgs {
-    /// What `run --dead-letters` was given
+    /// The file given to `run --dead-letters`
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The letter's number in `list`
@@ -60,10 +60,10 @@ struct ShowArgs {
 
 #[derive(Debug, Args)]
 struct DropArgs {
-    /// What `run --dead-letters` was given
+    /// The file given to `run --dead-letters`
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Numbers in `list`, or ranges of them; a line that is not a letter is removed too if it is named
+    /// Numbers in `list`, or ranges of them. A line that is not a letter is removed only if it is named
     #[arg(value_name = "N|N-M", required_unless_present = "all")]
     numbers: Vec<Numbers>,
     /// Remove every letter
@@ -77,8 +77,8 @@ pub enum DeadLettersError {
     /// The file cannot be read or changed.
     #[error(transparent)]
     File(#[from] LetterFileError),
-    /// A number that no letter has.
-    #[error("{} has no letter {number}, only {lines} lines", path.display())]
+    /// No letter has this number.
+    #[error("{} has {lines} lines: there is no letter {number}", path.display())]
     NoSuchLetter {
         /// The file.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub enum DeadLettersError {
         /// How many lines there are.
         lines: u64,
     },
-    /// Some lines are not letters; the others have been dealt with.
+    /// Some lines are not letters. The command has processed the others.
     #[error("line {number} of {} is not a dead letter{}", path.display(), also(*others))]
     Damaged {
         /// The file.
@@ -99,7 +99,7 @@ pub enum DeadLettersError {
         /// What is wrong with the first one.
         source: Damage,
     },
-    /// Nobody has said where to send.
+    /// Neither the letter nor the command line says where to send it.
     #[error("letter {number} does not say where its source{} listens", of(source_name.as_deref()))]
     NoAddress {
         /// The letter.
@@ -107,12 +107,12 @@ pub enum DeadLettersError {
         /// The source's name.
         source_name: Option<String>,
     },
-    /// An address in a letter that is none.
-    #[error("letter {number} names the address {address:?}: {reason}")]
+    /// A letter holds an address that cannot be parsed.
+    #[error("letter {number} has the invalid address {address:?}: {reason}")]
     BadAddress {
         /// The letter.
         number: u64,
-        /// What it says.
+        /// The address in the letter.
         address: String,
         /// What an address looks like.
         reason: String,
@@ -120,7 +120,7 @@ pub enum DeadLettersError {
     /// Sending failed.
     #[error("the letters that could not be delivered are kept")]
     Send(#[source] SendError),
-    /// Messages went out, but their letters are still there.
+    /// Messages were sent, but their letters could not be removed.
     #[error("{sent} messages were sent, but their letters could not be removed")]
     NotRemoved {
         /// How many.
@@ -128,7 +128,7 @@ pub enum DeadLettersError {
         /// Why.
         source: LetterFileError,
     },
-    /// Some letters cannot be sent; said one by one before.
+    /// Some letters cannot be sent. Each was reported before, with the reason.
     #[error("{kept} of {asked} letters were not sent and are kept")]
     Kept {
         /// How many were not sent.
@@ -139,13 +139,13 @@ pub enum DeadLettersError {
     /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Print(#[source] io::Error),
-    /// The thread that works could not run.
-    #[error("the command was cut short")]
+    /// The thread that does the work did not finish.
+    #[error("the command was interrupted")]
     Aborted(#[source] tokio::task::JoinError),
 }
 
 impl DeadLettersError {
-    /// Whether the command line is what is wrong.
+    /// Whether the command line is wrong.
     pub(crate) fn is_usage(&self) -> bool {
         matches!(self, Self::NoSuchLetter { .. } | Self::NoAddress { .. })
     }
@@ -159,9 +159,9 @@ fn of(source: Option<&str>) -> String {
     source.map(|name| format!(" {name:?}")).unwrap_or_default()
 }
 
-/// Does what was asked for.
+/// Runs the command.
 pub(super) async fn run(args: DeadLettersArgs) -> Result<(), DeadLettersError> {
-    // Plain blocking calls: nothing else goes on meanwhile.
+    // Blocking calls are fine: the command does nothing else at the same time.
     let work = move || match args.command {
         DeadLettersCommand::List(args) => list(&args, BufWriter::new(io::stdout().lock())),
         DeadLettersCommand::Show(args) => show(&args, BufWriter::new(io::stdout().lock())),
@@ -169,7 +169,7 @@ pub(super) async fn run(args: DeadLettersArgs) -> Result<(), DeadLettersError> {
         DeadLettersCommand::Drop(args) => remove(&args),
     };
     match tokio::task::spawn_blocking(work).await.map_err(DeadLettersError::Aborted)? {
-        // A pager that has seen enough.
+        // The reader, for example a pager, has closed the pipe.
         Err(DeadLettersError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         ended => ended,
     }
@@ -236,7 +236,7 @@ fn remove(args: &DropArgs) -> Result<(), DeadLettersError> {
     unknown
 }
 
-/// Lines that are not letters, which stop nothing and are reported at the end.
+/// Lines that are not letters. They do not stop the command; it reports them at the end.
 #[derive(Debug, Default)]
 struct DamagedLines {
     first: Option<(u64, Damage)>,

@@ -11,12 +11,12 @@ use crate::control::report::Accepted;
 pub(super) struct EndingArgs {
     #[command(flatten)]
     control: ControlArgs,
-    /// Return at once instead of when the application has ended
+    /// Return at once, without waiting for the application to exit
     #[arg(long)]
     no_wait: bool,
 }
 
-/// Has an application end: after what it accepted is finished, or at once.
+/// Ends an application: `route` says whether it first finishes what it has accepted.
 pub(super) async fn run(args: EndingArgs, route: &str) -> Result<(), CliError> {
     let client = args.control.client().await?;
     let accepted: Accepted = client.post(route, &Accepted {}).await?;

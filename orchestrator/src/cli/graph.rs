@@ -14,7 +14,7 @@ use super::run::ApplicationArgs;
 /// Arguments of `wallaroo-orch graph`.
 #[derive(Debug, Args)]
 pub(super) struct GraphArgs {
-    /// What to draw it as
+    /// Output format
     #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
     format: GraphFormat,
     #[command(flatten)]
@@ -23,16 +23,16 @@ pub(super) struct GraphArgs {
     application: ApplicationArgs,
 }
 
-/// What a topology is drawn as.
+/// The formats a topology can be drawn in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum GraphFormat {
-    /// A tree to read in a terminal
+    /// A tree for a terminal
     Text,
     /// A Mermaid flowchart
     Mermaid,
     /// A Graphviz digraph
     Dot,
-    /// The topology itself, as the SDK described it
+    /// The topology as the SDK describes it
     Json,
 }
 
@@ -66,7 +66,7 @@ fn edges(topology: &Topology) -> impl Iterator<Item = (NodeId, NodeId)> {
     ids(topology).flat_map(|(id, node)| node.inputs.iter().map(move |input| (*input, id)))
 }
 
-/// What there is to say about a node besides its name.
+/// A node in words, without its name.
 fn description(node: &Node) -> String {
     match &node.kind {
         NodeKind::Source { source, decoder, framing, .. } => {
@@ -136,12 +136,12 @@ fn text(topology: &Topology) -> String {
     tree.text
 }
 
-/// A topology on its way to text. What several paths lead to is shown once and referred to after that.
+/// Writes a topology as a tree. A node that several paths lead to is shown once; later mentions refer to it.
 struct Tree<'a> {
     topology: &'a Topology,
     /// By node.
     children: Vec<Vec<NodeId>>,
-    /// By node: whether it has been shown with what follows it.
+    /// By node: whether it has been shown, with the nodes below it.
     shown: Vec<bool>,
     text: String,
 }

@@ -1,4 +1,4 @@
-//! `wallaroo-orch init`: a new application, with its test, that runs as it stands.
+//! `wallaroo-orch init`: writes a new application that runs, and its test.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -6,26 +6,26 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-/// In the templates, in place of the application's name.
+/// Stands in the templates for the application's name.
 const NAME: &str = "APPLICATION_NAME";
 
 /// Arguments of `wallaroo-orch init`.
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
-    /// Folder of the new application; made if it is not there
+    /// Folder of the new application; it is created if it does not exist
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// What to begin with
+    /// What kind of application to write
     #[arg(long, value_enum, default_value_t = Template::Lines)]
     template: Template,
 }
 
-/// What a new application looks like.
+/// Kinds of new applications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Template {
     /// Lines from standard input to standard output
     Lines,
-    /// Messages from a TCP port to another
+    /// Messages from one TCP port to another
     Tcp,
 }
 
@@ -55,19 +55,19 @@ impl Template {
     }
 }
 
-/// Why there is no new application.
+/// Why the new application could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The folder cannot be made or used.
-    #[error("cannot make the folder {}", folder.display())]
+    /// The folder cannot be created or used.
+    #[error("cannot create the folder {}", folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,
         /// What the operating system says.
         source: io::Error,
     },
-    /// A file of that name is there, and might be worth something.
-    #[error("{} is there already", path.display())]
+    /// A file exists already. It is not overwritten.
+    #[error("{} exists already", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
@@ -82,14 +82,14 @@ pub enum InitError {
     },
 }
 
-/// Writes the files and says what to do next.
+/// Writes the files and prints what to do next.
 pub(super) fn run(args: &InitArgs) -> Result<(), InitError> {
     let InitArgs { folder, template } = args;
     let named = |source| InitError::Folder { folder: folder.clone(), source };
     fs::create_dir_all(folder).map_err(named)?;
     let name = application_name(&folder.canonicalize().map_err(named)?);
     let files = template.files();
-    // All or nothing, as far as what was there before goes.
+    // Nothing is written if any of the files exists.
     if let Some(path) = files.iter().map(|(file, _)| folder.join(file)).find(|path| path.exists()) {
         return Err(InitError::Exists { path });
     }
@@ -105,7 +105,7 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).open(path)?.write_all(text.as_bytes())
 }
 
-/// The folder's name, without what would have to be escaped in Python or Markdown.
+/// The folder's name, without characters that need escaping in Python or Markdown.
 fn application_name(folder: &Path) -> String {
     let name = folder.file_name().map_or_else(|| "application".into(), |name| name.to_string_lossy());
     name.chars().map(|char| if char.is_alphanumeric() || " -_.".contains(char) { char } else { '-' }).collect()

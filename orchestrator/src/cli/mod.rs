@@ -1,4 +1,4 @@
-//! The command line, one file a subcommand.
+//! The command line: one module for each subcommand, and how errors are shown. Flags are named nowhere else.
 
 mod changing;
 mod check;
@@ -38,64 +38,64 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write a new application, with its test, that runs as it stands
+    /// Write a new application that runs, and its test
     Init(init::InitArgs),
     /// Run an application until its sources end or it is told to stop
     Run(Box<run::RunArgs>),
-    /// Build an application's topology in one worker, print its stages, exit
+    /// Load an application in one worker, print the stages of its topology, and exit
     Check(check::CheckArgs),
     /// Draw an application's topology
     Graph(graph::GraphArgs),
-    /// Send a file or standard input to an application, one message a line
+    /// Send each line of a file, or of standard input, to an application as a message
     Send(send::SendArgs),
-    /// Print what an application sends
+    /// Listen on a port and print the messages that an application sends there
     Receive(receive::ReceiveArgs),
-    /// Look at messages that could not be processed, send them again, or drop them
+    /// List, show, resend or drop the messages that could not be processed
     DeadLetters(dead_letters::DeadLettersArgs),
-    /// Show how a running application is
+    /// Show the state of a running application
     Status(status::StatusArgs),
-    /// Show how a running application is, live
+    /// Show the state of a running application, updated as it changes
     Top(top::TopArgs),
-    /// Give a running application more workers or fewer
+    /// Change the number of workers of a running application
     Scale(changing::ScaleArgs),
-    /// Replace a running application's workers: by another interpreter's, or by ones that have loaded its code anew
+    /// Replace the workers of a running application, to change its interpreter or to reload its code
     Swap(changing::SwapArgs),
-    /// Have a running application read no more, finish what it accepted, and end
+    /// Tell a running application to stop reading, finish what it has accepted, and exit
     Drain(ending::EndingArgs),
-    /// Have a running application end at once, whatever is under way
+    /// Tell a running application to exit at once, even if work is unfinished
     Stop(ending::EndingArgs),
-    /// Show what a running application's workers are doing: their Python stacks
+    /// Print the Python stacks of the workers of a running application
     Stack(stack::StackArgs),
-    /// Kill what is left when the orchestrator is gone; started by it
+    /// Kill the remaining workers when the orchestrator has died; the orchestrator starts this
     #[command(name = guard::SUBCOMMAND, hide = true)]
     Guard,
 }
 
-/// Options about logging, the same for every subcommand that starts workers.
+/// Logging options, the same for every subcommand that starts workers.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
-    /// How log lines look on standard error
+    /// Format of log lines on standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// Log more (-vv: everything)
+    /// Log more; -vv logs everything
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
-    /// Log errors only
+    /// Log only errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl LogArgs {
-    /// Starts logging to standard error. `WALLAROO_LOG` overrides the level, as `tracing` filters are written.
+    /// Starts logging to standard error. `WALLAROO_LOG` overrides the level; its syntax is that of `tracing` filters.
     pub fn start(&self) {
         let level = match (self.quiet, self.verbose) {
             (true, _) => "error",
@@ -116,7 +116,7 @@ impl LogArgs {
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Runs the subcommand.
     pub async fn execute(self) -> Result<(), CliError> {
         match self.command {
             Command::Init(args) => Ok(init::run(&args)?),

@@ -1,4 +1,4 @@
-//! Pools that steps may name: from `--pool`, and from `wallaroo.toml` beside the application.
+//! Definitions of named pools, from `--pool` and from `wallaroo.toml` beside the application.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,41 +16,41 @@ use crate::worker::process::Interpreter;
 /// The file beside the application.
 const FILE: &str = "wallaroo.toml";
 
-/// How `--pool` is written.
-const USAGE: &str = "write it like legacy=.venv/bin/python or legacy=python3.9,workers=2,worker-memory=1GiB";
+/// The syntax of `--pool`, by example.
+const USAGE: &str = "examples: legacy=.venv/bin/python, or legacy=python3.9,workers=2,worker-memory=1GiB";
 
-/// Why pools are not defined as they have to be.
+/// Why the definitions of pools cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolsError {
     /// The file cannot be read.
-    #[error("{} cannot be read", path.display())]
+    #[error("cannot read {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// What the operating system says.
         #[source]
         source: io::Error,
     },
-    /// The file does not say what it has to.
-    #[error("{} is not understood: {problem}", path.display())]
+    /// The file is not valid.
+    #[error("{} is not valid: {problem}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What, and where in it.
+        /// What is wrong, and where in the file.
         problem: String,
     },
     /// A pool is defined twice on the command line.
-    #[error("--pool {name} is given twice")]
+    #[error("the pool {name} is defined twice on the command line")]
     Twice {
         /// The pool.
         name: String,
     },
-    /// A pool's interpreter is not there.
+    /// The interpreter of a pool cannot be used.
     #[error("pool {name}: {source}")]
     Interpreter {
         /// The pool.
         name: String,
-        /// What is the matter.
+        /// Why not.
         source: InterpreterError,
     },
 }
@@ -59,12 +59,12 @@ pub enum PoolsError {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Definition {
-    /// The Python its workers run: a path, or a command's name.
+    /// The Python its workers run: a path, or the name of a command.
     python: PathBuf,
-    /// How many.
+    /// The number of its workers.
     #[serde(default = "one", deserialize_with = "workers")]
     workers: u32,
-    /// Bytes one may have resident.
+    /// Bytes a worker may have resident.
     #[serde(default, deserialize_with = "memory")]
     worker_memory: Option<ByteSize>,
 }
@@ -77,7 +77,7 @@ struct Settings {
     pool: BTreeMap<Name, Definition>,
 }
 
-/// The name of a pool: what `--pool` and TOML take without quotes.
+/// The name of a pool: only characters that need no quotes in `--pool` and in TOML.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Name(String);
 
@@ -94,7 +94,7 @@ impl FromStr for Name {
     fn from_str(text: &str) -> Result<Self, String> {
         let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
         if text.is_empty() || !text.chars().all(fits) {
-            return Err(format!("{text:?} is no name of a pool: letters, digits, - and _"));
+            return Err(format!("{text:?} is not a valid name of a pool: use letters, digits, - and _"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -110,10 +110,10 @@ impl FromStr for PoolOption {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, rest) = text.split_once('=').ok_or_else(|| format!("no interpreter is named; {USAGE}"))?;
+        let (name, rest) = text.split_once('=').ok_or_else(|| format!("the interpreter is missing; {USAGE}"))?;
         let mut words = rest.split(',');
         let python = words.next().filter(|python| !python.is_empty());
-        let python = PathBuf::from(python.ok_or_else(|| format!("no interpreter is named; {USAGE}"))?);
+        let python = PathBuf::from(python.ok_or_else(|| format!("the interpreter is missing; {USAGE}"))?);
         let mut definition = Definition { python, workers: one(), worker_memory: None };
         for word in words {
             match word.split_once('=') {
@@ -153,8 +153,8 @@ fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>
     text.parse().map(Some).map_err(|error| de::Error::custom(format!("worker-memory = {text:?}: {error}")))
 }
 
-/// How the workers of each pool are started: like those of the main one, but for what its definition says. What the command line
-/// defines goes before what the file does.
+/// The settings of each named pool: those of the main pool, changed by the definition. A definition on the command line
+/// replaces one in the file.
 pub(super) fn settings(
     options: &[PoolOption],
     main: &PoolSettings,
@@ -180,7 +180,8 @@ pub(super) fn settings(
     definitions.into_iter().map(settings).collect()
 }
 
-/// What the file beside the application defines, if there is one. An application that is a module is looked for here.
+/// The definitions of the file beside the application, if there is one. For an application given as a module, the file is
+/// looked for in the current folder.
 fn from_file(application: &Path) -> Result<BTreeMap<Name, Definition>, PoolsError> {
     let folder = application.parent().unwrap_or(Path::new(""));
     let path = folder.join(FILE);
@@ -194,7 +195,7 @@ fn from_file(application: &Path) -> Result<BTreeMap<Name, Definition>, PoolsErro
         problem: error.to_string().trim_end().to_owned(),
     })?;
     for definition in settings.pool.values_mut() {
-        // A path in a file is as seen from the file; a command's name is looked for as it is.
+        // A path is relative to the file; the name of a command stays as it is.
         if definition.python.components().count() > 1 {
             definition.python = folder.join(&definition.python);
         }

@@ -7,7 +7,7 @@ use clap::Args;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::send::{Address, Marking};
+use super::send::{Address, WireFraming};
 use crate::frame::FrameBlock;
 use crate::ids::SourceId;
 use crate::source::framing::{Cutter, LengthPrefix};
@@ -21,16 +21,16 @@ const QUEUE: usize = 16 << 20;
 /// Arguments of `wallaroo-orch receive`.
 #[derive(Debug, Args)]
 pub(super) struct ReceiveArgs {
-    /// Where to listen; port 0 takes any free one
+    /// Where to listen; port 0 takes any free port
     #[arg(long, value_name = "HOST:PORT")]
     listen: Address,
-    /// How a message is marked off on the wire
-    #[arg(long, value_enum, default_value_t = Marking::Newline)]
-    framing: Marking,
-    /// End after so many messages
+    /// How messages are delimited on the wire
+    #[arg(long, value_enum, default_value_t = WireFraming::Newline)]
+    framing: WireFraming,
+    /// Exit after this many messages
     #[arg(long, value_name = "N")]
     count: Option<u64>,
-    /// End when the first connection has closed
+    /// Exit when the first connection closes
     #[arg(long)]
     until_close: bool,
 }
@@ -38,23 +38,23 @@ pub(super) struct ReceiveArgs {
 /// Why receiving failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
-    /// The address cannot be listened on.
+    /// Cannot listen on the address.
     #[error(transparent)]
     Listen(#[from] SourceError),
-    /// What arrives cannot be printed.
+    /// Messages cannot be printed.
     #[error("cannot write to standard output")]
     Print(#[source] io::Error),
 }
 
 impl ReceiveError {
-    /// Whether somebody else listens there.
+    /// Whether another process listens on the address.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self, Self::Listen(SourceError::Busy { .. }))
     }
 }
 
-/// Prints what arrives on standard output, one message a line, and where it listens on standard error. Several connections
-/// may be open at once. A reader of the output that goes away ends it.
+/// Prints each message that arrives as a line on standard output, and the address it listens on to standard error. Several
+/// connections may be open at once. Ends when nobody reads standard output any more.
 pub(super) async fn run(args: ReceiveArgs) -> Result<(), ReceiveError> {
     let listener = tcp::bind(&args.listen.host, args.listen.port).await?;
     match listener.local_addr() {
@@ -78,8 +78,8 @@ async fn receive(
     let context = SourceContext {
         source: SourceId(0),
         framing: match args.framing {
-            Marking::U32 => Framing::Length(LengthPrefix::U32),
-            Marking::Newline => Framing::Delimiter(Bytes::from_static(b"\n")),
+            WireFraming::U32 => Framing::Length(LengthPrefix::U32),
+            WireFraming::Newline => Framing::Delimiter(Bytes::from_static(b"\n")),
         },
         max_frame: Cutter::MAX_FRAME_LIMIT,
         events: sender,
@@ -116,7 +116,7 @@ async fn receive(
     Ok(())
 }
 
-/// Appends the first frames of a block, at most `limit`, as lines. Says how many these are.
+/// Appends the first frames of a block, at most `limit`, as lines. Returns their number.
 fn append_lines(block: &FrameBlock, limit: u64, lines: &mut Vec<u8>) -> u64 {
     let count = (block.spans.len() as u64).min(limit);
     for span in &block.spans[..count as usize] {
@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    fn args(framing: Marking, count: Option<u64>, until_close: bool) -> ReceiveArgs {
+    fn args(framing: WireFraming, count: Option<u64>, until_close: bool) -> ReceiveArgs {
         let listen = Address { host: "127.0.0.1".to_owned(), port: 0 };
         ReceiveArgs { listen, framing, count, until_close }
     }
@@ -156,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn ends_after_so_many_messages_of_any_number_of_connections() {
-        let args = args(Marking::Newline, Some(3), false);
+        let args = args(WireFraming::Newline, Some(3), false);
         let text = printed(args, &[b"one\nunterminated", b"two\nthree\nfour\n"]).await;
         let mut lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
@@ -166,14 +166,14 @@ mod tests {
 
     #[tokio::test]
     async fn ends_with_the_first_connection() {
-        let args = args(Marking::U32, None, true);
+        let args = args(WireFraming::U32, None, true);
         assert_eq!(printed(args, &[b"\0\0\0\x03one\0\0\0\0\0\0\0\x03two"]).await, "one\n\ntwo\n");
     }
 
     #[tokio::test]
     async fn a_port_in_use_is_told_apart() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let mut args = args(Marking::Newline, None, false);
+        let mut args = args(WireFraming::Newline, None, false);
         args.listen.port = listener.local_addr().expect("bound").port();
         let error = run(args).await.expect_err("the port is in use");
         assert!(error.is_busy(), "{error}");

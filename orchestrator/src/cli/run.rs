@@ -13,24 +13,24 @@ use wallaroo_protocol::Topology;
 use super::error::CliError;
 use super::pools::{self, PoolOption};
 use super::{LogArgs, LogFormat};
-use crate::control::place::Place;
+use crate::control::address::ControlAddress;
 use crate::engine::EngineConfig;
 use crate::interpreter;
 use crate::runtime::{self, FailurePolicy, RunError, RunOptions, Started, Summary};
 use crate::worker::pool::{PoolError, PoolSettings};
 use crate::worker::process::Interpreter;
 
-/// The largest message unless `--max-frame` says otherwise.
+/// Default of `--max-frame` in bytes.
 const DEFAULT_MAX_FRAME: usize = 16 << 20;
 
 /// The application and the Python that runs it.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ApplicationArgs {
-    /// The Python to run: a path, or a command's name [default: the active virtual environment's, else the one beside
-    /// wallaroo-orch, else python3]
+    /// The Python to run: a path, or the name of a command [default: the Python of the active virtual environment, else the
+    /// one beside wallaroo-orch, else python3]
     #[arg(long, value_name = "PATH|NAME")]
     python: Option<PathBuf>,
-    /// Path of a .py file, or a module name
+    /// Path of a .py file, or the name of a module
     app: String,
     /// Arguments of the application
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -38,7 +38,7 @@ pub(super) struct ApplicationArgs {
 }
 
 impl ApplicationArgs {
-    /// What workers are started with.
+    /// The settings of the main pool.
     fn pool(&self, slots: u32, standbys: u32, max_frame: usize) -> Result<PoolSettings, CliError> {
         let python = interpreter::resolve(self.python.as_deref())?;
         Ok(PoolSettings {
@@ -52,7 +52,7 @@ impl ApplicationArgs {
         })
     }
 
-    /// What the application describes.
+    /// The topology of the application.
     pub(super) async fn describe(&self) -> Result<Topology, CliError> {
         let settings = self.pool(1, 0, DEFAULT_MAX_FRAME)?;
         let python = settings.interpreter.python.clone();
@@ -63,7 +63,8 @@ impl ApplicationArgs {
     }
 }
 
-/// Says what is the matter with an interpreter whose workers end before they say a word.
+/// Replaces the error of a worker that exited without a message by what is wrong with its interpreter, if that can be found
+/// out.
 pub(super) async fn explain(error: RunError, python: &Path) -> CliError {
     let silent = matches!(&error, RunError::Pool(error) if error.is_silent());
     let python = match &error {
@@ -79,54 +80,54 @@ pub(super) async fn explain(error: RunError, python: &Path) -> CliError {
 /// Arguments of `wallaroo-orch run`.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// Workers that share the work [default: the number of cores]
+    /// Number of workers [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
-    /// Python of the workers that run the steps which name this pool, as legacy=.venv/bin/python, or with more:
-    /// legacy=python3.9,workers=2,worker-memory=1GiB. Given for each pool, here or as `[pool.NAME]` in a wallaroo.toml beside
-    /// the application
+    /// Defines a pool: the Python that runs the steps which name it, for example legacy=.venv/bin/python or
+    /// legacy=python3.9,workers=2,worker-memory=1GiB. Repeat it for each pool, or define pools as `[pool.NAME]` in a
+    /// wallaroo.toml beside the application
     #[arg(long = "pool", value_name = "NAME=PYTHON")]
     pools: Vec<PoolOption>,
-    /// Workers kept ready, in each pool, to take the place of one that dies
+    /// Standby workers in each pool, ready to replace a worker that dies
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=64))]
     standbys: u32,
-    /// Unix socket for control commands [default: one named after the application]
+    /// Path of the Unix socket for control commands [default: a path named after the application]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
-    /// Serve metrics for Prometheus there, at /metrics (for example 127.0.0.1:9100)
+    /// Serve metrics for Prometheus at /metrics on this address (for example 127.0.0.1:9100)
     #[arg(long, value_name = "IP:PORT")]
     metrics: Option<SocketAddr>,
-    /// Append messages that could not be processed to this file, as JSON Lines
+    /// Append messages that cannot be processed to this file, as JSON Lines
     #[arg(long, value_name = "PATH")]
     dead_letters: Option<PathBuf>,
-    /// What a message that cannot be processed does
+    /// What happens to a message that cannot be processed
     #[arg(long, value_enum, default_value_t = OnError::DeadLetter)]
     on_error: OnError,
-    /// A batch that takes longer has hung: its worker is killed (for example 30s, 2m, 500ms)
+    /// Kill a worker that takes longer than this for a batch (for example 30s, 2m, 500ms)
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     step_timeout: Duration,
-    /// Journal a worker's state may need to replay before it is snapshotted
+    /// Snapshot a worker's state before replaying its journal would take longer than this
     #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = duration)]
     replay_budget: Duration,
-    /// Keep neither journals nor snapshots, to measure what they cost: a worker that dies with state ends the run
+    /// Keep no journals and no snapshots, to measure their cost: the run ends when a worker with state dies
     #[arg(long, hide = true)]
     no_ledger: bool,
-    /// A source with event times that is silent for so long no longer holds back windows
+    /// A source with event times stops holding back windows when it has been silent for this long
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     idle_after: Duration,
-    /// Replace a worker whose resident memory exceeds this between two batches, kill it past 1.25 times as much
+    /// Replace a worker whose resident memory exceeds this between two batches; kill it above 1.25 times this
     #[arg(long, value_name = "BYTES")]
     worker_memory: Option<ByteSize>,
-    /// Replace a worker after about so many messages (a tenth more or less)
+    /// Replace a worker after about this many messages (up to a tenth more or less)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_messages_per_worker: Option<u64>,
-    /// Descriptors a worker may have open [default: as many as wallaroo-orch itself]
+    /// File descriptors a worker may have open [default: the limit of wallaroo-orch itself]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(32..))]
     worker_descriptors: Option<u64>,
     /// The largest message a client may send (for example 16MiB)
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = max_frame)]
     max_frame: ByteSize,
-    /// Bytes at which a queue is full and what feeds it has to wait
+    /// Bytes at which a queue is full, so that whatever feeds it waits
     #[arg(long, value_name = "BYTES", default_value = "16MiB")]
     queue_bytes: ByteSize,
     #[command(flatten)]
@@ -138,7 +139,7 @@ pub(super) struct RunArgs {
 /// The values of `--on-error`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OnError {
-    /// It becomes a dead letter
+    /// It becomes a dead letter, and the run goes on
     DeadLetter,
     /// It ends the run
     Stop,
@@ -153,16 +154,16 @@ impl From<OnError> for FailurePolicy {
     }
 }
 
-/// The seed in the environment, if Python would take it, or one for this run.
+/// The seed in the environment if Python would accept it, otherwise a random one for this run.
 fn hash_seed() -> u32 {
     let given = std::env::var("PYTHONHASHSEED").ok().and_then(|seed| seed.parse().ok());
-    // Keyed with random numbers by the standard library; zero would switch hash randomization off.
+    // The standard library keys this hasher with random numbers. Zero would switch hash randomization off.
     let random = || (std::collections::hash_map::RandomState::new().build_hasher().finish() as u32).max(1);
     given.unwrap_or_else(random)
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let example = "write it like 30s, 2m or 500ms";
+    let example = "examples: 30s, 2m, 500ms";
     let parsed: SignedDuration = text.parse().map_err(|error| format!("{error}; {example}"))?;
     Duration::try_from(parsed)
         .ok()
@@ -202,7 +203,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
         },
         dead_letters: args.dead_letters,
         failure_policy: args.on_error.into(),
-        control: args.control.map_or_else(|| Place::of(&args.application.app), Place::At),
+        control: args.control.map_or_else(|| ControlAddress::of(&args.application.app), ControlAddress::At),
         metrics: args.metrics,
     };
     let json = args.log.log_format == LogFormat::Json;
@@ -249,7 +250,7 @@ fn banner(started: &Started<'_>) -> String {
         lines.push(format!("  source   {place}  {}", plan.name(source.node)));
     }
     for sink in &plan.sinks {
-        lines.push(format!("  sink     {}", sink.place()));
+        lines.push(format!("  sink     {}", sink.address()));
     }
     for worker in started.workers {
         let python = worker.hello.as_ref().map_or_else(String::new, |hello| {

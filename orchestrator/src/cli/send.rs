@@ -27,29 +27,29 @@ pub(super) struct SendArgs {
     /// Where to send
     #[arg(long, value_name = "HOST:PORT")]
     to: Address,
-    /// How a message is marked off on the wire
-    #[arg(long, value_enum, default_value_t = Marking::U32)]
-    framing: Marking,
-    /// Messages a second at most
+    /// How messages are delimited on the wire
+    #[arg(long, value_enum, default_value_t = WireFraming::U32)]
+    framing: WireFraming,
+    /// Send at most this many messages a second
     #[arg(long, value_name = "N[/s]", value_parser = pace::parse_rate)]
     rate: Option<f64>,
-    /// Send the file so many times
+    /// Send the file this many times
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), requires = "file")]
     repeat: u64,
     /// Seconds to keep trying to connect
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
     connect_timeout: f64,
-    /// File of messages, one a line [default: standard input]
+    /// File with one message per line [default: standard input]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
-/// How a message is marked off on the wire.
+/// How messages are delimited on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(super) enum Marking {
-    /// Its length as four bytes, big-endian, before it
+pub(super) enum WireFraming {
+    /// Each message follows its length, four bytes in big-endian order
     U32,
-    /// A newline after it
+    /// Each message ends with a newline
     Newline,
 }
 
@@ -83,21 +83,21 @@ impl fmt::Display for Address {
 pub(super) fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("a number of seconds, at most a day".to_owned()),
+        _ => Err("expected a number of seconds, at most 86400".to_owned()),
     }
 }
 
 /// Why sending failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// Nobody listened in time.
+    /// Could not connect in time.
     #[error("cannot connect to {to} within {within:?}")]
     Connect {
         /// Where.
         to: String,
-        /// How long it was tried.
+        /// How long connecting was tried.
         within: Duration,
-        /// The last attempt's failure.
+        /// Why the last attempt failed.
         source: io::Error,
     },
     /// The input cannot be read.
@@ -109,7 +109,7 @@ pub enum SendError {
         source: io::Error,
     },
     /// The receiver closed the connection.
-    #[error("{to} closed the connection; {messages} messages were handed over, not all of them may have been read")]
+    #[error("{to} closed the connection; {messages} messages were sent, of which it may have read fewer")]
     Closed {
         /// Where.
         to: String,
@@ -118,21 +118,21 @@ pub enum SendError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// The thread that sends could not run.
-    #[error("sending was cut short")]
+    /// The thread that sends did not finish.
+    #[error("sending was interrupted")]
     Aborted(#[source] tokio::task::JoinError),
 }
 
 /// Sends the file or standard input.
 pub(super) async fn run(args: SendArgs) -> Result<(), SendError> {
-    // Plain blocking calls are the fastest way from a file to a socket, and nothing else goes on meanwhile.
+    // Blocking calls are the fastest way from a file to a socket, and the command does nothing else at the same time.
     tokio::task::spawn_blocking(move || send(&args)).await.map_err(SendError::Aborted)?
 }
 
 fn send(args: &SendArgs) -> Result<(), SendError> {
     let path = args.file.clone().unwrap_or_else(|| "standard input".into());
     let unreadable = |source| SendError::Read { path: path.clone(), source };
-    // Before connecting, so that a wrong name does not show up as an empty connection at the other end.
+    // Opened before connecting: otherwise a wrong file name would look like an empty connection to the receiver.
     let first = open(args).map_err(unreadable)?;
     let within = Duration::from_secs_f64(args.connect_timeout);
     let mut connection = Connection::open(&args.to, within)?;
@@ -166,10 +166,10 @@ fn send(args: &SendArgs) -> Result<(), SendError> {
     Ok(())
 }
 
-/// The lines to send.
+/// The input to send.
 struct Input {
     reader: BufReader<Box<dyn Read>>,
-    /// Bytes in it, where that is known.
+    /// Its length in bytes, where that is known.
     length: Option<u64>,
 }
 
@@ -194,7 +194,7 @@ fn progress(length: Option<u64>) -> ProgressBar {
         None => (ProgressBar::new_spinner(), "{spinner} {bytes} {msg} {elapsed}"),
     };
     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-    // The templates are fixed; the default style would do as well.
+    // The templates are constants, so this does not fail; the default style is a harmless fallback.
     bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 

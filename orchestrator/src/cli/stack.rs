@@ -11,12 +11,12 @@ use crate::control::report::WorkerStack;
 pub(super) struct StackArgs {
     #[command(flatten)]
     control: ControlArgs,
-    /// Process id of a worker, as `status` shows it [default: all of them]
+    /// Process id of a worker, as `status` shows it [default: all workers]
     #[arg(value_name = "PID")]
     pid: Option<i32>,
 }
 
-/// Prints what workers are doing.
+/// Prints the Python stacks of workers.
 pub(super) async fn run(args: StackArgs) -> Result<(), CliError> {
     let route = args.pid.map_or_else(|| "/v1/stacks".to_owned(), |pid| format!("/v1/stacks?pid={pid}"));
     let stacks: Vec<WorkerStack> = args.control.client().await?.get(&route).await?;
@@ -26,7 +26,8 @@ pub(super) async fn run(args: StackArgs) -> Result<(), CliError> {
     for WorkerStack { pid, pool, slot, stack } in stacks {
         let seat = slot.map_or_else(|| "standby".to_owned(), |slot| format!("slot {slot}"));
         let seat = pool.map_or_else(|| seat.clone(), |pool| format!("{pool} {seat}"));
-        let stack = if stack.is_empty() { "(it printed nothing: it is loading, or stopped)\n" } else { &stack };
+        let stack =
+            if stack.is_empty() { "(no stack was printed: the worker is loading, or stopped)\n" } else { &stack };
         println!("{seat}, pid {pid}:\n{stack}");
     }
     Ok(())

@@ -16,23 +16,23 @@ use crate::control::report::{
     WorkerReport, WorkerState,
 };
 
-/// What a terminal is sent to begin a new picture: cursor home, clear.
-const NEW_PICTURE: &str = "\x1b[H\x1b[2J";
+/// Clears a terminal: cursor home, erase.
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Arguments of `wallaroo-orch status`.
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     control: ControlArgs,
-    /// Print it again and again, until the application ends
+    /// Print the state repeatedly until the application ends
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1s", value_parser = duration)]
     watch: Option<Duration>,
-    /// Wait until the application runs, at most so long (for example 30s)
+    /// Wait for the application to be ready, at most this long (for example 30s)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait_ready: Option<Duration>,
 }
 
-/// Prints how a run is.
+/// Prints the state of a run.
 pub(super) async fn run(args: StatusArgs) -> Result<(), CliError> {
     let ask = async |client: &Client| client.get::<StatusReport>("/v1/status").await;
     let first = match args.wait_ready {
@@ -40,7 +40,7 @@ pub(super) async fn run(args: StatusArgs) -> Result<(), CliError> {
         None => ask(&args.control.client().await?).await?,
     };
     let Some(interval) = args.watch else { return Ok(print(&first, args.control.json, false)?) };
-    // From now on it is this application, whatever else is started.
+    // Stay with this application, even if another one starts meanwhile.
     let client = args.control.client().await?;
     let mut report = first;
     loop {
@@ -59,7 +59,7 @@ fn print(report: &StatusReport, json: bool, again: bool) -> io::Result<()> {
     }
     let mut out = io::stdout().lock();
     if again && out.is_terminal() {
-        out.write_all(NEW_PICTURE.as_bytes())?;
+        out.write_all(CLEAR.as_bytes())?;
     }
     writeln!(out, "{}", text(report))?;
     out.flush()
@@ -160,7 +160,7 @@ pub(super) fn rate(rate: f64) -> String {
     format!("{rate:.0}/s")
 }
 
-/// A time in the unit that suits it.
+/// A duration in a unit that suits its size.
 pub(super) fn duration_of(seconds: f64) -> String {
     match seconds {
         ..1e-3 => format!("{:.1} µs", seconds * 1e6),

@@ -1,8 +1,8 @@
-//! Columns of text, each as wide as its widest cell.
+//! A table of text: each column is as wide as its widest cell.
 
 use std::fmt;
 
-/// Rows of cells. A row may be shorter than others.
+/// Rows of cells. Rows may have different lengths.
 #[derive(Debug, Default)]
 pub(super) struct Table(Vec<Vec<String>>);
 

@@ -1,4 +1,4 @@
-//! `wallaroo-orch top`: the status, live, on the whole terminal.
+//! `wallaroo-orch top`: the status on the whole terminal, updated as it changes.
 
 mod picture;
 
@@ -23,12 +23,12 @@ use crate::control::report::StatusReport;
 pub(super) struct TopArgs {
     #[command(flatten)]
     socket: SocketArgs,
-    /// Time between two looks
+    /// Time between two updates
     #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = duration)]
     interval: Duration,
 }
 
-/// Shows how a run is until it is told to leave, or the application ends.
+/// Shows the state of a run until the user quits or the application ends.
 pub(super) async fn run(args: TopArgs) -> Result<(), CliError> {
     if !io::stdout().is_terminal() {
         return Err(CliError::NoTerminal);
@@ -46,12 +46,12 @@ pub(super) async fn run(args: TopArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The whole terminal, given back as it was, whatever ends the command: its panic hook does so for a panic.
+/// The whole terminal. Dropping this restores it, and so does its panic hook after a panic.
 struct Screen(DefaultTerminal);
 
 impl Screen {
     fn take() -> io::Result<Self> {
-        // It may have failed half-way.
+        // A failure may leave the terminal half set up.
         ratatui::try_init().map(Self).inspect_err(|_| ratatui::restore())
     }
 }
@@ -62,7 +62,7 @@ impl Drop for Screen {
     }
 }
 
-/// Why the command is done.
+/// Why the command ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Left {
     Asked,
@@ -87,7 +87,7 @@ async fn show(
             look(client).await
         };
         tokio::pin!(next_look);
-        // Keys are heard also while the application does not answer.
+        // Keys are handled also while the application does not answer.
         loop {
             tokio::select! {
                 report = &mut next_look => {
@@ -99,7 +99,7 @@ async fn show(
                 }
                 order = orders.recv() => {
                     match order {
-                        // Nobody can press a key any more.
+                        // `None`: the terminal cannot be read any more.
                         Some(Order::Leave) | None => return Ok(Left::Asked),
                         Some(Order::Scroll(by)) => picture.scroll(by),
                         Some(Order::Draw) => {}
@@ -118,15 +118,14 @@ async fn look(client: &Client) -> Result<StatusReport, ClientError> {
     client.get("/v1/status").await
 }
 
-/// What the person at the terminal wants.
+/// What the user asked for with a key, or the terminal by changing its size.
 enum Order {
     Leave,
     Draw,
     Scroll(Move),
 }
 
-/// Orders as they are given. They are read by a thread of their own: a read of the terminal cannot be waited for otherwise. It
-/// ends with the process.
+/// Starts reading orders from the terminal. Reading blocks, so a thread does it; the thread ends with the process.
 fn orders() -> mpsc::Receiver<Order> {
     let (sender, orders) = mpsc::channel(16);
     std::thread::spawn(move || {
@@ -149,7 +148,7 @@ fn order_of(event: &Event) -> Option<Order> {
     };
     match key.code {
         KeyCode::Char('q') | KeyCode::Esc => Some(Order::Leave),
-        // The terminal makes no signal of it while it is ours.
+        // In raw mode the terminal does not turn this key into a signal.
         KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Order::Leave),
         KeyCode::Up => Some(Order::Scroll(Move::LineUp)),
         KeyCode::Down => Some(Order::Scroll(Move::LineDown)),

@@ -1,4 +1,4 @@
-//! The commands' end of a control socket.
+//! The client of a control socket, which commands use.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::place;
+use super::address;
 use super::report::Problem;
 use super::{Refusal, RefusalKind};
 
-/// How often it is looked whether an application has come up or gone.
+/// How often to check whether an application has started or ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Why a command did not get what it asked for.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens at the path.
@@ -28,42 +28,42 @@ pub enum ClientError {
     NotRunning {
         /// The socket.
         path: PathBuf,
-        /// What the system says.
+        /// What the operating system says.
         source: io::Error,
     },
-    /// No path was given, and there is no socket.
-    #[error("no application runs")]
+    /// No path was given, and no application is running.
+    #[error("no application is running")]
     NoneRuns {
         /// Where their sockets would be.
         folder: PathBuf,
     },
-    /// No path was given, and there are several.
-    #[error("several applications run: {}", listed(paths))]
+    /// No path was given, and several applications are running.
+    #[error("several applications are running: {}", listed(paths))]
     SeveralRun {
         /// Their sockets.
         paths: Vec<PathBuf>,
     },
-    /// The application said no.
+    /// The application refused the request.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// What came back is no answer.
-    #[error("the answer from {} cannot be read", path.display())]
+    /// The answer cannot be read.
+    #[error("cannot read the answer from {}", path.display())]
     Answer {
         /// The socket.
         path: PathBuf,
-        /// What is the matter with it.
+        /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It took too long.
+    /// The application was not ready in time.
     #[error("the application was not ready within {patience:?}")]
     NotReady {
-        /// How long it was waited for.
+        /// How long the client waited.
         patience: Duration,
     },
 }
 
 impl ClientError {
-    /// Whether there is nobody to talk to.
+    /// Whether no application answers.
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::NotRunning { .. } | Self::NoneRuns { .. })
     }
@@ -83,14 +83,14 @@ fn listed(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// Talks to one application.
+/// A client of one application.
 #[derive(Debug, Clone)]
 pub struct Client {
     path: PathBuf,
 }
 
 impl Client {
-    /// A client of the application whose socket is at `path`; without a path, of the only one that runs.
+    /// A client of the application whose socket is at `path`; without a path, of the only running application.
     ///
     /// # Errors
     /// [`ClientError::NoneRuns`] or [`ClientError::SeveralRun`] without a path.
@@ -99,14 +99,14 @@ impl Client {
             return Ok(Self { path: path.to_owned() });
         }
         let mut running = Vec::new();
-        for path in place::sockets() {
-            // A socket that was left behind is nobody's.
+        for path in address::sockets() {
+            // A run that was killed leaves its socket behind: nobody answers there.
             if UnixStream::connect(&path).await.is_ok() {
                 running.push(path);
             }
         }
         match running.pop() {
-            None => Err(ClientError::NoneRuns { folder: place::folder() }),
+            None => Err(ClientError::NoneRuns { folder: address::folder() }),
             Some(path) if running.is_empty() => Ok(Self { path }),
             Some(path) => {
                 running.push(path);
@@ -115,7 +115,7 @@ impl Client {
         }
     }
 
-    /// Asks `question` until the application is up, or `patience` has run out.
+    /// Asks `question` until the application is ready, for `patience` at most.
     pub async fn when_ready<T>(
         path: Option<&Path>,
         patience: Duration,
@@ -137,19 +137,19 @@ impl Client {
         in_time.unwrap_or(Err(ClientError::NotReady { patience }))
     }
 
-    /// Waits until nobody listens any more.
+    /// Waits until the application no longer listens.
     pub async fn until_gone(&self) {
         while UnixStream::connect(&self.path).await.is_ok() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Reads something.
+    /// Sends a GET request.
     pub async fn get<T: DeserializeOwned>(&self, route: &str) -> Result<T, ClientError> {
         self.ask(Method::GET, route, Bytes::new()).await
     }
 
-    /// Has something done.
+    /// Sends a POST request.
     pub async fn post<T: DeserializeOwned>(&self, route: &str, body: &impl Serialize) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|error| self.broken(error))?;
         self.ask(Method::POST, route, body.into()).await
@@ -177,7 +177,7 @@ impl Client {
             tokio::pin!(connection, exchange);
             tokio::select! {
                 answer = &mut exchange => answer,
-                // The peer has closed: what it said before is still to be read.
+                // The application has closed the connection. Its answer may still be buffered.
                 _ = &mut connection => exchange.await,
             }
         };

@@ -1,4 +1,5 @@
-//! Binds a control socket: one listener a path, nobody else's, and nothing left behind.
+//! Binds a control socket. A path has one listener at a time, a file that is not a socket is left alone, and the socket's file is
+//! removed at the end.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,17 +13,17 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::place::{self, Place};
+use super::address::{self, ControlAddress};
 
-/// Wait after a connection could not be accepted, most likely because no descriptor was free.
+/// How long to wait after accepting a connection failed, usually because no file descriptor was free.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
-/// Bytes in a Unix socket's path, at most.
+/// The most bytes in the path of a Unix socket.
 const LONGEST_PATH: usize = 107;
 
-/// Why a control socket cannot be had.
+/// Why a control socket, or the port for metrics, cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Another orchestrator has it.
+    /// Another orchestrator listens there.
     #[error("{} is the control socket of another orchestrator, pid {pid}", path.display())]
     InUse {
         /// The socket.
@@ -30,63 +31,63 @@ pub enum BindError {
         /// The process that listens.
         pid: i32,
     },
-    /// Something else lies there.
+    /// The path is not a socket.
     #[error("{} exists and is not a socket", path.display())]
     NotASocket {
         /// The path.
         path: PathBuf,
     },
-    /// The system cannot express the path.
-    #[error("the path of the control socket has {length} bytes, a Unix socket's has {LONGEST_PATH} at most: {}", path.display())]
+    /// The path is longer than the operating system allows.
+    #[error("the path of the control socket has {length} bytes, more than the {LONGEST_PATH} that are allowed: {}", path.display())]
     TooLong {
         /// The path.
         path: PathBuf,
         /// Its length.
         length: usize,
     },
-    /// Others could have put a socket there.
-    #[error("{} is not a folder that only its owner can enter", folder.display())]
+    /// Another user could have put a socket there.
+    #[error("{} must be a folder that only its owner can enter", folder.display())]
     NotPrivate {
         /// The folder.
         folder: PathBuf,
     },
-    /// The folder cannot be made, or not be looked at.
+    /// The folder cannot be created or opened.
     #[error("cannot use the folder {}", folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,
-        /// What the system says.
+        /// What the operating system says.
         source: io::Error,
     },
-    /// The port for metrics is taken, or not to be had.
+    /// The port for metrics is in use or cannot be bound.
     #[error("cannot listen on {address} for metrics")]
     Metrics {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// What the operating system says.
         source: io::Error,
     },
-    /// Anything else.
+    /// Binding failed in another way.
     #[error("cannot listen at {}", path.display())]
     Listen {
         /// The path.
         path: PathBuf,
-        /// What the system says.
+        /// What the operating system says.
         source: io::Error,
     },
 }
 
-/// A bound socket's file. Dropping it removes the file; that must happen while the socket is still listened at, or a successor
-/// may have taken its place.
+/// The file of a bound socket. Dropping it removes the file. Drop it while the socket is still open: after that another run may
+/// have bound the path.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Device and inode, so that somebody else's file at the path is left alone.
+    /// Device and inode, so that only this file is removed and not another one at the path.
     identity: (u64, u64),
 }
 
 impl SocketFile {
-    /// Where it lies.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -105,14 +106,14 @@ impl Drop for SocketFile {
 pub struct ControlListener(UnixListener);
 
 /// Binds the socket of a run.
-pub(super) fn bind(place: &Place) -> Result<(ControlListener, SocketFile), BindError> {
-    match place {
-        Place::At(path) => bind_at(path),
-        Place::Of(name) => {
-            let folder = place::folder();
-            place::make_private(&folder)?;
+pub(super) fn bind(address: &ControlAddress) -> Result<(ControlListener, SocketFile), BindError> {
+    match address {
+        ControlAddress::At(path) => bind_at(path),
+        ControlAddress::NamedAfter(name) => {
+            let folder = address::folder();
+            address::make_private(&folder)?;
             match bind_at(&folder.join(format!("{name}.sock"))) {
-                // Nobody asked for that name: a second run of the application is no mistake.
+                // The user chose no path, so a second run of the application is not an error.
                 Err(BindError::InUse { .. }) => bind_at(&folder.join(format!("{name}-{}.sock", std::process::id()))),
                 bound => bound,
             }
@@ -127,12 +128,12 @@ fn bind_at(path: &Path) -> Result<(ControlListener, SocketFile), BindError> {
     }
     let failed = |source| BindError::Listen { path: path.to_owned(), source };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Held while the path is looked at and bound: two runs that find the same stale socket must not remove each other's.
+    // Locked while the path is checked and bound: two runs that find the same stale socket must not remove each other's.
     let folder = File::open(folder).map_err(|source| BindError::Folder { folder: folder.to_owned(), source })?;
     let _binding = Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))?;
     clear(path)?;
     let listener = StdUnixListener::bind(path).map_err(failed)?;
-    // Until here the folder, or the check of each peer, keeps others out.
+    // Until here the permissions of the folder, or the check of each peer, keep other users out.
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     let found = fs::symlink_metadata(path).map_err(failed)?;
     let file = SocketFile { path: path.to_owned(), identity: (found.dev(), found.ino()) };
@@ -140,7 +141,7 @@ fn bind_at(path: &Path) -> Result<(ControlListener, SocketFile), BindError> {
     Ok((ControlListener(UnixListener::from_std(listener).map_err(failed)?), file))
 }
 
-/// Removes a socket that nobody listens at any more.
+/// Removes a socket that nobody listens on any more.
 fn clear(path: &Path) -> Result<(), BindError> {
     let failed = |source| BindError::Listen { path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
@@ -197,9 +198,11 @@ mod tests {
     async fn a_second_listener_is_refused_and_told_who_was_first() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("one.sock");
-        let (_listener, file) = bind(&Place::At(path.clone())).expect("bound");
+        let (_listener, file) = bind(&ControlAddress::At(path.clone())).expect("bound");
         assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o600);
-        let Err(BindError::InUse { pid, .. }) = bind(&Place::At(path.clone())) else { panic!("two listeners") };
+        let Err(BindError::InUse { pid, .. }) = bind(&ControlAddress::At(path.clone())) else {
+            panic!("two listeners")
+        };
         assert_eq!(pid, std::process::id().cast_signed());
         drop(file);
         assert!(!path.exists(), "nothing is left behind");
@@ -211,7 +214,7 @@ mod tests {
         let path = folder.path().join("one.sock");
         // Dropping a plain listener leaves its file, as a process that is killed does.
         drop(StdUnixListener::bind(&path).expect("bound"));
-        let (_listener, _file) = bind(&Place::At(path)).expect("replaced");
+        let (_listener, _file) = bind(&ControlAddress::At(path)).expect("replaced");
     }
 
     #[tokio::test]
@@ -219,7 +222,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("notes");
         fs::write(&path, "mine").expect("written");
-        assert!(matches!(bind(&Place::At(path.clone())), Err(BindError::NotASocket { .. })));
+        assert!(matches!(bind(&ControlAddress::At(path.clone())), Err(BindError::NotASocket { .. })));
         assert_eq!(fs::read(&path).expect("there"), b"mine");
     }
 
@@ -227,7 +230,7 @@ mod tests {
     async fn a_file_that_took_its_place_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, other) = (folder.path().join("one.sock"), folder.path().join("other"));
-        let (_listener, file) = bind(&Place::At(path.clone())).expect("bound");
+        let (_listener, file) = bind(&ControlAddress::At(path.clone())).expect("bound");
         fs::write(&other, "mine").expect("written");
         fs::rename(&other, &path).expect("moved");
         drop(file);

@@ -1,7 +1,7 @@
-//! Metrics for Prometheus: the status in its text form, on a TCP port of its own.
+//! Metrics for Prometheus: the status in its text format, served on a separate TCP port.
 //!
-//! Nothing is kept here. Each scrape asks the runtime for a status, as `status` does, so numbers agree and cost nothing
-//! while nobody asks.
+//! This module keeps no data. Each scrape asks the runtime for its status, as the `status` command does, so the numbers agree and
+//! cost nothing between scrapes.
 
 use std::net::SocketAddr;
 
@@ -19,15 +19,15 @@ use tokio::sync::{mpsc, oneshot};
 use super::report::{LatencyReport, SinkReport, SourceReport, StageReport, StatusReport, WorkerReport};
 use super::{Request, listener::BindError};
 
-/// What Prometheus expects text to be.
+/// The content type that Prometheus expects.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Listens at `address`.
+/// Listens on `address`.
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| BindError::Metrics { address, source })
 }
 
-/// The only route, served out of the runtime's answers to `requests`.
+/// The only route. `requests` go to the runtime, whose answers it serves.
 pub(super) fn router(requests: mpsc::Sender<Request>) -> Router {
     Router::new().route("/metrics", get(scrape)).with_state(requests)
 }
@@ -42,7 +42,7 @@ async fn scrape(State(requests): State<mpsc::Sender<Request>>) -> Response {
     }
 }
 
-/// A status as Prometheus reads it.
+/// A status in the text format of Prometheus.
 fn text(report: &StatusReport) -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
     with_local_recorder(&recorder, || {
@@ -69,28 +69,31 @@ fn text(report: &StatusReport) -> String {
 }
 
 fn describe() {
-    describe_gauge!("wallaroo_uptime_seconds", "Since the application was ready.");
+    describe_gauge!("wallaroo_uptime_seconds", "Seconds since the application was ready.");
     describe_gauge!("wallaroo_ledger_keys", "Keys that have state in the ledger.");
     describe_counter!("wallaroo_dead_letters_total", "Messages that could not be processed.");
-    describe_counter!("wallaroo_worker_deaths_total", "Workers that died in a slot, without those that were replaced.");
+    describe_counter!(
+        "wallaroo_worker_deaths_total",
+        "Workers that died in a slot, excluding those that were replaced on purpose."
+    );
     describe_gauge!(
         "wallaroo_latency_seconds",
-        "From the read at a source to the hand-over to a sink, of all messages so far."
+        "Time from reading a message at a source to handing its result to a sink, of all messages so far."
     );
-    describe_gauge!("wallaroo_source_connections", "Connections that are open.");
+    describe_gauge!("wallaroo_source_connections", "Open connections.");
     describe_counter!("wallaroo_source_messages_total", "Messages of a source that were processed.");
     describe_counter!("wallaroo_stage_messages_total", "Messages a stage has processed.");
-    describe_gauge!("wallaroo_stage_queued_messages", "Messages that wait for a stage.");
+    describe_gauge!("wallaroo_stage_queued_messages", "Messages waiting for a stage.");
     describe_gauge!(
         "wallaroo_stage_latency_seconds",
-        "From when a worker could begin with a batch to its answer, of all messages so far."
+        "Time from when a worker could begin a batch to its answer, of all messages so far."
     );
     describe_counter!("wallaroo_sink_messages_total", "Messages handed to a sink.");
-    describe_gauge!("wallaroo_sink_pending_bytes", "Bytes handed to a sink and not written.");
-    describe_gauge!("wallaroo_worker_resident_bytes", "Memory a worker has resident.");
-    describe_counter!("wallaroo_slot_restarts_total", "Workers that took a slot after the first.");
-    describe_gauge!("wallaroo_slot_in_flight_batches", "Batches sent to the worker in a slot and not answered.");
-    describe_gauge!("wallaroo_slot_journal_bytes", "Bytes in the journal of a slot.");
+    describe_gauge!("wallaroo_sink_pending_bytes", "Bytes handed to a sink and not yet written.");
+    describe_gauge!("wallaroo_worker_resident_bytes", "Resident memory of a worker.");
+    describe_counter!("wallaroo_slot_restarts_total", "Workers that have taken a slot after the first one.");
+    describe_gauge!("wallaroo_slot_in_flight_batches", "Batches sent to the worker in a slot and not yet answered.");
+    describe_gauge!("wallaroo_slot_journal_bytes", "Size of the journal of a slot.");
 }
 
 fn record_source(source: &SourceReport) {
@@ -129,7 +132,7 @@ fn record_worker(worker: &WorkerReport) {
     }
 }
 
-/// What the main pool has no need of.
+/// The label of a pool. The main pool has none.
 fn pool_label(pool: Option<&String>) -> Option<Label> {
     pool.map(|pool| Label::new("pool", pool.clone()))
 }

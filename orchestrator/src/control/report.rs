@@ -1,4 +1,4 @@
-//! What the routes answer, as in `spec/control.md`. Durations are seconds, sizes bytes, rates a second.
+//! The bodies of requests and answers, as in `spec/control.md`. Durations are in seconds, sizes in bytes, rates per second.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use wallaroo_protocol::WorkerHello;
 use super::Refusal;
 use crate::engine::LatencyStatus;
 
-/// A run at one moment.
+/// The state of a run at one moment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StatusReport {
     /// Version of the orchestrator.
@@ -17,35 +17,35 @@ pub struct StatusReport {
     pub pid: u32,
     /// The application's name.
     pub application: String,
-    /// What is going on.
+    /// Whether it is running or draining.
     pub state: RunState,
-    /// Since the application was ready.
+    /// Time since the application was ready.
     pub uptime_seconds: f64,
-    /// By number.
+    /// In the order of the application.
     pub sources: Vec<SourceReport>,
-    /// By number.
+    /// By stage number.
     pub stages: Vec<StageReport>,
-    /// By number.
+    /// In the order of the application.
     pub sinks: Vec<SinkReport>,
-    /// Of messages, from when they were read at a source to when they were handed to a sink.
+    /// Time from reading a message at a source to handing its result to a sink.
     pub latency: LatencyReport,
-    /// Seated workers by slot, then the others by age.
+    /// Workers in slots by slot, then the others by age.
     pub workers: Vec<WorkerReport>,
-    /// Keys that have state in the ledger.
+    /// Keys with state in the ledger.
     pub ledger_keys: usize,
     /// Messages that could not be processed.
     pub dead_letters: u64,
-    /// Workers that died in their seats; those that were replaced on purpose are not among them.
+    /// Workers that died in a slot, excluding those that were replaced on purpose.
     pub worker_deaths: u64,
 }
 
-/// Whether a run takes in messages.
+/// Whether a run accepts messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunState {
-    /// It does.
+    /// It accepts messages.
     Running,
-    /// It finishes what it has accepted.
+    /// It accepts no more and finishes what it has accepted.
     Draining,
 }
 
@@ -56,11 +56,11 @@ pub struct SourceReport {
     pub name: String,
     /// Where it reads.
     pub place: String,
-    /// Connections that are open.
+    /// Open connections.
     pub connections: usize,
     /// Messages processed by the stage it feeds.
     pub messages: u64,
-    /// The same, a second.
+    /// Messages a second, over the last few seconds.
     pub rate: f64,
 }
 
@@ -73,30 +73,30 @@ pub struct StageReport {
     pub steps: Vec<String>,
     /// Messages it has processed.
     pub messages: u64,
-    /// The same, a second.
+    /// Messages a second, over the last few seconds.
     pub rate: f64,
-    /// Messages that wait for it.
+    /// Messages waiting for it.
     pub queued: usize,
-    /// What a message takes in a worker.
+    /// Time a worker takes for one message.
     pub service_seconds: Option<f64>,
-    /// Of messages, from when a worker could begin with their batch to its answer.
+    /// Time from when a worker could begin a batch to its answer, counted for each of its messages.
     pub latency: LatencyReport,
 }
 
-/// Times of all messages since the start. A time is how long at most so large a share of them took.
+/// Quantiles of the latencies of all messages since the start.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct LatencyReport {
     /// Messages counted.
     pub messages: u64,
-    /// Half of them.
+    /// The median.
     pub p50_seconds: f64,
-    /// Nine of ten.
+    /// The 90th percentile.
     pub p90_seconds: f64,
-    /// 99 of a hundred.
+    /// The 99th percentile.
     pub p99_seconds: f64,
-    /// 999 of a thousand.
+    /// The 99.9th percentile.
     pub p999_seconds: f64,
-    /// All of them.
+    /// The maximum.
     pub longest_seconds: f64,
 }
 
@@ -123,9 +123,9 @@ pub struct SinkReport {
     pub place: String,
     /// Messages handed to it.
     pub messages: u64,
-    /// The same, a second.
+    /// Messages a second, over the last few seconds.
     pub rate: f64,
-    /// Bytes handed to it and not written.
+    /// Bytes handed to it and not yet written.
     pub pending_bytes: usize,
 }
 
@@ -138,31 +138,31 @@ pub struct WorkerReport {
     pub pool: Option<String>,
     /// How many workers were started before it.
     pub generation: u32,
-    /// How far it has come.
+    /// The state it is in.
     pub state: WorkerState,
-    /// The Python it runs; unknown until it has greeted.
+    /// Its Python; `None` until its `hello` has arrived.
     pub interpreter: Option<InterpreterReport>,
-    /// Bytes of memory it has resident.
+    /// Its resident memory.
     pub resident_bytes: Option<u64>,
-    /// Its seat.
+    /// The slot it sits in, if any.
     pub seat: Option<SeatReport>,
 }
 
-/// How far a worker has come.
+/// The states of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WorkerState {
-    /// It loads the application.
+    /// It is loading the application.
     Starting,
-    /// It waits for a seat.
+    /// It is ready and waits for a slot.
     Standby,
-    /// It is at work.
+    /// It sits in a slot and is given batches.
     Seated,
-    /// It is on its way out.
+    /// It has been told to exit, or killed.
     Leaving,
 }
 
-/// A Python.
+/// A Python interpreter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterpreterReport {
     /// `cpython`, `pypy`.
@@ -179,18 +179,18 @@ impl From<WorkerHello> for InterpreterReport {
     }
 }
 
-/// A seat in the pool.
+/// A slot with a worker in it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SeatReport {
     /// Its number.
     pub slot: u32,
-    /// Batches sent to it and not answered.
+    /// Batches sent to the worker and not yet answered.
     pub in_flight: usize,
-    /// Bytes in its journal.
+    /// Size of its journal.
     pub journal_bytes: usize,
-    /// Workers that took this seat after the first.
+    /// Workers that have taken the slot after the first one.
     pub restarts: u32,
-    /// What ended the last one.
+    /// How the previous worker ended.
     pub last_death: Option<String>,
 }
 
@@ -201,18 +201,18 @@ pub struct WorkerStack {
     pub pid: i32,
     /// Its pool; `None` for the main one.
     pub pool: Option<String>,
-    /// Its seat.
+    /// The number of its slot; `None` for a standby.
     pub slot: Option<u32>,
-    /// As faulthandler prints them; empty when it printed nothing in time.
+    /// As faulthandler prints it; empty if the worker printed nothing in time.
     pub stack: String,
 }
 
 /// The body of `POST /v1/scale`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Scale {
-    /// How many workers there are to be.
+    /// The number of workers to have.
     pub workers: u32,
-    /// The pool, if not the main one.
+    /// The pool to change; `None` for the main one.
     #[serde(default)]
     pub pool: Option<String>,
 }
@@ -220,37 +220,37 @@ pub struct Scale {
 /// The body of `POST /v1/swap`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Swap {
-    /// Absolute path of another interpreter; without it the code is loaded anew by the same one.
+    /// Absolute path of the new interpreter. `None`: the same interpreter reloads the code.
     pub python: Option<PathBuf>,
-    /// The pool, if not the main one.
+    /// The pool to change; `None` for the main one.
     #[serde(default)]
     pub pool: Option<String>,
-    /// How long a worker of it may take to be ready.
+    /// How long a new worker may take to be ready.
     pub start_timeout_seconds: f64,
 }
 
-/// What a change of the workers came to.
+/// The result of a change of the workers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChangeReport {
-    /// Workers at work now.
+    /// Workers in slots now.
     pub workers: u32,
     /// The interpreter they run.
     pub interpreter: Option<InterpreterReport>,
     /// Partitions that moved to another slot.
     pub moved_partitions: usize,
-    /// The longest time for which any key had to wait.
+    /// The longest time that a key had to wait.
     pub longest_pause_seconds: f64,
-    /// The whole of it.
+    /// How long the change took.
     pub elapsed_seconds: f64,
 }
 
-/// The request was taken in; what it asks for goes on after the answer.
+/// The request was accepted. It is carried out after the answer.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Accepted {}
 
-/// The body of every answer that is no success.
+/// The body of every answer that reports a failure.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Problem {
-    /// What is the matter.
+    /// What is wrong.
     pub error: Refusal,
 }

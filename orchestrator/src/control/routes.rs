@@ -12,13 +12,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::report::{Accepted, ChangeReport, Problem, Scale, StatusReport, Swap, WorkerStack};
 use super::{Refusal, RefusalKind, Reply, Request};
 
-/// Workers a run may have.
+/// The most workers a pool may have.
 pub const MOST_WORKERS: u32 = 1024;
 
 type Requests = State<mpsc::Sender<Request>>;
 type Answer<T> = Result<Json<T>, Refusal>;
 
-/// Every route, served out of the runtime's answers to `requests`.
+/// All routes. `requests` go to the runtime, whose answers they serve.
 pub(super) fn router(requests: mpsc::Sender<Request>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
@@ -73,7 +73,7 @@ async fn nothing_there() -> Refusal {
 }
 
 fn malformed(reason: &str) -> Refusal {
-    Refusal::new(RefusalKind::Malformed, format!("the request is not understood: {reason}"))
+    Refusal::new(RefusalKind::Malformed, format!("the request is malformed: {reason}"))
 }
 
 async fn ask<T>(State(requests): Requests, request: impl FnOnce(Reply<T>) -> Request) -> Answer<T> {

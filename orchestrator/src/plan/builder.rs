@@ -1,4 +1,4 @@
-//! How a plan is made: stages first, then the keyspaces of those with keys.
+//! Builds a plan: first the stages, then the keyspaces of the keyed ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -23,7 +23,7 @@ pub(super) struct Builder<'a> {
     pub(super) sources: Vec<SourcePlan>,
     pub(super) sinks: Vec<SinkPlan>,
     pub(super) stages: Vec<Stage>,
-    /// Stages that are fed by what a node made, by their pools. Where that is a source, its own stage is none of them.
+    /// The stages that the output of a node feeds, by pool. The stage that runs the decoder of a source is not one of them.
     stages_below: BTreeMap<NodeId, BTreeMap<PoolId, StageId>>,
     sink_of_node: HashMap<NodeId, SinkId>,
 }
@@ -60,7 +60,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Creates sources, sinks and stages. Keyspaces are provisional: one for each keyed stage.
+    /// Creates sources, sinks and stages. Each keyed stage has a provisional keyspace of its own.
     pub(super) fn stages(&mut self) {
         for (id, node) in ids(self.topology) {
             match &node.kind {
@@ -99,7 +99,7 @@ impl<'a> Builder<'a> {
         for index in 0..self.stages.len() {
             self.fill(index);
         }
-        // Inputs come before the nodes that use them, so one pass in order of creation settles every depth.
+        // Every node comes after its inputs, so one pass in order of creation gives every stage its final depth.
         for index in 0..self.stages.len() {
             let below = self.stages[index].depth + 1;
             for (_, target) in self.stages[index].outlets.clone() {
@@ -117,7 +117,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Adds the stages in which what a node made goes on in another pool than `pool`.
+    /// Adds a stage for each pool other than `pool` that has steps directly below a node.
     fn add_stages_below(&mut self, root: NodeId, pool: PoolId) {
         let others: BTreeSet<PoolId> =
             self.children[root.index()].iter().map(|child| self.pools[child.index()]).collect();
@@ -135,7 +135,7 @@ impl<'a> Builder<'a> {
         self.children[node.index()].iter().copied().filter(move |child| self.pools[child.index()] == pool)
     }
 
-    /// The outlets of a node to the stages it feeds, but for one of `pool`.
+    /// The outlets from a node to the stages it feeds, without the stage of `pool`.
     fn outlets_of(&self, node: NodeId, pool: Option<PoolId>) -> impl Iterator<Item = (NodeId, Target)> {
         let below = self.stages_below.get(&node).into_iter().flatten();
         below.filter(move |(of, _)| Some(**of) != pool).map(move |(_, stage)| (node, Target::Stage(*stage)))
@@ -158,7 +158,7 @@ impl<'a> Builder<'a> {
         id
     }
 
-    /// Walks down from a stage's root to its outlets, looking below each node once however many branches lead to it.
+    /// Collects the steps and outlets of a stage, from its root down. A node that several branches lead to is visited once.
     fn fill(&mut self, index: usize) {
         if matches!(self.stages[index].input, Input::Cut(_)) {
             return;
@@ -211,7 +211,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Joins the keyspaces of stages that share a state table, and numbers those that remain.
+    /// Merges the keyspaces of stages that share a state table, and numbers the remaining ones.
     pub(super) fn keyspaces(&mut self) -> Result<Vec<Partitioning>, PlanError> {
         let mut owner: HashMap<&str, usize> = HashMap::new();
         let mut joined: Vec<usize> = (0..self.stages.len()).collect();
@@ -248,7 +248,7 @@ impl<'a> Builder<'a> {
         Ok(keyspaces)
     }
 
-    /// The keyspace of every state table; a generator's object is one, too.
+    /// The keyspace of every state table. The object of a generator is stored in a table, too.
     pub(super) fn tables(&self) -> HashMap<String, KeyspaceId> {
         let mut tables = HashMap::new();
         for stage in &self.stages {
@@ -263,7 +263,7 @@ impl<'a> Builder<'a> {
         tables
     }
 
-    /// How the keys of a keyed stage are placed; `None` for others, and where it is fed with keys placed in different ways.
+    /// How the keys of a keyed stage are placed. `None` if the stage is not keyed, or if its inputs place keys differently.
     fn partitioning(&self, stage: usize) -> Option<Partitioning> {
         let stage = &self.stages[stage];
         match stage.input {
@@ -277,7 +277,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// How a `key_by` or `collect` places keys.
+    /// How a `key_by` or `collect` places keys; `None` for other nodes.
     fn keys(&self, node: NodeId) -> Option<Partitioning> {
         match &self.topology.node(node).kind {
             NodeKind::KeyBy { keys: Some(keys), .. } if !keys.is_empty() => {
@@ -289,8 +289,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// What gave the values that come out of a node their keys: the nearest `key_by` or `collect` on each way to it, or the source
-    /// of a way where there is none.
+    /// The nodes that gave the output of a node its keys: on each path to the node the nearest `key_by` or `collect`, or the source
+    /// if there is none.
     fn key_nodes(&self, node: NodeId) -> BTreeSet<NodeId> {
         let mut above = vec![node];
         let mut seen = HashSet::new();

@@ -95,7 +95,7 @@ impl Runtime {
         let sinks = self.plan.sinks.iter().enumerate();
         let report = |(index, sink): (usize, &crate::plan::SinkPlan)| SinkReport {
             name: self.plan.name(sink.node).to_owned(),
-            place: sink.place(),
+            place: sink.address(),
             messages: status.sink_messages[index],
             rate: rates[index],
             pending_bytes: status.sink_pending_bytes[index],

@@ -1,4 +1,4 @@
-//! Letters on standard output. Nothing of what a letter holds is trusted: control characters never reach the terminal.
+//! Prints letters. The content of a letter is not trusted: control characters are escaped before they reach the terminal.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -7,19 +7,19 @@ use serde::Serialize;
 
 use crate::dead_letter::{DeadLetter, PayloadCodec};
 
-/// Rows whose columns are laid out together; the next ones may be wider.
+/// Rows that share column widths. Later blocks of rows may be wider.
 const BLOCK: usize = 1000;
-/// Characters of a step or a key in a table.
+/// The most characters of a step or a key in a table.
 const NAME: usize = 32;
-/// Characters of an exception and its message in a table.
+/// The most characters of an exception and its message in a table.
 const REASON: usize = 100;
-/// Bytes in a line of a hex dump.
+/// Bytes per line of a hex dump.
 const DUMPED: usize = 16;
 
 /// Columns: number, time, step, key, exception and message.
 const HEADINGS: [&str; 5] = ["N", "TIME", "STEP", "KEY", "REASON"];
 
-/// Letters, one a row.
+/// Letters, one per row.
 #[derive(Debug)]
 pub(super) struct Table {
     rows: Vec<[String; 5]>,
@@ -74,7 +74,7 @@ pub(super) fn json(number: u64, letter: &DeadLetter, output: &mut impl Write) ->
     output.write_all(b"\n")
 }
 
-/// One letter with everything there is to know.
+/// One letter with all its fields.
 pub(super) fn whole(number: u64, letter: &DeadLetter, output: &mut impl Write) -> io::Result<()> {
     let unknown = || "-".to_owned();
     let fields = [
@@ -91,7 +91,7 @@ pub(super) fn whole(number: u64, letter: &DeadLetter, output: &mut impl Write) -
         ("value", letter.value.clone()),
     ];
     for (name, value) in fields {
-        // Further lines of a value are below its first.
+        // Further lines of a value are aligned with its first.
         writeln!(output, "{name:<12} {}", shown(&value).trim_end().replace('\n', "\n             "))?;
     }
     if !letter.traceback.is_empty() {
@@ -105,18 +105,19 @@ pub(super) fn whole(number: u64, letter: &DeadLetter, output: &mut impl Write) -
 }
 
 fn payload_name(letter: &DeadLetter) -> String {
-    let which = letter.payload_index.map(|index| format!(", its value {index} (from 0)")).unwrap_or_default();
+    let which =
+        letter.payload_index.map(|index| format!(", value number {index} (counted from 0)")).unwrap_or_default();
     let length = letter.payload.len();
     match letter.payload_codec {
         PayloadCodec::Frame => format!("the message as it was read, {length} bytes"),
         PayloadCodec::Msgpack => format!("values as MessagePack, {length} bytes{which}"),
         PayloadCodec::Pickle => format!("values as a pickle, {length} bytes{which}"),
         PayloadCodec::Objects => format!("values as MessagePack of their attributes, {length} bytes{which}"),
-        PayloadCodec::App => format!("values from the application's serialize, {length} bytes{which}"),
+        PayloadCodec::App => format!("values as the application serialized them, {length} bytes{which}"),
     }
 }
 
-/// The text with control characters, but newline and tab, written out.
+/// The text with control characters escaped, except newlines and tabs.
 fn shown(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in text.chars() {
@@ -138,7 +139,7 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// Offset, bytes, and what of them is printable ASCII.
+/// A hex dump: offset, bytes, and the bytes as printable ASCII.
 fn hex(bytes: &[u8]) -> String {
     let mut dump = String::new();
     for (row, chunk) in bytes.chunks(DUMPED).enumerate() {

@@ -1,7 +1,7 @@
 //! `wallaroo-orch dead-letters retry`.
 //!
-//! A message is sent as its client sent it, and goes through every step again. Its letter is removed once the receiver's kernel
-//! has it: a command that dies before that leaves the letter, and the next one sends it twice.
+//! A message is sent as its client sent it, and runs through every step again. Its letter is removed once the receiver's kernel
+//! has the message. If the command dies between the two, the letter stays, and the next retry sends the message a second time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::selection::{Numbers, Selection};
 use super::{DeadLettersError, LetterFile, Line};
-use crate::cli::send::{Address, Connection, Marking, SendError, seconds};
+use crate::cli::send::{Address, Connection, SendError, WireFraming, seconds};
 use crate::dead_letter::file::Damage;
 use crate::dead_letter::{DeadLetter, PayloadCodec, SourceFraming};
 
@@ -21,18 +21,18 @@ const BUFFER: usize = 1 << 16;
 /// Arguments of `wallaroo-orch dead-letters retry`.
 #[derive(Debug, Args)]
 pub(super) struct RetryArgs {
-    /// What `run --dead-letters` was given
+    /// The file given to `run --dead-letters`
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Numbers in `list`, or ranges of them [default: all]
     #[arg(value_name = "N|N-M")]
     numbers: Vec<Numbers>,
-    /// Where to send [default: where each letter's source listened]
+    /// Where to send [default: the address of each letter's source]
     #[arg(long, value_name = "HOST:PORT")]
     to: Option<Address>,
-    /// How a message is marked off on the wire [default: as each letter's source wants it, else u32]
+    /// How messages are delimited on the wire [default: the framing of each letter's source, else u32]
     #[arg(long, value_enum)]
-    framing: Option<Marking>,
+    framing: Option<WireFraming>,
     /// Seconds to keep trying to connect
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
     connect_timeout: f64,
@@ -43,24 +43,22 @@ pub(super) struct RetryArgs {
 enum Refusal {
     #[error("{0}")]
     Damaged(Damage),
-    #[error(
-        "its payload is a value on its way to step {step:?}, not a message as it was read, and no source takes that"
-    )]
+    #[error("its payload is not a message as it was read but a value for step {step:?}, which no source accepts")]
     Value { step: String },
-    #[error("it has no payload: its source makes its messages itself")]
+    #[error("it has no payload: its source generates its messages")]
     Nothing,
-    #[error("its source marks messages off in a way of its own: --framing says which way to use")]
+    #[error("its source uses another framing than u32 or newline: choose one with --framing")]
     Framing,
     #[error("a newline in its payload would end the message early")]
     Newline,
 }
 
 /// Where a letter goes, and how.
-type Target = (Address, Marking);
+type Target = (Address, WireFraming);
 
 pub(super) fn retry(args: &RetryArgs) -> Result<(), DeadLettersError> {
     let file = LetterFile::edit(&args.file)?;
-    // What cannot be sent is known before anything is.
+    // Letters that cannot be sent are reported before anything is sent.
     let plan = plan(args, &file)?;
     let mut sent = BTreeSet::new();
     let within = Duration::from_secs_f64(args.connect_timeout);
@@ -69,7 +67,7 @@ pub(super) fn retry(args: &RetryArgs) -> Result<(), DeadLettersError> {
         sent.extend(numbers);
         Ok(())
     });
-    // Also after a failure: what arrived before it is not to be sent again.
+    // Done also after a failure: messages that arrived before it must not be sent again.
     file.remove(&sent).map_err(|source| DeadLettersError::NotRemoved { sent: sent.len(), source })?;
     outcome?;
     match plan.refused {
@@ -84,7 +82,7 @@ struct Plan {
     refused: usize,
 }
 
-/// Decides about every letter, and says which are refused.
+/// Decides where each letter goes, and prints which are refused.
 fn plan(args: &RetryArgs, file: &LetterFile) -> Result<Plan, DeadLettersError> {
     let mut plan = Plan::default();
     let mut refused = Vec::new();
@@ -94,12 +92,12 @@ fn plan(args: &RetryArgs, file: &LetterFile) -> Result<Plan, DeadLettersError> {
         if !selection.takes(number) {
             continue;
         }
-        let marking =
-            content.map_err(Refusal::Damaged).and_then(|letter| Ok((marking(&letter, args.framing)?, letter)));
-        match marking {
-            Ok((marking, letter)) => {
+        let framing =
+            content.map_err(Refusal::Damaged).and_then(|letter| Ok((framing(&letter, args.framing)?, letter)));
+        match framing {
+            Ok((framing, letter)) => {
                 let address = address(number, *letter, args.to.as_ref())?;
-                plan.targets.entry((address, marking)).or_default().insert(number);
+                plan.targets.entry((address, framing)).or_default().insert(number);
             }
             Err(refusal) => refused.push((number, refusal)),
         }
@@ -112,23 +110,23 @@ fn plan(args: &RetryArgs, file: &LetterFile) -> Result<Plan, DeadLettersError> {
     Ok(plan)
 }
 
-fn marking(letter: &DeadLetter, asked: Option<Marking>) -> Result<Marking, Refusal> {
+fn framing(letter: &DeadLetter, asked: Option<WireFraming>) -> Result<WireFraming, Refusal> {
     if letter.payload_codec != PayloadCodec::Frame {
         return Err(Refusal::Value { step: letter.step.clone() });
     }
-    // An empty frame came over a connection.
+    // A letter of a generator has no connection; an empty frame has one.
     if letter.payload.is_empty() && letter.connection.is_none() {
         return Err(Refusal::Nothing);
     }
-    let marking = match (asked, letter.source_framing) {
+    let framing = match (asked, letter.source_framing) {
         (Some(asked), _) => asked,
-        (None, Some(SourceFraming::U32) | None) => Marking::U32,
-        (None, Some(SourceFraming::Newline)) => Marking::Newline,
+        (None, Some(SourceFraming::U32) | None) => WireFraming::U32,
+        (None, Some(SourceFraming::Newline)) => WireFraming::Newline,
         (None, Some(SourceFraming::Other)) => return Err(Refusal::Framing),
     };
-    match marking {
-        Marking::Newline if letter.payload.contains(&b'\n') => Err(Refusal::Newline),
-        marking => Ok(marking),
+    match framing {
+        WireFraming::Newline if letter.payload.contains(&b'\n') => Err(Refusal::Newline),
+        framing => Ok(framing),
     }
 }
 
@@ -145,7 +143,7 @@ fn address(number: u64, letter: DeadLetter, asked: Option<&Address>) -> Result<A
 /// Sends letters in the file's order on one connection.
 fn send(
     file: &LetterFile,
-    (to, marking): &Target,
+    (to, framing): &Target,
     within: Duration,
     numbers: &BTreeSet<u64>,
 ) -> Result<(), DeadLettersError> {
@@ -154,12 +152,12 @@ fn send(
     let mut encoded = Vec::with_capacity(BUFFER);
     let (mut gathered, mut written) = (0, 0);
     for line in file.lines()? {
-        // Its letters are still what they were: a file is only appended to.
+        // The lines that were read before are unchanged: a file is only appended to.
         let Line { number, content: Ok(letter) } = line? else { continue };
         if !numbers.contains(&number) {
             continue;
         }
-        marking.mark(&letter.payload, &mut encoded);
+        framing.append(&letter.payload, &mut encoded);
         gathered += 1;
         if encoded.len() >= BUFFER {
             connection.write(&encoded, written).map_err(undelivered)?;

@@ -1,4 +1,4 @@
-//! Which letters are meant.
+//! Which letters a command selects.
 
 use std::str::FromStr;
 
@@ -19,15 +19,15 @@ impl FromStr for Numbers {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         match (first.parse(), last.parse()) {
             (Ok(first), Ok(last)) if 1 <= first && first <= last => Ok(Self { first, last }),
-            _ => Err("a number from 1 on, or a range like 3-7".to_owned()),
+            _ => Err("expected a number from 1, or a range such as 3-7".to_owned()),
         }
     }
 }
 
-/// Letters by number, or all of them. Watches that every number named is there.
+/// Selects letters by number, or all of them, and checks that every number exists.
 #[derive(Debug)]
 pub(super) struct Selection<'a> {
-    /// Empty: all.
+    /// Empty: all letters.
     numbers: &'a [Numbers],
     /// The last line seen.
     lines: u64,
@@ -38,13 +38,13 @@ impl<'a> Selection<'a> {
         Self { numbers, lines: 0 }
     }
 
-    /// Whether a line is meant. Every line of the file is asked about, in order.
+    /// Whether a line is selected. To be called for every line of the file, in order.
     pub(super) fn takes(&mut self, number: u64) -> bool {
         self.lines = number;
         self.numbers.is_empty() || self.numbers.iter().any(|wanted| (wanted.first..=wanted.last).contains(&number))
     }
 
-    /// Call it after the last line.
+    /// Checks that every number exists. To be called after the last line.
     pub(super) fn check(&self, file: &LetterFile) -> Result<(), DeadLettersError> {
         match self.numbers.iter().map(|wanted| wanted.last).find(|last| *last > self.lines) {
             None => Ok(()),

@@ -135,7 +135,7 @@ fn a_letter_is_shown_whole() {
     assert!(text.ends_with("\npayload: the message as it was read, 9 bytes\ngröße 7\n"), "{text}");
     let (text, result) = execute(&["show", "FILE", "2"], file.path());
     result.expect("shown");
-    assert!(text.contains("\npayload: values as a pickle, 7 bytes, its value 4 (from 0)\n"), "{text}");
+    assert!(text.contains("\npayload: values as a pickle, 7 bytes, value number 4 (counted from 0)\n"), "{text}");
     assert!(text.ends_with("\n00000000  80 70 69 63 6b 6c 65                             .pickle\n"), "{text}");
     let (_, result) = execute(&["show", "FILE", "3"], file.path());
     let error = result.expect_err("there are two");

@@ -10,7 +10,7 @@ use crate::sink::acknowledged::bytes_acknowledged;
 
 /// Pause between attempts to connect.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long the receiver is waited for to close before its kernel's acknowledgements are looked at instead.
+/// How long to wait for the receiver to close the connection before looking at its kernel's acknowledgements instead.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(in crate::cli) struct Connection {
 }
 
 impl Connection {
-    /// Connects, trying again until `within` is over: the receiver may be about to start.
+    /// Connects, retrying for `within`, because the receiver may still be starting.
     pub(in crate::cli) fn open(to: &Address, within: Duration) -> Result<Self, SendError> {
         let began = Instant::now();
         loop {
@@ -42,14 +42,14 @@ impl Connection {
         }
     }
 
-    /// Writes all of `bytes`, after `messages` messages.
+    /// Writes all of `bytes`. `messages` were written before, which an error reports.
     pub(in crate::cli) fn write(&mut self, bytes: &[u8], messages: u64) -> Result<(), SendError> {
         self.stream.write_all(bytes).map_err(|source| self.closed(messages, source))?;
         self.written += bytes.len() as u64;
         Ok(())
     }
 
-    /// Ends the stream and waits until the receiver has closed too, or at least its kernel has everything: without that, a
+    /// Ends the stream and waits until the receiver has closed it too, or its kernel has acknowledged every byte. Otherwise a
     /// receiver that closes early would go unnoticed.
     pub(in crate::cli) fn finish(mut self, messages: u64) -> Result<(), SendError> {
         self.settle().map_err(|source| self.closed(messages, source))

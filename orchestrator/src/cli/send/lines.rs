@@ -1,35 +1,35 @@
-//! Lines of the input made into messages on the wire.
+//! Encodes the lines of the input as messages on the wire.
 
 use std::io::{self, BufRead};
 
-use super::Marking;
+use super::WireFraming;
 
 /// Messages ready to be written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Batch<'a> {
     /// What to write.
     pub(super) encoded: &'a [u8],
-    /// How many messages that is.
+    /// The number of messages in it.
     pub(super) messages: u64,
-    /// How many bytes of input it was made of.
+    /// The bytes of input that were read for it.
     pub(super) read: u64,
 }
 
-/// Reads lines, each of which is a message; the last one may lack its newline.
+/// Reads lines, each of which is a message. The last line may lack its newline.
 #[derive(Debug)]
 pub(super) struct Lines {
-    marking: Marking,
+    framing: WireFraming,
     encoded: Vec<u8>,
-    /// A line that did not end where a read did.
+    /// The start of a line whose end has not been read yet.
     line: Vec<u8>,
 }
 
 impl Lines {
-    pub(super) fn new(marking: Marking) -> Self {
-        Self { marking, encoded: Vec::new(), line: Vec::new() }
+    pub(super) fn new(framing: WireFraming) -> Self {
+        Self { framing, encoded: Vec::new(), line: Vec::new() }
     }
 
-    /// What one read makes available, at least one message and at most `limit`; `None` at the end.
+    /// The messages that one read yields: at least one, at most `limit`. `None` at the end of the input.
     pub(super) fn next(&mut self, reader: &mut impl BufRead, limit: u64) -> io::Result<Option<Batch<'_>>> {
         self.encoded.clear();
         let available = loop {
@@ -39,7 +39,7 @@ impl Lines {
                 Err(error) => return Err(error),
             }
         };
-        let (mut messages, mut read) = self.marking.encode(available, limit, &mut self.encoded);
+        let (mut messages, mut read) = self.framing.encode(available, limit, &mut self.encoded);
         if messages > 0 {
             reader.consume(read);
         } else {
@@ -51,15 +51,15 @@ impl Lines {
             if self.line.last() != Some(&b'\n') {
                 self.line.push(b'\n');
             }
-            (messages, _) = self.marking.encode(&self.line, 1, &mut self.encoded);
+            (messages, _) = self.framing.encode(&self.line, 1, &mut self.encoded);
         }
         Ok(Some(Batch { encoded: &self.encoded, messages, read: read as u64 }))
     }
 }
 
-impl Marking {
-    /// Appends one message, marked off, to `encoded`.
-    pub(in crate::cli) fn mark(self, message: &[u8], encoded: &mut Vec<u8>) {
+impl WireFraming {
+    /// Appends one message with its framing to `encoded`.
+    pub(in crate::cli) fn append(self, message: &[u8], encoded: &mut Vec<u8>) {
         if self == Self::U32 {
             encoded.extend_from_slice(&(message.len() as u32).to_be_bytes());
         }
@@ -69,14 +69,14 @@ impl Marking {
         }
     }
 
-    /// Appends the whole lines of `text`, at most `limit`, to `encoded`. Says how many there are, and how many bytes of
-    /// `text` they take.
+    /// Appends the whole lines of `text`, at most `limit`, to `encoded`. Returns their number and the bytes of `text` they
+    /// take.
     fn encode(self, text: &[u8], limit: u64, encoded: &mut Vec<u8>) -> (u64, usize) {
         let (mut count, mut start) = (0, 0);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         for newline in memchr::memchr_iter(b'\n', text).take(limit) {
             if self == Self::U32 {
-                self.mark(&text[start..newline], encoded);
+                self.append(&text[start..newline], encoded);
             }
             count += 1;
             start = newline + 1;
@@ -96,9 +96,9 @@ mod tests {
 
     use super::*;
 
-    fn all(marking: Marking, text: &[u8], capacity: usize, limit: u64) -> (Vec<u8>, u64, u64) {
+    fn all(framing: WireFraming, text: &[u8], capacity: usize, limit: u64) -> (Vec<u8>, u64, u64) {
         let mut reader = BufReader::with_capacity(capacity, text);
-        let mut lines = Lines::new(marking);
+        let mut lines = Lines::new(framing);
         let (mut encoded, mut messages, mut read) = (Vec::new(), 0, 0);
         while let Some(batch) = lines.next(&mut reader, limit).expect("memory can be read") {
             assert!((1..=limit).contains(&batch.messages));
@@ -126,8 +126,8 @@ mod tests {
                 .flat_map(|line| [&(line.len() as u32).to_be_bytes(), *line].concat())
                 .collect();
             let (count, size) = (expected.len() as u64, text.len() as u64);
-            prop_assert_eq!(all(Marking::Newline, &text, capacity, limit), (newlines, count, size));
-            prop_assert_eq!(all(Marking::U32, &text, capacity, limit), (prefixed, count, size));
+            prop_assert_eq!(all(WireFraming::Newline, &text, capacity, limit), (newlines, count, size));
+            prop_assert_eq!(all(WireFraming::U32, &text, capacity, limit), (prefixed, count, size));
         }
     }
 }

@@ -1,12 +1,12 @@
-//! Sending no faster than asked.
+//! Limits the rate of sending.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The shortest sleep: at high rates several messages go at once, rather than each in its own write.
+/// The shortest sleep. At high rates several messages therefore share one write.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Allows the first message at once and the others evenly after it. Time lost is made up for.
+/// Allows the first message at once and the others evenly spaced. After a delay it catches up.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Messages a second.
@@ -20,7 +20,7 @@ impl Pace {
         Self { rate, began: Instant::now(), sent: 0 }
     }
 
-    /// Sleeps until at least one message is due, and says how many are.
+    /// Sleeps until at least one message is due. Returns how many are due.
     pub(super) fn wait(&self) -> u64 {
         loop {
             let elapsed = self.began.elapsed();
@@ -31,7 +31,7 @@ impl Pace {
         }
     }
 
-    /// So many messages have been sent.
+    /// Counts messages that have been sent.
     pub(super) fn sent(&mut self, messages: u64) {
         self.sent += messages;
     }
@@ -47,7 +47,7 @@ impl Pace {
     }
 }
 
-/// A rate as the user writes it: `1000` or `1000/s`.
+/// Parses a rate: `1000` or `1000/s`.
 pub(super) fn parse_rate(text: &str) -> Result<f64, String> {
     match text.strip_suffix("/s").unwrap_or(text).parse() {
         Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(rate),

@@ -1,4 +1,4 @@
-//! A status as lines on a screen: headings, right-aligned figures, and names that give way where it is narrow.
+//! Draws a status on a screen: headings, right-aligned figures, and names that are cut where the screen is narrow.
 
 use bytesize::ByteSize;
 use ratatui::Frame;
@@ -10,23 +10,23 @@ use ratatui::widgets::Paragraph;
 use super::super::status::{duration_of, history_of, interpreter_of, latency_of, place_of, rate, state_of};
 use crate::control::report::{SinkReport, SourceReport, StageReport, StatusReport, WorkerReport};
 
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
-/// Columns of figures are at least so wide, so that those of one section stand under those of the one above.
+/// The least width of a column of figures, so that the columns of different sections line up.
 const NARROWEST_FIGURE: usize = 9;
-/// What of a name is shown at least, however narrow the screen.
+/// The least width of a name, however narrow the screen.
 const SHORTEST_NAME: usize = 8;
 
-/// What is on the screen: a report, and how far down in it.
+/// What is on the screen: a report, and the position in it.
 pub(super) struct Picture {
     pub(super) report: StatusReport,
     /// The first line shown.
     top: usize,
-    /// Lines shown at once, as of the last drawing.
+    /// Lines that the last drawing had room for.
     height: usize,
 }
 
-/// Where to go in a report longer than the screen.
+/// How to scroll in a report that is longer than the screen.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Move {
     LineUp,
@@ -40,7 +40,7 @@ impl Picture {
         Self { report, top: 0, height: 0 }
     }
 
-    /// Moves as far as the next drawing finds there is to see.
+    /// Scrolls. The next drawing corrects a position behind the end.
     pub(super) fn scroll(&mut self, by: Move) {
         self.top = match by {
             Move::LineUp => self.top.saturating_sub(1),
@@ -57,9 +57,9 @@ impl Picture {
         self.top = self.top.min(lines.len().saturating_sub(self.height));
         let below = lines.len().saturating_sub(self.top + self.height);
         let hint = if self.top + below == 0 {
-            "q leaves; the application goes on".to_owned()
+            "q quits; the application keeps running".to_owned()
         } else {
-            format!("q leaves; the application goes on; ↑↓ {} lines above, {below} below", self.top)
+            format!("q quits; the application keeps running; ↑↓ {} lines above, {below} below", self.top)
         };
         let shown: Vec<Line<'_>> = lines.into_iter().skip(self.top).take(self.height).collect();
         frame.render_widget(Paragraph::new(shown), body);
@@ -131,7 +131,7 @@ fn stage_row(number: usize, stage: &StageReport) -> Vec<String> {
     ]
 }
 
-/// The main pool goes without saying.
+/// The name of a pool before its steps. The main pool is not named.
 fn in_pool(pool: Option<&String>) -> String {
     pool.map_or_else(String::new, |pool| format!("[{pool}] "))
 }
@@ -153,15 +153,15 @@ fn worker_row(worker: &WorkerReport) -> Vec<String> {
     ]
 }
 
-/// A step that nobody named is called after its place.
+/// A step without a name of its own is named after its address, which is then shown once.
 fn named(place: &str, name: &str) -> String {
     if place == name { place.to_owned() } else { format!("{place}  {name}") }
 }
 
-/// Rows under headings. All cells but the name's are as wide as they need to be.
+/// Rows under headings. Every column but the name's is as wide as its widest cell.
 struct Section {
     headings: &'static [&'static str],
-    /// The column that gets what width is left.
+    /// The column of names, which gets the width that is left.
     name: usize,
     rows: Vec<Vec<String>>,
 }
@@ -171,7 +171,7 @@ impl Section {
         let widths = self.widths(width);
         let headings = self.line(self.headings.iter().copied(), &widths);
         let rows = self.rows.iter().map(|row| Line::from(self.line(row.iter().map(String::as_str), &widths)));
-        // The bar goes to the edge.
+        // The bar of the headings fills the whole width.
         let bar = Line::from(format!("{headings:width$}")).reversed();
         std::iter::once(bar).chain(rows.collect::<Vec<_>>())
     }
@@ -189,7 +189,7 @@ impl Section {
         widths
     }
 
-    /// Names and what stands before them begin at the left, figures end at the right.
+    /// The first column and names are aligned to the left, figures to the right.
     fn line<'a>(&self, cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String {
         let cells = cells.zip(widths).enumerate().map(|(column, (cell, &width))| {
             let cell = cut(cell, width);
@@ -199,7 +199,7 @@ impl Section {
     }
 }
 
-/// `text` in at most `width` characters; what is missing is marked.
+/// `text` in at most `width` characters; an ellipsis shows that it was cut.
 fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();

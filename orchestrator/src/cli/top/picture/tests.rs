@@ -110,7 +110,7 @@ standby         4714  cpython 3.13.1   21.0 MiB
 
 
 
-q leaves; the application goes on";
+q quits; the application keeps running";
     assert_eq!(screen(&mut Picture::of(report()), 80, 24), wanted);
 }
 

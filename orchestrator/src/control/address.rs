@@ -1,4 +1,4 @@
-//! Where control sockets lie: in a folder that only the user can enter, named after the application.
+//! Where control sockets are: by default in a folder that only the user can enter, named after the application.
 
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -6,47 +6,47 @@ use std::{env, fs, io};
 
 use super::listener::BindError;
 
-/// Permission bits of everybody but the owner.
+/// The permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
-/// Which socket a run is to have.
+/// Where a run binds its control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// The one at this path and no other.
+pub enum ControlAddress {
+    /// At this path.
     At(PathBuf),
-    /// One named after this application, in the user's [`folder`].
-    Of(String),
+    /// In the user's [`folder`], under the name of this application.
+    NamedAfter(String),
 }
 
-impl Place {
-    /// The place of an application given as on the command line: a path of a `.py` file or a module's name.
+impl ControlAddress {
+    /// The default for an application, given as the path of a `.py` file or the name of a module.
     pub fn of(application: &str) -> Self {
         let name = Path::new(application).file_stem().unwrap_or(application.as_ref());
-        Self::Of(name.to_string_lossy().into_owned())
+        Self::NamedAfter(name.to_string_lossy().into_owned())
     }
 }
 
-/// The folder of this user's sockets.
+/// The folder of the user's sockets.
 pub fn folder() -> PathBuf {
     let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let parent = runtime.filter(|path| path.is_absolute() && path.is_dir()).unwrap_or_else(env::temp_dir);
     parent.join(format!("wallaroo-{}", nix::unistd::geteuid()))
 }
 
-/// Makes `folder` unless it is there, and sees to it that nobody else can put anything into it.
+/// Creates `folder` if it does not exist, and checks that no other user can create files in it.
 pub(super) fn make_private(folder: &Path) -> Result<(), BindError> {
     let failed = |source| BindError::Folder { folder: folder.to_owned(), source };
     match fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
         _ => {}
     }
-    // Not through a link: in a temp folder anybody may have put one there.
+    // Links are not followed: in a temporary folder any user may have created one.
     let found = fs::symlink_metadata(folder).map_err(failed)?;
     let private = found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & OTHERS == 0;
     if private { Ok(()) } else { Err(BindError::NotPrivate { folder: folder.to_owned() }) }
 }
 
-/// The sockets in the user's folder, whether or not anybody listens.
+/// The sockets in the user's folder, including those that nobody listens on any more.
 pub fn sockets() -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder()) else { return Vec::new() };
     let sockets = entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket()));
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn an_application_names_its_socket() {
-        assert_eq!(Place::of("examples/word_count.py"), Place::Of("word_count".to_owned()));
-        assert_eq!(Place::of("package.module"), Place::Of("package".to_owned()));
+        assert_eq!(ControlAddress::of("examples/word_count.py"), ControlAddress::NamedAfter("word_count".to_owned()));
+        assert_eq!(ControlAddress::of("package.module"), ControlAddress::NamedAfter("package".to_owned()));
     }
 }
