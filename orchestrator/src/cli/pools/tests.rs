@@ -28,9 +28,9 @@ fn an_option_names_a_pool_and_its_python() {
 fn an_option_that_is_not_understood_says_why() {
     let problem = |text: &str| option(text).expect_err("a problem");
     for unnamed in ["legacy", "legacy=", "legacy=,workers=2"] {
-        assert_eq!(problem(unnamed), format!("no interpreter is named; {USAGE}"));
+        assert_eq!(problem(unnamed), format!("the interpreter is missing; {USAGE}"));
     }
-    assert_eq!(problem("a b=python"), "\"a b\" is no name of a pool: letters, digits, - and _");
+    assert_eq!(problem("a b=python"), "\"a b\" is not a valid name of a pool: use letters, digits, - and _");
     assert_eq!(problem("a=python,workers=0"), "workers is 0, not between 1 and 1024");
     assert!(problem("a=python,workers=two").starts_with("workers=two: "));
     assert!(problem("a=python,worker-memory=much").starts_with("worker-memory=much: "));
@@ -68,7 +68,7 @@ fn what_a_file_may_not_say_is_refused_with_its_place() {
         ("[pool.a]\nworkers = 2\n", "line 1", "missing field `python`"),
         ("[pool.a]\npython = \"x\"\nworkers = 0\n", "line 3", "workers is 0, not between 1 and 1024"),
         ("[pool.a]\npython = \"x\"\nworker-memory = \"much\"\n", "line 3", "worker-memory = \"much\""),
-        ("[pool.\"a b\"]\npython = \"x\"\n", "line 1", "is no name of a pool"),
+        ("[pool.\"a b\"]\npython = \"x\"\n", "line 1", "is not a valid name of a pool"),
         ("[pool.a\n", "line 1", ""),
     ];
     for (text, place, reason) in cases {
