@@ -82,71 +82,11 @@ impl Lane {
 
 impl Scenario {
     pub(crate) fn new(random: &mut Random) -> Self {
-        let topology = match random.below(15) {
-            0 => stateless(),
-            1 => counted(random),
-            2 => rekeyed(),
-            3 => shared(),
-            4 => uncut(),
-            5 => generated(),
-            6 | 7 => windowed(random),
-            8 => windows_of_two(random),
-            9 => windows_of_windows(random),
-            10 => windows_of_generated(random),
-            11 | 12 => pooled(random),
-            13 => pooled_windows(random),
-            _ => windows_below_state(random),
-        };
-        let plan = Plan::new(topology).expect("scenarios can be planned");
+        let plan = Plan::new(any_topology(random)).expect("scenarios can be planned");
         let keys = random.pick(&[1, 3, 30]);
         let mut values = Vec::new();
-        let mut lanes = Vec::new();
-        let troubles = random.pick(&[0, 0, 40, 8]);
-        let disorder = random.pick(&[1, 4, 30]);
-        for (source, planned) in (0..).zip(&plan.sources) {
-            let connections = if planned.framing.is_none() { 1 } else { 1 + random.below(3) };
-            for _ in 0..connections {
-                let lane = lanes.len();
-                let most_words = if planned.framing.is_none() { 1 } else { 5 };
-                let mut clock = 0;
-                let frames = (0..random.below(40)).map(|_| {
-                    let words = if planned.framing.is_none() { 1 } else { random.below(most_words + 1) };
-                    let mut word = || {
-                        let nature = match troubles {
-                            0 => Nature::Good,
-                            often if random.one_in(often) => {
-                                random.pick(&[Nature::Raises, Nature::Raises, Nature::Kills, Nature::Hangs])
-                            }
-                            _ => Nature::Good,
-                        };
-                        let at_key = random.one_in(2);
-                        clock += random.below(4) as i64 * MILLISECOND;
-                        let time = clock - random.below(disorder) as i64 * MILLISECOND;
-                        values.push(Value { lane, nature, at_key, time });
-                        values.len() as u64 - 1
-                    };
-                    (0..words).map(|_| word()).collect()
-                });
-                let frames = frames.collect();
-                lanes.push(Lane { source, frames, is_uncut: planned.cut.is_some() });
-            }
-        }
-        let config = EngineConfig {
-            slots: 1 + random.below(4) as u32,
-            pool_slots: plan.named_pools.iter().map(|_| 1 + random.below(3) as u32).collect(),
-            window: 1 + random.below(3),
-            queue_bytes: random.pick(&[200, 2000, 1 << 20]),
-            service_target: Duration::from_millis(5),
-            batch_messages: random.pick(&[1, 7, 8192]),
-            batch_bytes: random.pick(&[64, 1 << 20]),
-            max_frame: 1 << 20,
-            step_timeout: Duration::from_secs(30),
-            eager_restore_bytes: random.pick(&[0, 1 << 20]),
-            keep_ledger: true,
-            max_messages_per_worker: random.pick(&[None, None, Some(100)]),
-            idle_after: random.pick(&[Duration::ZERO, Duration::from_millis(40), Duration::from_secs(3600)]),
-            replay_budget: random.pick(&[Duration::ZERO, Duration::from_millis(20), Duration::from_secs(250)]),
-        };
+        let lanes = lanes(&plan, &mut values, random);
+        let config = any_config(&plan, random);
         Self {
             plan,
             config,
@@ -177,6 +117,83 @@ impl Scenario {
     /// The key a value has at a `key_by` node.
     pub(crate) fn key(&self, value: u64, node: NodeId) -> bytes::Bytes {
         key_number(mix(value ^ (u64::from(node.0 % 4) << 40)) as usize % self.keys)
+    }
+}
+
+fn any_topology(random: &mut Random) -> Topology {
+    match random.below(15) {
+        0 => stateless(),
+        1 => counted(random),
+        2 => rekeyed(),
+        3 => shared(),
+        4 => uncut(),
+        5 => generated(),
+        6 | 7 => windowed(random),
+        8 => windows_of_two(random),
+        9 => windows_of_windows(random),
+        10 => windows_of_generated(random),
+        11 | 12 => pooled(random),
+        13 => pooled_windows(random),
+        _ => windows_below_state(random),
+    }
+}
+
+/// The connections of every source with their frames, whose values are appended to `values`.
+fn lanes(plan: &Plan, values: &mut Vec<Value>, random: &mut Random) -> Vec<Lane> {
+    let mut lanes = Vec::new();
+    let troubles = random.pick(&[0, 0, 40, 8]);
+    let disorder = random.pick(&[1, 4, 30]);
+    for (source, planned) in (0..).zip(&plan.sources) {
+        let generator = planned.framing.is_none();
+        let connections = if generator { 1 } else { 1 + random.below(3) };
+        for _ in 0..connections {
+            let lane = lanes.len();
+            let mut clock = 0;
+            let mut word = |random: &mut Random| {
+                let nature = any_nature(troubles, random);
+                let at_key = random.one_in(2);
+                clock += random.below(4) as i64 * MILLISECOND;
+                let time = clock - random.below(disorder) as i64 * MILLISECOND;
+                values.push(Value { lane, nature, at_key, time });
+                values.len() as u64 - 1
+            };
+            let count = random.below(40);
+            let frame = |_| {
+                let words = if generator { 1 } else { random.below(6) };
+                (0..words).map(|_| word(random)).collect()
+            };
+            let frames = (0..count).map(frame).collect();
+            lanes.push(Lane { source, frames, is_uncut: planned.cut.is_some() });
+        }
+    }
+    lanes
+}
+
+/// What a value does to its worker; one in `often` is trouble, none if that is 0.
+fn any_nature(often: usize, random: &mut Random) -> Nature {
+    match often {
+        0 => Nature::Good,
+        often if random.one_in(often) => random.pick(&[Nature::Raises, Nature::Raises, Nature::Kills, Nature::Hangs]),
+        _ => Nature::Good,
+    }
+}
+
+fn any_config(plan: &Plan, random: &mut Random) -> EngineConfig {
+    EngineConfig {
+        slots: 1 + random.below(4) as u32,
+        pool_slots: plan.named_pools.iter().map(|_| 1 + random.below(3) as u32).collect(),
+        window: 1 + random.below(3),
+        queue_bytes: random.pick(&[200, 2000, 1 << 20]),
+        service_target: Duration::from_millis(5),
+        batch_messages: random.pick(&[1, 7, 8192]),
+        batch_bytes: random.pick(&[64, 1 << 20]),
+        max_frame: 1 << 20,
+        step_timeout: Duration::from_secs(30),
+        eager_restore_bytes: random.pick(&[0, 1 << 20]),
+        keep_ledger: true,
+        max_messages_per_worker: random.pick(&[None, None, Some(100)]),
+        idle_after: random.pick(&[Duration::ZERO, Duration::from_millis(40), Duration::from_secs(3600)]),
+        replay_budget: random.pick(&[Duration::ZERO, Duration::from_millis(20), Duration::from_secs(250)]),
     }
 }
 

@@ -217,6 +217,22 @@ pub(crate) fn check(world: &World, sink: usize, dead: &BTreeMap<u64, Vec<NodeId>
         assert!(late == 0 || !by_arrival, "{late} values were late, though they were taken as they came");
         return;
     };
+    let (expected, too_late) = expected_windows(world, shape, source, key_node, dead);
+    let whole = |window: &&Fired| !lost.contains(&window.key);
+    let fired: BTreeSet<Fired> = fired.iter().filter(whole).copied().collect();
+    let expected: BTreeSet<Fired> = expected.values().filter(whole).copied().collect();
+    assert_eq!(fired, expected, "windows of {shape:?}");
+    assert_eq!(late, too_late, "late values");
+}
+
+/// The windows of values of one source that say when they happened, by key and start, and how many values were late.
+fn expected_windows(
+    world: &World,
+    shape: Shape,
+    source: NodeId,
+    key_node: NodeId,
+    dead: &BTreeMap<u64, Vec<NodeId>>,
+) -> (BTreeMap<(u64, i64), Fired>, u64) {
     let mut expected: BTreeMap<(u64, i64), Fired> = BTreeMap::new();
     let (mut watermark, mut too_late) = (i64::MIN, 0);
     for value in &world.order {
@@ -238,11 +254,7 @@ pub(crate) fn check(world: &World, sink: usize, dead: &BTreeMap<u64, Vec<NodeId>
             fired.sum = fired.sum.wrapping_add(mix(*value));
         }
     }
-    let whole = |window: &&Fired| !lost.contains(&window.key);
-    let fired: BTreeSet<Fired> = fired.iter().filter(whole).copied().collect();
-    let expected: BTreeSet<Fired> = expected.values().filter(whole).copied().collect();
-    assert_eq!(fired, expected, "windows of {shape:?}");
-    assert_eq!(late, too_late, "late values");
+    (expected, too_late)
 }
 
 /// Every value is in a window, and only a key's last one is not full.
