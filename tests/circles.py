@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tests.harness.places import ROOT
 
-#: Which modules stand on which, from the ground up: a module uses those of lower layers only, and none of its own layer.
+#: Which modules stand on which, from the ground up: a module uses those of lower layers, none of its own.
 #: A module that is not listed may use any, as long as that makes no circle.
 LAYERS = {
     "orchestrator/src": (

@@ -1,4 +1,4 @@
-"""Fails when a source file or a function has grown too long: ``python -m tests.house``."""
+"""Fails when a file or a function is too long, or an option is named below the command line: ``python -m tests.house``."""
 
 import ast
 import re
@@ -15,6 +15,11 @@ LONGEST_FUNCTION = 70
 FOLDERS = ("orchestrator", "protocol", "python-sdk", "tests", "examples")
 #: Folders with sources of others, or with what was built.
 _SKIPPED = {"target", ".venv", "__pycache__"}
+#: The library of the command line, and names of its options, which only the folder `cli` knows.
+_OPTION = re.compile(r"\bclap\b|(?<![-\w])--[a-z][a-z-]+")
+_SOURCES = "orchestrator/src"
+#: These start the SDK's worker, whose command line is not ours.
+_OPTIONS_OF_WORKERS = {"--fd", "--marker-fd"}
 _RUST_FUNCTION = re.compile(r"\bfn\s+(\w+)")
 
 
@@ -63,12 +68,24 @@ def _rust_functions(text: str) -> Iterator[tuple[str, int, int]]:
         yield match[1], code.count("\n", 0, match.start()) + 1, code.count("\n", 0, position) + 1
 
 
+def options_named(sources: Path) -> Iterator[tuple[Path, int, str]]:
+    """Where code, texts or comments outside the folder ``cli`` of ``sources`` name options or their library."""
+    for file in sorted(sources.rglob("*.rs")):
+        if file.relative_to(sources).parts[0] != "cli":
+            for number, line in enumerate(file.read_text().splitlines(), 1):
+                names = set(_OPTION.findall(line)) - _OPTIONS_OF_WORKERS
+                yield from ((file, number, name) for name in sorted(names))
+
+
 def main() -> int:
-    """Prints what is too long; 1 when anything is."""
+    """Prints what is wrong; 1 when anything is."""
     found = [fault for folder in FOLDERS for fault in faults(ROOT / folder)]
     for file, line, what, lines, most in found:
         print(f"{file.relative_to(ROOT)}:{line}: {what} has {lines} lines, more than {most}")
-    return 1 if found else 0
+    named = list(options_named(ROOT / _SOURCES))
+    for file, line, name in named:
+        print(f"{file.relative_to(ROOT)}:{line}: {name} belongs into {_SOURCES}/cli")
+    return 1 if found or named else 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.house import LONGEST_FILE, LONGEST_FUNCTION, faults
+from tests.house import LONGEST_FILE, LONGEST_FUNCTION, faults, options_named
 
 RUST = 'fn long<const N: usize>(of: [u8; N]) -> [u8; 2] {{\n{body}}}\nfn after() {{ "}}" }}\n'
 PYTHON = "def long(of):\n{body}\n\ndef after():\n    pass\n"
@@ -33,3 +33,14 @@ def test_what_was_built_is_not_looked_at(tmp_path):
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "a.rs").write_text("\n" * (LONGEST_FILE + 1))
     assert not list(faults(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "line", ["#[derive(clap::ValueEnum)]", 'const TEXT: &str = "raise --max-frame";', "/// See `--control`."]
+)
+def test_an_option_below_the_command_line_is_found(tmp_path, line):
+    (tmp_path / "cli").mkdir()
+    for file in (tmp_path / "a.rs", tmp_path / "cli" / "b.rs"):
+        file.write_text(f'// a -- b, x--y, "--fd"\n{line}\n')
+    ((file, number, _),) = options_named(tmp_path)
+    assert (file.name, number) == ("a.rs", 2)

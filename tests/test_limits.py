@@ -1,9 +1,11 @@
 """Limits on workers: memory, messages, descriptors."""
 
+import subprocess
+
 from tests.harness.clients import frames, send
 from tests.harness.numbered import by_key, expected, messages
-from tests.harness.orchestrator import Orchestrator, message_of, read_dead_letters
-from tests.harness.places import APPS
+from tests.harness.orchestrator import PATIENCE, Orchestrator, message_of, read_dead_letters
+from tests.harness.places import APPS, orchestrator_command
 
 
 def run_app(consumer, name, *args, options=()):
@@ -26,7 +28,10 @@ def test_a_message_that_takes_too_much_memory(consumer, tmp_path):
     (letter,) = read_dead_letters(path)
     assert message_of(letter) == sent[50]
     assert "out of memory" in letter["message"]
-    assert "--worker-memory" in letter["message"]
+    assert letter["limit"] == "worker-memory"
+    command = [orchestrator_command(), "dead-letters", "show", path, "1"]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+    assert "--worker-memory sets this limit" in shown
     assert by_key(consumer.lines()) == expected(sent, without=[sent[50]])
 
 

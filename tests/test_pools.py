@@ -144,7 +144,8 @@ def test_a_pool_of_the_file_beside_the_application_is_scaled_and_swapped(consume
         refused = command("scale", "--control", run.control, "--pool", "lagacy", 2)
         assert refused.returncode == 1
         assert refused.stderr == (
-            "error: there is no pool named lagacy\nhint: steps name legacy; a request that names no pool is about the main pool\n"
+            "error: there is no pool named lagacy\n"
+            "hint: steps name legacy; a request that names no pool is about the main pool\n"
         )
         consumer.wait_count(len(sent))
         sender.join()
@@ -178,8 +179,6 @@ def test_a_pool_that_is_not_understood_is_refused(consumer, modern, tmp_path):
     with pooled(consumer, modern, None, app=app) as run:
         assert run.wait() == 2
         text = run.text()
-    assert text.startswith(
-        f"error: {tmp_path / 'wallaroo.toml'} is not valid: TOML parse error at line 3, column 1"
-    )
+    assert text.startswith(f"error: {tmp_path / 'wallaroo.toml'} is not valid: TOML parse error at line 3, column 1")
     assert "unknown field `worker`" in text
     assert text.endswith('hint: a pool is [pool.NAME] with python = "PATH" and optionally workers and worker-memory')

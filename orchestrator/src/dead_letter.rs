@@ -21,6 +21,7 @@ use wallaroo_protocol::{NodeId, Topology, key};
 use self::append::AppendedFile;
 use self::limit::LogLimit;
 use crate::dead_message::DeadMessage;
+use crate::limit::Limit;
 use crate::plan::Plan;
 
 /// One line of a dead letter file. Fields are only ever added.
@@ -39,6 +40,9 @@ pub struct DeadLetter {
     pub exception: String,
     /// The exception's message.
     pub message: String,
+    /// The limit that the worker was killed for exceeding, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
     /// The Python traceback; empty when there is none.
     pub traceback: String,
     /// `repr` of the value the step was given, cut.
@@ -180,6 +184,7 @@ impl DeadLetters {
             key: message.key.as_ref().map(|key| key::display(key)),
             exception: message.exception.clone(),
             message: message.message.clone(),
+            limit: message.limit,
             traceback: message.traceback.clone(),
             value: message.value.clone(),
             payload: message.payload.to_vec(),
@@ -225,15 +230,23 @@ impl DeadLetters {
         let first = limit.is_new();
         let Some(suppressed) = limit.admit(Instant::now()) else { return };
         let DeadLetter { step, key, exception, message, traceback, value, .. } = letter;
+        let exceeded = letter.limit.map(Limit::name);
         let key = key.as_deref().unwrap_or("-");
         if suppressed > 0 {
             tracing::warn!(step, suppressed, "further messages of this step became dead letters");
         }
         // One traceback a step shows what is wrong; the rest are in the file.
         if first && !traceback.is_empty() {
-            tracing::warn!(step, key, value, "dead letter: {exception}: {message}\n{}", traceback.trim_end());
+            tracing::warn!(
+                step,
+                key,
+                value,
+                limit = exceeded,
+                "dead letter: {exception}: {message}\n{}",
+                traceback.trim_end()
+            );
         } else {
-            tracing::warn!(step, key, value, "dead letter: {exception}: {message}");
+            tracing::warn!(step, key, value, limit = exceeded, "dead letter: {exception}: {message}");
         }
     }
 }

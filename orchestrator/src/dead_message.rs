@@ -4,6 +4,7 @@ use bytes::Bytes;
 use wallaroo_protocol::NodeId;
 
 use crate::ids::{ConnectionId, SourceId};
+use crate::limit::Limit;
 
 /// A message that could not be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct DeadMessage {
     pub payload_index: Option<u32>,
     /// 0: `payload` is the frame as it was read.
     pub codec: u32,
+    /// The limit that the worker was killed for exceeding, if it was.
+    pub limit: Option<Limit>,
     /// The source, where it is known.
     pub source: Option<SourceId>,
     /// The connection, where it is known.

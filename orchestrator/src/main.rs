@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use wallaroo_orch::cli::Cli;
 use wallaroo_orch::worker::process::close_inherited_on_exec;
 
 fn main() -> ExitCode {
     close_inherited_on_exec();
-    let cli = Cli::parse();
+    let cli = Cli::from_arguments();
     // One thread: the engine and the tasks that feed it do not wait for each other's core. Workers are killed when the thread
     // that started them ends, so that thread must live as long as the command.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

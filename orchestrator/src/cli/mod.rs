@@ -116,6 +116,11 @@ impl LogArgs {
 }
 
 impl Cli {
+    /// Parses the arguments of the process. Exits with a message if they are wrong, or if they ask for help.
+    pub fn from_arguments() -> Self {
+        Self::parse()
+    }
+
     /// Runs the subcommand.
     pub async fn execute(self) -> Result<(), CliError> {
         match self.command {

@@ -37,6 +37,7 @@ fn message() -> DeadMessage {
         payload: Bytes::from_static(b"\xff\0"),
         payload_index: None,
         codec: 0,
+        limit: None,
         source: Some(SourceId(0)),
         connection: Some(ConnectionId(7)),
     }
@@ -51,6 +52,7 @@ pub(crate) fn letter(message: &str) -> DeadLetter {
         key: None,
         exception: "ValueError".to_owned(),
         message: message.to_owned(),
+        limit: None,
         traceback: String::new(),
         value: "b''".to_owned(),
         payload: Vec::new(),

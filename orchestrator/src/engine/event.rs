@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wallaroo_protocol::{BatchResult, CutResult, SnapshotPart, ToWorker};
 
+use super::CuttingError;
 use super::invariant::Invariant;
 use crate::dead_message::DeadMessage;
 use crate::death::{Death, KillReason};
@@ -191,7 +192,7 @@ pub enum Action {
         /// The connection.
         connection: ConnectionId,
         /// Why.
-        error: String,
+        error: CuttingError,
     },
     /// Stop reading at every source.
     StopSources,

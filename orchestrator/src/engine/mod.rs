@@ -48,6 +48,7 @@ use crate::plan::{Input, Plan};
 
 pub use self::config::EngineConfig;
 pub use self::event::{Action, EngineError, Event};
+pub use self::intake::CuttingError;
 pub use self::invariant::{Invariant, Queue};
 pub use self::latency::LatencyStatus;
 pub use self::status::{Counts, SlotStatus, StageStatus, Status};

@@ -182,6 +182,7 @@ impl Engine {
             payload,
             payload_index: (codec != 0).then_some(0),
             codec,
+            limit: None,
             source,
             connection: batch.connection_of(failure.origin),
         }

@@ -7,6 +7,7 @@ use super::workers::event_of;
 use super::{FailurePolicy, RunError, Runtime};
 use crate::dead_message::DeadMessage;
 use crate::engine::{Action, Event};
+use crate::limit::Limit;
 use crate::worker::pool::PoolNews;
 use crate::worker::pools::Pools;
 
@@ -80,9 +81,10 @@ impl Runtime {
             }
             Action::CloseConnection { source, connection, error } => {
                 let peer = self.peers.get(connection).unwrap_or("a client");
-                tracing::error!("connection from {peer}: {error}; it is closed, others go on");
+                let limit = error.limit().map(Limit::name);
+                tracing::error!(limit, "connection from {peer}: {error}; it is closed, others go on");
                 if let Some((_, handle)) = &self.sources[source.index()] {
-                    handle.close(connection, error);
+                    handle.close(connection, error.to_string());
                 }
             }
             Action::StopSources => self.stop.cancel(),

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::cli::option::advice;
 use crate::dead_letter::{DeadLetter, PayloadCodec};
 
 /// Rows that share column widths. Later blocks of rows may be wider.
@@ -88,6 +89,7 @@ pub(super) fn whole(number: u64, letter: &DeadLetter, output: &mut impl Write) -
         ("connection", letter.connection.clone().unwrap_or_else(unknown)),
         ("exception", letter.exception.clone()),
         ("message", letter.message.clone()),
+        ("limit", letter.limit.map_or_else(unknown, |limit| format!("{limit} ({})", advice(limit)))),
         ("value", letter.value.clone()),
     ];
     for (name, value) in fields {

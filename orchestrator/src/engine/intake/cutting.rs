@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::{Bytes, BytesMut};
 use wallaroo_protocol::CutResult;
 
+use super::CuttingError;
 use crate::engine::Action;
 use crate::frame::{FrameBlock, Span};
 use crate::ids::{ConnectionId, SourceId};
@@ -45,7 +46,7 @@ pub(super) struct Cut {
     /// Credit that the bytes held.
     pub(super) credit: usize,
     /// Why the connection cannot be read any further.
-    pub(super) error: Option<String>,
+    pub(super) error: Option<CuttingError>,
 }
 
 impl Cutting {
@@ -87,10 +88,13 @@ impl Cutting {
         uncut.tail = tail;
         uncut.need = result.need as usize;
         let error = match &result.error {
-            Some(error) => Some(format!("{}: {}", error.exception, error.message)),
-            None if !fits => Some("the decoder's frames lie outside the bytes it was given".to_owned()),
+            Some(error) => {
+                let (exception, message) = (error.exception.clone(), error.message.clone());
+                Some(CuttingError::Decoder { exception, message })
+            }
+            None if !fits => Some(CuttingError::OutOfBounds),
             None if uncut.need > max_frame + HEADER_ROOM => {
-                Some(format!("a frame of {} bytes is above the cap of {max_frame} bytes", uncut.need))
+                Some(CuttingError::TooLong { length: uncut.need, cap: max_frame })
             }
             None => None,
         };

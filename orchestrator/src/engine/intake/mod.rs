@@ -2,6 +2,7 @@
 //! Owns the queues and knows which sources have ended.
 
 mod cutting;
+mod error;
 mod frame_queue;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use wallaroo_protocol::{CutResult, EventTime};
 
 use self::cutting::Cutting;
+pub use self::error::CuttingError;
 pub(super) use self::frame_queue::{FrameQueue, TakenFrames};
 use super::batch::Origin;
 use super::invariant::Checked;
@@ -59,7 +61,7 @@ impl Intake {
         &mut self,
         source: SourceId,
         connection: ConnectionId,
-        error: String,
+        error: CuttingError,
         actions: &mut Vec<Action>,
     ) {
         self.sources[source.index()].cutting.remove(connection, source, actions);

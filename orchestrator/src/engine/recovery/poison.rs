@@ -7,7 +7,7 @@ use crate::dead_message::DeadMessage;
 use crate::death::{Death, DeathCause};
 use crate::engine::batch::{Batch, CAREFUL_AFTER, Origin};
 use crate::engine::invariant::Checked;
-use crate::engine::{Action, Engine};
+use crate::engine::{Action, CuttingError, Engine};
 use crate::ids::{ConnectionId, SlotId};
 use crate::plan::Input;
 
@@ -41,7 +41,7 @@ impl Engine {
         if batch.deaths <= most_deaths_of_a_cut(cause) {
             return self.recovery.repeat[batch.stage.index()].push_front(batch);
         }
-        let error = format!("cutting its frames killed {} workers: {cause}", batch.deaths);
+        let error = CuttingError::KillsWorkers { deaths: batch.deaths, cause: cause.clone() };
         self.intake.give_up(source, connection, error, actions);
     }
 
@@ -98,6 +98,7 @@ impl Engine {
             payload,
             payload_index,
             codec,
+            limit: death.cause.limit(),
             source,
             connection: batch.connection_of(message.origin),
         }
