@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import msgpack
-from wallaroo import _protocol as protocol
-from wallaroo._topology import Application, KeyByNode, SinkNode
+from wallaroo._codec import protocol as protocol
+from wallaroo._pipeline.topology import Application, KeyByNode, SinkNode
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._compile import Compiler
 from wallaroo.worker._load import Loaded, load

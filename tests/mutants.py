@@ -46,10 +46,10 @@ MUTANTS = {
         "if self.plan.stages[stage.index()].pool != slot.pool {",
         "if self.plan.stages[stage.index()].pool > slot.pool {",
     ),
-    "handed-over": Mutant(
-        "a run ends when all that was queued is done", "mod.rs", "&& self.routing.is_idle()", ""
+    "handed-over": Mutant("a run ends when all that was queued is done", "mod.rs", "&& self.routing.is_idle()", ""),
+    "window": Mutant(
+        "a worker has no more than its window of batches", "dispatch/mod.rs", "window: config.window,", "window: 9,"
     ),
-    "window": Mutant("a worker has no more than its window of batches", "dispatch/mod.rs", "window: config.window,", "window: 9,"),
     "stale": Mutant(
         "replies of former workers are dropped",
         "workers.rs",

@@ -3,7 +3,7 @@
     PYTHONPATH=src python tests/bench_attributes.py [rounds]
 
 Prints nanoseconds of processor time a word, the least of all rounds, with fresh states and with states that were asked.
-They differ under CPython 3.11 and 3.12; see ``wallaroo/_attributes.py``.
+They differ under CPython 3.11 and 3.12; see ``wallaroo/_codec/attributes.py``.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from time import process_time_ns
 
 import msgpack
 
-from wallaroo import _protocol as protocol
+from wallaroo._codec import protocol as protocol
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._compile import Compiler
 from wallaroo.worker._load import load

@@ -19,7 +19,7 @@ import sys
 import typing
 import uuid
 
-from wallaroo._values import ValueCodec
+from wallaroo._codec.values import ValueCodec
 
 
 class Color(enum.Enum):

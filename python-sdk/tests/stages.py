@@ -7,9 +7,9 @@ from typing import NamedTuple
 import msgpack
 
 import wallaroo
-from wallaroo import _protocol as protocol
-from wallaroo._keys import key_from_wire
-from wallaroo._values import ValueCodec
+from wallaroo._codec import protocol as protocol
+from wallaroo._codec.keys import key_from_wire
+from wallaroo._codec.values import ValueCodec
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._compile import Compiler
 from wallaroo.worker._marker import Marker

@@ -8,8 +8,8 @@ import pickle
 
 import pytest
 
-from wallaroo._attributes import ASKING_SLOWS, StatePickler
-from wallaroo._plain import PlainObjects
+from wallaroo._codec.attributes import ASKING_SLOWS, StatePickler
+from wallaroo._codec.plain import PlainObjects
 
 
 class Total:
@@ -40,7 +40,7 @@ class Lenient(Total):
         return 0
 
 
-class Listed(list):
+class Recorded(list):
     pass
 
 
@@ -107,7 +107,7 @@ def test_every_object_of_a_class_is_pickled_with_its_own_attributes(kind, first)
         with_its_dict(kind(other=1)),
         odd(kind(seen=1)),
         kind(seen=kind(seen=kind(seen=kind))),
-        kind(seen=Listed([kind(count=1), datetime.date(2020, 1, 1), kind])),
+        kind(seen=Recorded([kind(count=1), datetime.date(2020, 1, 1), kind])),
     ]
     for thing in things:
         back = pickle.loads(pickler.dumps(thing))

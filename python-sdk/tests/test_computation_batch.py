@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import wallaroo
 from orchestrator import MARKER
 from stages import Lines, Runner
-from wallaroo._protocol import CAREFUL, DISCARD
+from wallaroo._codec.protocol import CAREFUL, DISCARD
 from wallaroo.worker._vectorised import run_together
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wallaroo._protocol import ProtocolError, frame
+from wallaroo._codec.protocol import ProtocolError, frame
 from wallaroo.worker._connection import Connection
 
 

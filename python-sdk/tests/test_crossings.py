@@ -19,7 +19,7 @@ import crossing_values
 import wallaroo
 from crossing_values import VALUES, Plain, Point, Slots, Stack, Table, Text, Typed, same
 from stages import Lines
-from wallaroo._values import ValueCodec
+from wallaroo._codec.values import ValueCodec
 from wallaroo.testing import InProcess
 from wallaroo.worker._state import StateTable
 

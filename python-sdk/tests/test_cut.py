@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallaroo.worker._cut import Cutter
+from wallaroo.worker._cutter import Cutter
 
 CAP = 1_000
 

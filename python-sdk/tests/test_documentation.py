@@ -16,8 +16,17 @@ NAMES = [
 ]
 # What is started is no example for a doctest: shown, and run by the end-to-end tests.
 SHOWN = {"Orchestrator"}
-# No user calls these.
-MADE_BY_OTHERS = {"Application", "Pipeline"}
+# Users name these in annotations and do not call them.
+MADE_BY_OTHERS = {
+    "Application",
+    "Computation",
+    "Decoder",
+    "Encoder",
+    "KeyExtractor",
+    "Pipeline",
+    "SinkConfig",
+    "SourceConfig",
+}
 
 
 def public_methods(thing):

@@ -6,9 +6,17 @@ import pytest
 
 import wallaroo
 from stages import Lines, Runner
-from wallaroo._protocol import CAREFUL
-from wallaroo._topology import Application, CollectNode, ComputationNode, KeyByNode, SinkNode, SourceNode, StateNode
-from wallaroo._values import ValueCodec
+from wallaroo._codec.protocol import CAREFUL
+from wallaroo._codec.values import ValueCodec
+from wallaroo._pipeline.topology import (
+    Application,
+    CollectNode,
+    ComputationNode,
+    KeyByNode,
+    SinkNode,
+    SourceNode,
+    StateNode,
+)
 
 
 class Seen:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallaroo._framing import framing_of, recognise
+from wallaroo._io.framing import framing_of, recognise
 
 
 def length(header, width, offset=0, order="big", signed=False, adjust=0):

@@ -8,7 +8,7 @@ import pytest
 
 import wallaroo
 from stages import Lines, Runner
-from wallaroo._protocol import CAREFUL, DISCARD
+from wallaroo._codec.protocol import CAREFUL, DISCARD
 
 
 class UpTo:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import wallaroo
 from stages import Lines, Runner, build
-from wallaroo._keys import key_from_wire
-from wallaroo._protocol import CAREFUL, WHOLE, ProtocolError
+from wallaroo._codec.keys import key_from_wire
+from wallaroo._codec.protocol import CAREFUL, WHOLE, ProtocolError
 
 
 class Split:

@@ -9,8 +9,8 @@ import pytest
 
 import wallaroo
 from stages import Lines, Runner, build
-from wallaroo._protocol import CAREFUL, DISCARD
-from wallaroo._topology import Application, KeyByNode, SinkNode, SourceNode, StateNode
+from wallaroo._codec.protocol import CAREFUL, DISCARD
+from wallaroo._pipeline.topology import Application, KeyByNode, SinkNode, SourceNode, StateNode
 
 
 class Key:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallaroo._values import APPLICATION, OBJECTS, PICKLE, SCALARS, ValueCodec, ValuesError
+from wallaroo._codec.values import APPLICATION, OBJECTS, PICKLE, SCALARS, ValueCodec, ValuesError
 
 
 class Text(str):

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from wallaroo import _protocol as protocol
-from wallaroo._keys import key_from_wire, key_problem
+from wallaroo._codec import protocol as protocol
+from wallaroo._codec.keys import key_from_wire, key_problem
 from wallaroo.worker._connection import Connection
 
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"

@@ -17,13 +17,21 @@ from hypothesis import strategies as st
 
 import wallaroo
 from stages import Lines, Runner
-from wallaroo._durations import hours, microseconds, milliseconds, minutes, nanoseconds, seconds
+from wallaroo._codec.protocol import BEGINNING, CAREFUL, DISCARD, END, TIMER, TIMES, WHOLE
 from wallaroo._errors import WallarooParameterError
-from wallaroo._protocol import BEGINNING, CAREFUL, DISCARD, END, TIMER, TIMES, WHOLE
-from wallaroo._topology import Application, CollectNode, ComputationNode, KeyByNode, SinkNode, SourceNode
-from wallaroo._windows import Aggregation, count_windows, range_windows, session_windows
+from wallaroo._pipeline.topology import (
+    Application,
+    CollectNode,
+    ComputationNode,
+    KeyByNode,
+    SinkNode,
+    SourceNode,
+    node_of,
+)
+from wallaroo._windows.durations import hours, microseconds, milliseconds, minutes, nanoseconds, seconds
+from wallaroo._windows.windows import Aggregation, count_windows, range_windows, session_windows
+from wallaroo.worker._open_windows import OpenWindows
 from wallaroo.worker._state import NO_STATE
-from wallaroo.worker._windows import Open
 
 STREAMS = 2_000
 
@@ -75,7 +83,7 @@ def application(*steps, when=event_time):
     """Steps below one key, one below the other, and a sink."""
     nodes = [source(when), KeyByNode("key", (0,), by_key, None, reject_unknown=False)]
     for step in steps:
-        nodes.append(step.node("test", (len(nodes) - 1,)))
+        nodes.append(node_of(step, (len(nodes) - 1,)))
     nodes.append(SinkNode("out", (len(nodes) - 1,), wallaroo.StdoutSinkConfig(Messages)))
     return Application("windows", nodes)
 
@@ -407,7 +415,7 @@ def test_values_keep_their_times_on_the_way_through_other_keys():
         CollectNode("collect", (0,)),
         ComputationNode("twice", (1,), lambda data: [data, data], multi=True),
         KeyByNode("key", (2,), by_key, None, reject_unknown=False),
-        range_windows(10).over(Gather).node("test", (3,)),
+        node_of(range_windows(10).over(Gather), (3,)),
         SinkNode("out", (4,), wallaroo.StdoutSinkConfig(Messages)),
     ]
     runner = Runner(Application("a", nodes), ("frames", 0, [1]), ("groups", 1, [3]), ("groups", 3, [5]))
@@ -430,7 +438,7 @@ def test_timers_that_do_not_fit_into_one_result_come_in_several():
 
 
 def test_state_of_windows_is_small():
-    opened = Open()
+    opened = OpenWindows()
     assert len(pickle.dumps(opened, 5)) < 100
 
 

@@ -22,7 +22,7 @@ from bytewax._bytewax import cluster_main
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
-from wallaroo._addresses import tcp_parse_input_addrs, tcp_parse_output_addrs
+from wallaroo._io.addresses import tcp_parse_input_addrs, tcp_parse_output_addrs
 from wallaroo.worker._load import load
 
 from tests.bench.chain import Chain

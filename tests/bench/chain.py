@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Callable
 
-from wallaroo._topology import Application, CollectNode, ComputationNode, KeyByNode, SinkNode, SourceNode, StateNode
+from wallaroo._pipeline.topology import (
+    Application,
+    CollectNode,
+    ComputationNode,
+    KeyByNode,
+    SinkNode,
+    SourceNode,
+    StateNode,
+)
 
 
 class Chain:

@@ -5,32 +5,36 @@ An application is a module with ``application_setup(args)`` that returns what :m
     wallaroo-orch run word_count.py --in 127.0.0.1:7010 --out 127.0.0.1:7002
 """
 
-from wallaroo._addresses import tcp_parse_input_addrs, tcp_parse_output_addrs
-from wallaroo._builder import ApplicationBuilder
-from wallaroo._decoders import decoder
-from wallaroo._decorators import (
+from wallaroo._errors import WallarooParameterError
+from wallaroo._io.addresses import tcp_parse_input_addrs, tcp_parse_output_addrs
+from wallaroo._io.decoders import Decoder, decoder
+from wallaroo._io.encoders import Encoder, encoder
+from wallaroo._io.sinks import FileSinkConfig, SinkConfig, StdoutSinkConfig, TCPSinkConfig
+from wallaroo._io.sources import FileSourceConfig, GenSourceConfig, SourceConfig, StdinSourceConfig, TCPSourceConfig
+from wallaroo._legacy.builder import ApplicationBuilder
+from wallaroo._legacy.kafka import KafkaSinkCLIParser, KafkaSinkConfig, KafkaSourceCLIParser, KafkaSourceConfig
+from wallaroo._pipeline.pipeline import Pipeline, build_application, source
+from wallaroo._pipeline.topology import Application
+from wallaroo._steps.computations import Computation
+from wallaroo._steps.decorators import (
     computation,
     computation_batch,
     computation_multi,
     state_computation,
     state_computation_multi,
 )
-from wallaroo._durations import hours, microseconds, milliseconds, minutes, nanoseconds, seconds
-from wallaroo._encoders import encoder
-from wallaroo._errors import WallarooParameterError
-from wallaroo._kafka import KafkaSinkCLIParser, KafkaSinkConfig, KafkaSourceCLIParser, KafkaSourceConfig
-from wallaroo._key_functions import key_extractor, partition
-from wallaroo._pipeline import Pipeline, build_application, source
-from wallaroo._sinks import FileSinkConfig, StdoutSinkConfig, TCPSinkConfig
-from wallaroo._sources import FileSourceConfig, GenSourceConfig, StdinSourceConfig, TCPSourceConfig
-from wallaroo._topology import Application
+from wallaroo._steps.key_functions import KeyExtractor, key_extractor, partition
 from wallaroo._version import __version__
-from wallaroo._windows import Aggregation, count_windows, range_windows, session_windows
+from wallaroo._windows.durations import hours, microseconds, milliseconds, minutes, nanoseconds, seconds
+from wallaroo._windows.windows import Aggregation, count_windows, range_windows, session_windows
 
 __all__ = [
     "Aggregation",
     "Application",
     "ApplicationBuilder",
+    "Computation",
+    "Decoder",
+    "Encoder",
     "FileSinkConfig",
     "FileSourceConfig",
     "GenSourceConfig",
@@ -38,7 +42,10 @@ __all__ = [
     "KafkaSinkConfig",
     "KafkaSourceCLIParser",
     "KafkaSourceConfig",
+    "KeyExtractor",
     "Pipeline",
+    "SinkConfig",
+    "SourceConfig",
     "StdinSourceConfig",
     "StdoutSinkConfig",
     "TCPSinkConfig",

@@ -179,3 +179,43 @@ builder.to(large).to_state_partition(for_the_builder, Book, "books", symbol, ["a
     wallaroo.StdoutSinkConfig(text)
 )
 assert_type(builder.build(), wallaroo.Application)
+
+
+# Types to annotate functions that make steps.
+def lines(encoding: str) -> wallaroo.Decoder[str]:
+    @wallaroo.decoder(delimiter=b"\n")
+    def decode(bs: bytes) -> str:
+        return bs.decode(encoding)
+
+    return decode
+
+
+def times(factor: int) -> wallaroo.Computation[int, int]:
+    @wallaroo.computation(name=f"times {factor}")
+    def multiply(data: int) -> int:
+        return data * factor
+
+    return multiply
+
+
+def first_letter() -> wallaroo.KeyExtractor[str, str]:
+    @wallaroo.key_extractor
+    def letter(data: str) -> str:
+        return data[:1]
+
+    return letter
+
+
+def ending_in(end: str) -> wallaroo.Encoder[str, str]:
+    @wallaroo.encoder
+    def encode(data: str) -> str:
+        return data + end
+
+    return encode
+
+
+def keyed(source: wallaroo.SourceConfig[str], sink: wallaroo.SinkConfig[str]) -> wallaroo.Pipeline[str]:
+    return wallaroo.source("lines", source).key_by(first_letter()).to_sink(sink)
+
+
+keyed(wallaroo.StdinSourceConfig(lines("utf-8")), wallaroo.StdoutSinkConfig(ending_in("!")))

@@ -16,11 +16,11 @@ from typing import Any, Union
 
 import msgpack
 
-from wallaroo._keys import key_from_wire
-from wallaroo._protocol import DEFAULT_MAX_BODY, TIMER, Batch
-from wallaroo._sources import GenSourceConfig
-from wallaroo._topology import Application, SinkNode, SourceNode
-from wallaroo._values import ValueCodec
+from wallaroo._codec.keys import key_from_wire
+from wallaroo._codec.protocol import DEFAULT_MAX_BODY, TIMER, Batch
+from wallaroo._codec.values import ValueCodec
+from wallaroo._io.sources import GenSourceConfig
+from wallaroo._pipeline.topology import Application, SinkNode, SourceNode
 from wallaroo.testing._outcome import DeadLetter, Outcome
 from wallaroo.testing._plan import planned_stages
 from wallaroo.testing._time import StageTimes

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from wallaroo._sources import GenSourceConfig
-from wallaroo._topology import Application, CollectNode, KeyByNode, Node, SinkNode, SourceNode
+from wallaroo._io.sources import GenSourceConfig
+from wallaroo._pipeline.topology import Application, CollectNode, KeyByNode, Node, SinkNode, SourceNode
 
 
 class PlannedStage(NamedTuple):

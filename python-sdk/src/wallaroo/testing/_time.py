@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wallaroo._keys import key_from_wire
-from wallaroo._protocol import BEGINNING, END
-from wallaroo._topology import Application, SourceNode, WindowNode
+from wallaroo._codec.keys import key_from_wire
+from wallaroo._codec.protocol import BEGINNING, END
+from wallaroo._pipeline.topology import Application, SourceNode, WindowNode
 from wallaroo.testing._plan import PlannedStage
 
 

@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from wallaroo._protocol import ProtocolError
+from wallaroo._codec.protocol import ProtocolError
 from wallaroo.worker._connection import Connection
 from wallaroo.worker._marker import Marker
 from wallaroo.worker._session import RefusedError, Session

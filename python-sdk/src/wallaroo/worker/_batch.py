@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from wallaroo._protocol import CAREFUL, DISCARD, WHOLE, Batch
-from wallaroo._values import ValueCodec
+from wallaroo._codec.protocol import CAREFUL, DISCARD, WHOLE, Batch
+from wallaroo._codec.values import ValueCodec
 from wallaroo.worker._failures import FailureFields, failure, payload_of
 from wallaroo.worker._forked import iterates, leave_if_child
 from wallaroo.worker._marker import Marker

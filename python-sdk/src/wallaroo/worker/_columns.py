@@ -20,7 +20,7 @@ from typing import Any, Callable
 
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import iterable
-from wallaroo.worker._lineage import Dropped, Fanned, Lineage
+from wallaroo.worker._lineage import Dropped, Expanded, Lineage
 
 _NONE = frozenset((type(None),))
 
@@ -47,7 +47,7 @@ class Column:
         return self._types
 
 
-class Step:
+class ColumnStep:
     """A node of a stage's tree.
 
     Args:
@@ -55,7 +55,7 @@ class Step:
         children: The steps that take its outputs.
     """
 
-    def __init__(self, node: int, children: Sequence[Step] = ()) -> None:
+    def __init__(self, node: int, children: Sequence[ColumnStep] = ()) -> None:
         self.node = node
         self._children = children
 
@@ -71,10 +71,10 @@ class Step:
         raise NotImplementedError
 
 
-class ComputationStep(Step):
+class ComputationStep(ColumnStep):
     """``compute(data)``: one output, or none."""
 
-    def __init__(self, node: int, children: Sequence[Step], call: Callable[[Any], Any]) -> None:
+    def __init__(self, node: int, children: Sequence[ColumnStep], call: Callable[[Any], Any]) -> None:
         super().__init__(node, children)
         self._call = call
 
@@ -111,10 +111,10 @@ class DecodeStep(ComputationStep):
         run.fail_frame(self.node, origin, error, value)
 
 
-class MultiStep(Step):
+class MultiStep(ColumnStep):
     """``compute_multi(data)``: any number of outputs."""
 
-    def __init__(self, node: int, children: Sequence[Step], call: Callable[[Any], Any]) -> None:
+    def __init__(self, node: int, children: Sequence[ColumnStep], call: Callable[[Any], Any]) -> None:
         super().__init__(node, children)
         self._call = call
 
@@ -138,7 +138,7 @@ class MultiStep(Step):
             except BaseException as error:  # noqa: BLE001
                 _undo_partial(outputs, ends)
                 run.fail(self.node, column.lineage.origin(len(ends) - 1), error, value)
-        return _without_none(outputs, Fanned(column.lineage, ends))
+        return _without_none(outputs, Expanded(column.lineage, ends))
 
 
 def _undo_partial(outputs: list[Any], ends: list[int]) -> None:

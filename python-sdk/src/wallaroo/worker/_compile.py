@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Callable, TypeVar
 
-from wallaroo._protocol import ENVELOPE, ProtocolError
-from wallaroo._sources import GenSourceConfig, SourceConfig
-from wallaroo._topology import (
+from wallaroo._codec.protocol import ENVELOPE, ProtocolError
+from wallaroo._codec.values import ValueCodec
+from wallaroo._io.sources import GenSourceConfig, SourceConfig
+from wallaroo._pipeline.topology import (
     Application,
     BatchNode,
     CollectNode,
@@ -19,11 +20,8 @@ from wallaroo._topology import (
     StateNode,
     WindowNode,
 )
-from wallaroo._values import ValueCodec
-from wallaroo.worker._capture import CapturingGroupOutlet
-from wallaroo.worker._columns import ComputationStep, DecodeStep, MultiStep, Step
-from wallaroo.worker._crossing import CrossingOutlet
-from wallaroo.worker._cut import Cutter
+from wallaroo.worker._columns import ColumnStep, ComputationStep, DecodeStep, MultiStep
+from wallaroo.worker._cutter import Cutter
 from wallaroo.worker._depth_first import (
     Branch,
     computation,
@@ -32,9 +30,12 @@ from wallaroo.worker._depth_first import (
     state_computation,
     state_multi_computation,
 )
+from wallaroo.worker._eager_outlet import EagerGroupOutlet
 from wallaroo.worker._fused import StateToSink
 from wallaroo.worker._generate import GeneratorRoot, GeneratorState, table_name
+from wallaroo.worker._open_windows import OpenWindows, step_windows
 from wallaroo.worker._outlets import GroupOutlet, KeyFunction, Outlet, SinkOutlet
+from wallaroo.worker._pool_outlet import PoolOutlet
 from wallaroo.worker._stage import AnyStage, Columns, CutStage, FramesStage, GenerateStage, GroupsStage, StatefulStage
 from wallaroo.worker._state import StateTables
 from wallaroo.worker._timed import (
@@ -48,9 +49,8 @@ from wallaroo.worker._timed import (
     stamping,
 )
 from wallaroo.worker._vectorised import BatchStep, batch_computation
-from wallaroo.worker._windows import Open, step_windows
 
-G = TypeVar("G", CapturingGroupOutlet, GroupOutlet)
+G = TypeVar("G", EagerGroupOutlet, GroupOutlet)
 
 _ENDS = (KeyByNode, CollectNode, SinkNode)
 """Outlets of one kind. Of the other are nodes whose values cross into another pool."""
@@ -136,7 +136,7 @@ class Compiler:
 
     def _fused(self, root: int, outlets: Sequence[Outlet]) -> StateToSink | None:
         """Return one loop for a stage that is a state computation, computations and a sink in a row."""
-        if any(isinstance(outlet, CapturingGroupOutlet) for outlet in outlets):
+        if any(isinstance(outlet, EagerGroupOutlet) for outlet in outlets):
             return None
         nodes = self._application.nodes
         children = self._application.children_in(None, root)
@@ -187,28 +187,28 @@ class Compiler:
                 make_state = state_multi_computation if node.multi else state_computation
                 return Branch(node_id, partial(make_state, node_id, node.call, table), below, has_state=True)
             if isinstance(node, WindowNode):
-                table = self._tables.table(node.table, Open, Open.is_empty)
+                table = self._tables.table(node.table, OpenWindows, OpenWindows.is_empty)
                 windows = step_windows(node_id, node.step, table, delay)
                 return Branch(node_id, windows.push, below, has_state=True)
             raise ProtocolError(f"node {node_id}, a {node.kind}, is inside a stage but not an outlet of it")
 
         return branches_below(root, 0), list(outlets.values())
 
-    def _columns(self, root: int, outlet_ids: Sequence[int], pool: str | None) -> tuple[list[Step], list[Outlet]]:
+    def _columns(self, root: int, outlet_ids: Sequence[int], pool: str | None) -> tuple[list[ColumnStep], list[Outlet]]:
         """Return the tree below ``root``, to run step by step, and its outlets."""
         nodes = self._application.nodes
         outlets: dict[int, Outlet] = {
             outlet: self._outlet(outlet, GroupOutlet)
             if isinstance(nodes[outlet], _ENDS)
-            else CrossingOutlet(outlet, self._codec)
+            else PoolOutlet(outlet, self._codec)
             for outlet in outlet_ids
         }
 
-        def steps_below(node_id: int) -> list[Step]:
+        def steps_below(node_id: int) -> list[ColumnStep]:
             below = [step(child) for child in self._application.children_in(pool, node_id)]
             return [*below, outlets[node_id]] if node_id in outlets else below
 
-        def step(node_id: int) -> Step:
+        def step(node_id: int) -> ColumnStep:
             node = nodes[node_id]
             if isinstance(node, _ENDS) and node_id in outlets:
                 return outlets[node_id]
@@ -221,17 +221,17 @@ class Compiler:
 
         return steps_below(root), list(outlets.values())
 
-    def _captured(self, node_id: int) -> CapturingGroupOutlet | SinkOutlet:
+    def _captured(self, node_id: int) -> EagerGroupOutlet | SinkOutlet:
         timed = leads_to_time(self._application, node_id)
         if not isinstance(self._application.nodes[node_id], _ENDS):
             if timed:
                 # Values go on with the watermark they met here.
                 return TimedOutlet(node_id, self._codec, None, watermarks=True, crosses=True)
-            return CapturingGroupOutlet(node_id, self._codec, None, crosses=True)
+            return EagerGroupOutlet(node_id, self._codec, None, crosses=True)
         if timed:
             watermarks = has_one_source(self._application, node_id)
             return self._outlet(node_id, partial(TimedOutlet, watermarks=watermarks))
-        return self._outlet(node_id, CapturingGroupOutlet)
+        return self._outlet(node_id, EagerGroupOutlet)
 
     def _outlet(self, node_id: int, group_outlet: Callable[[int, ValueCodec, KeyFunction | None], G]) -> G | SinkOutlet:
         node = self._application.nodes[node_id]

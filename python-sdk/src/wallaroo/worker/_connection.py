@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 
-from wallaroo._protocol import LengthReader, ProtocolError, frame
+from wallaroo._codec.protocol import LengthReader, ProtocolError, frame
 from wallaroo.worker._descriptors import move_out_of_reach
 from wallaroo.worker._forked import leave_if_child
 

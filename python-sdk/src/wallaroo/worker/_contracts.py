@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from wallaroo._keys import KEY_TYPES
+from wallaroo._codec.keys import KEY_TYPES
 from wallaroo.worker._failures import StepContractError, only_in_sdk
 
 

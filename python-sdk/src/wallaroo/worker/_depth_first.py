@@ -16,19 +16,19 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
-from wallaroo._protocol import BEGINNING
+from wallaroo._codec.protocol import BEGINNING
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import is_unchanged, iterable, state_result_explained
 from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._state import StateTable
 
 if TYPE_CHECKING:
-    from wallaroo.worker._windows import StageWindows
+    from wallaroo.worker._open_windows import StageWindows
 
 Push = Callable[[Any], None]
 
 
-class Place:
+class Position:
     """Where a batch has got to: which message of it is on its way through the steps."""
 
     run: BatchRun
@@ -62,7 +62,7 @@ class Branch(NamedTuple):
     """
 
     node: int
-    make: Callable[[Push, Place], Push]
+    make: Callable[[Push, Position], Push]
     below: Sequence[Branch]
     has_state: bool
 
@@ -72,7 +72,7 @@ class Branch(NamedTuple):
         return self.has_state or any(branch.changes_state for branch in self.below)
 
 
-def grow(branches: Sequence[Branch], place: Place, *, discard: bool, careful: bool) -> Push:
+def grow(branches: Sequence[Branch], place: Position, *, discard: bool, careful: bool) -> Push:
     """Make one push of ``branches``.
 
     Args:
@@ -104,7 +104,7 @@ def _to_each(pushes: Sequence[Push]) -> Push:
     return push_to_each
 
 
-def _marked(node: int, push: Push, place: Place) -> Push:
+def _marked(node: int, push: Push, place: Position) -> Push:
     def mark_and_push(value: Any) -> None:
         place.run.enter(node)
         push(value)
@@ -112,7 +112,7 @@ def _marked(node: int, push: Push, place: Place) -> Push:
     return mark_and_push
 
 
-def decoder(node: int, call: Callable[[bytes], Any], below: Push, place: Place) -> Push:
+def decoder(node: int, call: Callable[[bytes], Any], below: Push, place: Position) -> Push:
     """Return the push of ``decode(bs)``; what it is given is the frame itself."""
 
     def decode(frame: bytes) -> None:
@@ -129,7 +129,7 @@ def decoder(node: int, call: Callable[[bytes], Any], below: Push, place: Place) 
     return decode
 
 
-def computation(node: int, call: Callable[[Any], Any], below: Push, place: Place) -> Push:
+def computation(node: int, call: Callable[[Any], Any], below: Push, place: Position) -> Push:
     """Return the push of ``compute(data)``: one output, or none."""
 
     def compute(value: Any) -> None:
@@ -146,7 +146,7 @@ def computation(node: int, call: Callable[[Any], Any], below: Push, place: Place
     return compute
 
 
-def multi_computation(node: int, call: Callable[[Any], Any], below: Push, place: Place) -> Push:
+def multi_computation(node: int, call: Callable[[Any], Any], below: Push, place: Position) -> Push:
     """Return the push of ``compute_multi(data)``: any number of outputs."""
 
     def compute_multi(value: Any) -> None:
@@ -164,7 +164,9 @@ def multi_computation(node: int, call: Callable[[Any], Any], below: Push, place:
     return compute_multi
 
 
-def state_computation(node: int, call: Callable[[Any, Any], Any], table: StateTable, below: Push, place: Place) -> Push:
+def state_computation(
+    node: int, call: Callable[[Any, Any], Any], table: StateTable, below: Push, place: Position
+) -> Push:
     """Return the push of ``compute(data, state)``: one output or none, and whether the state changed."""
     live = table.live
 
@@ -193,7 +195,7 @@ def state_computation(node: int, call: Callable[[Any, Any], Any], table: StateTa
 
 
 def state_multi_computation(
-    node: int, call: Callable[[Any, Any], Any], table: StateTable, below: Push, place: Place
+    node: int, call: Callable[[Any, Any], Any], table: StateTable, below: Push, place: Position
 ) -> Push:
     """Return the push of ``compute_multi(data, state)``: any number of outputs, and whether the state changed."""
 

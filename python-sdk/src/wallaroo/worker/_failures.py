@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import wallaroo
-from wallaroo._values import ValueCodec
+from wallaroo._codec.values import ValueCodec
 
 if TYPE_CHECKING:
     import traceback

@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import is_unchanged, plain_message, state_result_explained
-from wallaroo.worker._lineage import Fanned, Lineage
+from wallaroo.worker._lineage import Expanded, Lineage
 from wallaroo.worker._outlets import Encoded, SinkOutlet
 from wallaroo.worker._state import StateTable
 
@@ -53,7 +53,7 @@ class StateToSink:
         # Where each group is one value, as most are where keys are many, there is nothing to spread.
         if counts.count(1) < len(counts):
             states = chain.from_iterable(map(repeat, states, counts))
-            lineage = Fanned(lineage, list(accumulate(counts)))
+            lineage = Expanded(lineage, list(accumulate(counts)))
         run.enter(self._node, values)
         node, call, computations = self._node, self._call, self._computations
         sink, encode = self._sink.node, self._sink.encode

@@ -25,7 +25,7 @@ class Lineage:
         return range(count)
 
 
-class Listed(Lineage):
+class Recorded(Lineage):
     """The origin of each position is written down."""
 
     def __init__(self, origins: Sequence[int]) -> None:
@@ -60,7 +60,7 @@ class Dropped(Lineage):
         return [origin for position, origin in enumerate(origins) if position not in dropped]
 
 
-class Fanned(Lineage):
+class Expanded(Lineage):
     """Each position of the column before became any number of values; ``ends[n]`` is where those of position n end."""
 
     def __init__(self, parent: Lineage, ends: Sequence[int]) -> None:

@@ -9,12 +9,12 @@ import sys
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from wallaroo._builder import ApplicationBuilder
+from wallaroo._codec.protocol import Refused
+from wallaroo._codec.values import ValueCodec
 from wallaroo._errors import WallarooParameterError
-from wallaroo._pipeline import Pipeline
-from wallaroo._protocol import Refused
-from wallaroo._topology import Application
-from wallaroo._values import ValueCodec
+from wallaroo._legacy.builder import ApplicationBuilder
+from wallaroo._pipeline.pipeline import Pipeline
+from wallaroo._pipeline.topology import Application
 from wallaroo.worker._failures import exception_message, exception_type, user_traceback
 
 _DEFINE_SETUP = (

@@ -13,7 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from wallaroo._protocol import WHOLE
+from wallaroo._codec.protocol import WHOLE
 from wallaroo.worker._forked import in_child, leave_if_child
 
 _SIZE = 24

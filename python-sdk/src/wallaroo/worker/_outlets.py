@@ -10,16 +10,16 @@ from collections.abc import Collection, Iterator, Sequence
 from operator import length_hint
 from typing import Any, Callable, NamedTuple
 
-from wallaroo._keys import KEY_TYPES, key_problem, key_size
-from wallaroo._protocol import GROUPS, MESSAGES
-from wallaroo._values import ValueCodec
+from wallaroo._codec.keys import KEY_TYPES, key_problem, key_size
+from wallaroo._codec.protocol import GROUPS, MESSAGES
+from wallaroo._codec.values import ValueCodec
 from wallaroo.worker._batch import BatchRun
-from wallaroo.worker._columns import Column, Step
+from wallaroo.worker._columns import Column, ColumnStep
 from wallaroo.worker._contracts import key_explained, plain_message, too_large
-from wallaroo.worker._depth_first import Place, Push
+from wallaroo.worker._depth_first import Position, Push
 from wallaroo.worker._failures import StepContractError, shown
 from wallaroo.worker._forked import in_child, leave_if_child
-from wallaroo.worker._lineage import Lineage, Listed
+from wallaroo.worker._lineage import Lineage, Recorded
 
 PIECE = 16
 """Values in a group that crosses into another pool, at most."""
@@ -30,7 +30,7 @@ Entry = list[Any]
 """One element of a result's data, as it can be split: ``[key, count, codec, values]``, or ``[message]``."""
 
 
-class Outlet(Step):
+class Outlet(ColumnStep):
     """What all kinds of outlet have.
 
     Args:
@@ -309,7 +309,7 @@ class SinkOutlet(Outlet):
         """Take in messages that were encoded elsewhere."""
         self._parts.append(encoded)
 
-    def push(self, below: Push, place: Place) -> Push:
+    def push(self, below: Push, place: Position) -> Push:
         """Return the push of this outlet; nothing is below it."""
         encode, append, append_origin = self.encode, self._pushed.append, self._origins.append
 
@@ -333,7 +333,7 @@ class SinkOutlet(Outlet):
     def _all_parts(self) -> list[Encoded]:
         if not self._pushed:
             return self._parts
-        return [*self._parts, Encoded(self._pushed, Listed(self._origins), None, None in self._pushed)]
+        return [*self._parts, Encoded(self._pushed, Recorded(self._origins), None, None in self._pushed)]
 
     def data(self, run: BatchRun) -> list[Any]:
         """Return the messages."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Callable
 
-from wallaroo._keys import key_from_wire, key_size
-from wallaroo._protocol import Result, Snapshot, SnapshotKeys, SnapshotPart, encode
+from wallaroo._codec.keys import key_from_wire, key_size
+from wallaroo._codec.protocol import Result, Snapshot, SnapshotKeys, SnapshotPart, encode
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._outlets import Outlet
 from wallaroo.worker._state import StateTable, StateTables

@@ -9,9 +9,9 @@ import sys
 from time import perf_counter_ns, thread_time_ns
 from typing import Any, NoReturn, TypeVar
 
-from wallaroo import _protocol as protocol
-from wallaroo._keys import key_from_wire
-from wallaroo._protocol import ProtocolError
+from wallaroo._codec import protocol as protocol
+from wallaroo._codec.keys import key_from_wire
+from wallaroo._codec.protocol import ProtocolError
 from wallaroo._version import __version__
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._compile import Compiler

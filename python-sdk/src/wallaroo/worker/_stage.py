@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, islice
 from typing import Any, NamedTuple, Union
 
-from wallaroo._keys import key_from_wire
-from wallaroo._protocol import WHOLE, ProtocolError, is_frames, is_groups
-from wallaroo._values import ValueCodec
+from wallaroo._codec.keys import key_from_wire
+from wallaroo._codec.protocol import WHOLE, ProtocolError, is_frames, is_groups
+from wallaroo._codec.values import ValueCodec
 from wallaroo.worker._batch import BatchRun
-from wallaroo.worker._columns import Column, Step
-from wallaroo.worker._cut import Cutter
-from wallaroo.worker._depth_first import Branch, Place, Push, grow
+from wallaroo.worker._columns import Column, ColumnStep
+from wallaroo.worker._cutter import Cutter
+from wallaroo.worker._depth_first import Branch, Position, Push, grow
 from wallaroo.worker._fused import StateToSink
 from wallaroo.worker._generate import GeneratorRoot
-from wallaroo.worker._lineage import Dropped, Fanned, Lineage
+from wallaroo.worker._lineage import Dropped, Expanded, Lineage
 from wallaroo.worker._outlets import Outlet
 
 
@@ -36,7 +36,7 @@ class Stage:
         self._branches = branches
         self._outlets = outlets
         self._codec = codec
-        self._place = Place()
+        self._place = Position()
         self._pushes: dict[tuple[bool, bool], Push] = {}
 
     def run(self, given: Any, run: BatchRun) -> Sequence[Outlet]:
@@ -82,7 +82,7 @@ class Stage:
 class Columns(NamedTuple):
     """The steps and outlets of a stage without state, to run step by step."""
 
-    steps: Sequence[Step]
+    steps: Sequence[ColumnStep]
     outlets: Sequence[Outlet]
 
     def feed(self, column: Column, run: BatchRun) -> None:
@@ -169,7 +169,7 @@ class Groups(NamedTuple):
     @property
     def lineage(self) -> Lineage:
         """The group that each value is of."""
-        return Fanned(Lineage(), list(accumulate(self.counts)))
+        return Expanded(Lineage(), list(accumulate(self.counts)))
 
 
 class GroupReader:
@@ -250,7 +250,7 @@ class StatefulStage(Stage):
             self._fused.run(*_without_skipped(groups, run), run)
 
 
-def _push_groups(groups: Groups, push: Push, place: Place, run: BatchRun) -> None:
+def _push_groups(groups: Groups, push: Push, place: Position, run: BatchRun) -> None:
     skip = run.skip
     for group, (key, values) in enumerate(zip(run.keys, groups.lists())):
         place.origin, place.key = group, key

@@ -19,18 +19,18 @@ from itertools import chain, repeat
 from operator import index
 from typing import Any, Callable
 
-from wallaroo._keys import key_from_wire
-from wallaroo._protocol import BEGINNING, TIMER, TIMES, WATERMARKS, WHOLE, ProtocolError, is_frames, is_groups
-from wallaroo._topology import Application, CollectNode, KeyByNode, SourceNode, WindowNode
-from wallaroo._values import ValueCodec
+from wallaroo._codec.keys import key_from_wire
+from wallaroo._codec.protocol import BEGINNING, TIMER, TIMES, WATERMARKS, WHOLE, ProtocolError, is_frames, is_groups
+from wallaroo._codec.values import ValueCodec
+from wallaroo._pipeline.topology import Application, CollectNode, KeyByNode, SourceNode, WindowNode
 from wallaroo.worker._batch import BatchRun
-from wallaroo.worker._capture import Captured, CapturingGroupOutlet
-from wallaroo.worker._depth_first import Branch, Place, Push
+from wallaroo.worker._depth_first import Branch, Position, Push
+from wallaroo.worker._eager_outlet import EagerGroupOutlet, EncodedValue
 from wallaroo.worker._failures import StepContractError
 from wallaroo.worker._forked import in_child, leave_if_child
+from wallaroo.worker._open_windows import StageWindows, Timer
 from wallaroo.worker._outlets import Entry, KeyFunction, Outlet, group_size, halves
 from wallaroo.worker._stage import GenerateStage, GroupReader, Stage
-from wallaroo.worker._windows import StageWindows, Timer
 
 _LARGEST_TIME = 2**62
 """Later, or as long before 1970, nothing can have happened: sums of a time and durations stay within 64 bits."""
@@ -75,7 +75,7 @@ def expanded(times: Sequence[int]) -> list[int]:
     return list(chain.from_iterable(map(repeat, times[1::2], times[0::2])))
 
 
-def stamping(node: int, event_time: EventTime | None, below: Push, place: Place) -> Push:
+def stamping(node: int, event_time: EventTime | None, below: Push, place: Position) -> Push:
     """Return the push that finds out when a message of a source happened."""
 
     def stamp(value: Any) -> None:
@@ -139,7 +139,7 @@ class TimedGenerateStage(GenerateStage):
         super()._run(given, run)
 
 
-def _begin(place: Place, run: BatchRun) -> None:
+def _begin(place: Position, run: BatchRun) -> None:
     place.arrivals = expanded(run.times)
     place.watermark = BEGINNING
 
@@ -214,7 +214,7 @@ def _taken_apart(count: int, codec: int, data: bytes) -> tuple[Iterator[int], It
     return columns[0], columns[1], codec & ~(TIMES | WATERMARKS), data
 
 
-class TimedOutlet(CapturingGroupOutlet):
+class TimedOutlet(EagerGroupOutlet):
     """An outlet that leads to windows of time: values go with their times.
 
     Args:
@@ -222,7 +222,7 @@ class TimedOutlet(CapturingGroupOutlet):
         codec: Encodes the values.
         key: The key function, or ``None`` to put all values under the key ``None``.
         watermarks: Whether values go with their watermarks too.
-        crosses: As of :class:`CapturingGroupOutlet`.
+        crosses: As of :class:`EagerGroupOutlet`.
     """
 
     def __init__(
@@ -239,7 +239,7 @@ class TimedOutlet(CapturingGroupOutlet):
         self._times.clear()
         self._marks.clear()
 
-    def push(self, below: Push, place: Place) -> Push:
+    def push(self, below: Push, place: Position) -> Push:
         """Return the push of this outlet; nothing is below it."""
         capture, keys = super().push(below, place), self._keys
         times, marks = self._times, self._marks
@@ -272,7 +272,7 @@ class TimedOutlet(CapturingGroupOutlet):
                 position += count
 
     def _encoded(self, key: Any, stretch: list[Any], largest: int) -> Iterator[Entry]:
-        if stretch[0].__class__ is Captured:
+        if stretch[0].__class__ is EncodedValue:
             for codec, data in stretch:
                 yield [key, 1, codec, data]
         else:

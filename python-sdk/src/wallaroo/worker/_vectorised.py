@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, Callable, NamedTuple
 
-from wallaroo._values import ValueCodec
+from wallaroo._codec.values import ValueCodec
 from wallaroo.worker._batch import BatchRun
-from wallaroo.worker._columns import Column, Step
-from wallaroo.worker._depth_first import Place, Push
+from wallaroo.worker._columns import Column, ColumnStep
+from wallaroo.worker._depth_first import Position, Push
 from wallaroo.worker._failures import StepContractError
 from wallaroo.worker._forked import leave_if_child
 from wallaroo.worker._lineage import Dropped
@@ -70,10 +70,10 @@ def _listed(produced: Any, count: int) -> list[Any]:
     return outputs
 
 
-class BatchStep(Step):
+class BatchStep(ColumnStep):
     """The step in a stage without state: it is given the whole column."""
 
-    def __init__(self, node: int, children: Sequence[Step], call: Call) -> None:
+    def __init__(self, node: int, children: Sequence[ColumnStep], call: Call) -> None:
         super().__init__(node, children)
         self._call = call
 
@@ -101,7 +101,7 @@ class _Held(NamedTuple):
     watermark: int
 
 
-def batch_computation(node: int, call: Call, codec: ValueCodec, below: Push, place: Place) -> Push:
+def batch_computation(node: int, call: Call, codec: ValueCodec, below: Push, place: Position) -> Push:
     """Return the push of the step in a stage that runs message by message."""
     held: list[_Held] = []
 

@@ -6,8 +6,8 @@ import struct
 from functools import partial
 from typing import Any, Callable, Generic, Protocol, TypeVar, Union
 
-from wallaroo._decorated import Decorated
 from wallaroo._errors import WallarooParameterError
+from wallaroo._steps.decorated import Decorated
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -34,7 +34,20 @@ DecoderLike = Union[DecodesFrames[T], Callable[[], DecodesFrames[T]]]
 
 
 class Decoder(Decorated[Callable[[bytes], Returned]], Generic[Returned]):
-    """A function decorated with :func:`decoder`: called like the function."""
+    r"""A function decorated with :func:`decoder`: called like the function.
+
+    Generic in what the function returns. Name it to annotate a function that makes decoders.
+
+    Example:
+        >>> import wallaroo
+        >>> def lines(encoding: str) -> wallaroo.Decoder[str]:
+        ...     @wallaroo.decoder(delimiter=b"\n")
+        ...     def decode(bs: bytes) -> str:
+        ...         return bs.decode(encoding)
+        ...     return decode
+        >>> lines("latin-1")(b"caf\xe9")
+        'café'
+    """
 
     def __init__(self, function: Callable[[bytes], Returned]) -> None:
         super().__init__("decoder", function, "bs")

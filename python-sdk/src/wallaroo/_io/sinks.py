@@ -9,20 +9,30 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, Generic, TypeVar
 
-from wallaroo._addresses import Port, check_host, check_port
-from wallaroo._encoders import EncoderLike, Message
 from wallaroo._errors import WallarooParameterError
-from wallaroo._objects import as_object, class_name, method, shown_type
-from wallaroo._sources import check_path
-
-Description = dict[str, Any]
+from wallaroo._io.addresses import Description, Port, check_host, check_path, check_port
+from wallaroo._io.encoders import EncoderLike, Message
+from wallaroo._steps.objects import as_object, class_name, method, shown_type
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class SinkConfig(Generic[T_contra]):
-    """What every sink config has: its encoder and its description for the orchestrator."""
+    """What every sink config has: its encoder and its description for the orchestrator.
+
+    Generic in the values that the sink takes. Name it to annotate a function that chooses a sink.
+
+    Example:
+        >>> import wallaroo
+        >>> @wallaroo.encoder
+        ... def line(data: str) -> str:
+        ...     return data
+        >>> def lines_to(path: str) -> wallaroo.SinkConfig[str]:
+        ...     return wallaroo.StdoutSinkConfig(line) if path == "-" else wallaroo.FileSinkConfig(path, line)
+        >>> lines_to("-").describe()
+        {'kind': 'stdout'}
+    """
 
     encoder: Any
     encode: Callable[[T_contra], Message]

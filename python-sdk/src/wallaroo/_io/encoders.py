@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Generic, Protocol, TypeVar, Union
 
-from wallaroo._decorated import Decorated
+from wallaroo._steps.decorated import Decorated
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -29,7 +29,20 @@ EncoderLike = Union[EncodesMessages[T], Callable[[], EncodesMessages[T]]]
 
 
 class Encoder(Decorated[Callable[[T_contra], M_co]], Generic[T_contra, M_co]):
-    """A function decorated with :func:`encoder`: called like the function."""
+    r"""A function decorated with :func:`encoder`: called like the function.
+
+    Generic in what the function takes and what it returns. Name it to annotate a function that makes encoders.
+
+    Example:
+        >>> import wallaroo
+        >>> def ending_in(end: str) -> wallaroo.Encoder[str, str]:
+        ...     @wallaroo.encoder
+        ...     def encode(data: str) -> str:
+        ...         return data + end
+        ...     return encode
+        >>> ending_in("!")("tea")
+        'tea!'
+    """
 
     def __call__(self, data: T_contra, /) -> M_co:
         """Call the function."""

@@ -11,7 +11,7 @@ from typing import Any, Callable, NamedTuple, Union
 
 import msgpack
 
-from wallaroo._keys import key_from_wire, key_problem
+from wallaroo._codec.keys import key_from_wire, key_problem
 
 VERSION = 1
 CAPABILITIES: tuple[str, ...] = ()

@@ -9,20 +9,31 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, Generic, Protocol, TypeVar, Union, overload
 
-from wallaroo._addresses import Port, check_host, check_port
-from wallaroo._decoders import DecoderLike
 from wallaroo._errors import WallarooParameterError
-from wallaroo._framing import Framing, framing_of
-from wallaroo._objects import as_object, check_arity, class_name, method, shown_type
-
-Description = dict[str, Any]
+from wallaroo._io.addresses import Description, Port, check_host, check_path, check_port
+from wallaroo._io.decoders import DecoderLike
+from wallaroo._io.framing import Framing, framing_of
+from wallaroo._steps.objects import as_object, check_arity, class_name, method, shown_type
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
 class SourceConfig(Generic[T_co]):
-    """What every source config has: the steps it runs in a worker and its description for the orchestrator."""
+    r"""What every source config has: the steps it runs in a worker and its description for the orchestrator.
+
+    Generic in the messages of the source. Name it to annotate a function that chooses a source.
+
+    Example:
+        >>> import wallaroo
+        >>> @wallaroo.decoder(delimiter=b"\n")
+        ... def line(bs: bytes) -> str:
+        ...     return bs.decode()
+        >>> def lines_of(path: str) -> wallaroo.SourceConfig[str]:
+        ...     return wallaroo.StdinSourceConfig(line) if path == "-" else wallaroo.FileSourceConfig(path, line)
+        >>> lines_of("-").describe()
+        {'kind': 'stdin'}
+    """
 
     decoder: Any = None
     framing: Framing | None = None
@@ -258,19 +269,6 @@ def check_source_config(where: str, source_config: Any) -> SourceConfig[Any]:
             hint="for example wallaroo.TCPSourceConfig(host, port, decoder)",
         )
     return source_config
-
-
-def check_path(owner: str, path: Any) -> str:
-    """Return ``path`` as ``str``, or refuse what is not the path of a file."""
-    try:
-        text = os.fspath(path)
-    except TypeError:
-        text = None
-    if not isinstance(text, str) or not text:
-        raise WallarooParameterError(
-            f"{owner}: path must be a non-empty str or a pathlib.Path, got {path!r}", hint='for example "words.txt"'
-        )
-    return text
 
 
 def decoder_name(source: SourceConfig[Any]) -> str | None:

@@ -1,12 +1,15 @@
-"""Reading host and port: of the configs, and of the ``--in`` and ``--out`` words of a command line."""
+"""Where sources read and sinks write: hosts, ports and paths, of configs and of ``--in`` and ``--out`` options."""
 
 from __future__ import annotations
 
+import os
 from typing import Any, Union
 
 from wallaroo._errors import WallarooParameterError
 
 Port = Union[str, int]
+Description = dict[str, Any]
+"""A source or a sink as the topology describes it."""
 Addresses = list[tuple[str, str]]
 
 _HIGHEST_PORT = 65_535
@@ -107,3 +110,16 @@ def _value_of(args: list[str], long: str, short: str, example: str) -> str:
         f"{long} is missing from the application's arguments",
         hint=f"add it after the application, for example {example}",
     )
+
+
+def check_path(owner: str, path: Any) -> str:
+    """Return ``path`` as ``str``, or refuse what is not the path of a file."""
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        text = None
+    if not isinstance(text, str) or not text:
+        raise WallarooParameterError(
+            f"{owner}: path must be a non-empty str or a pathlib.Path, got {path!r}", hint='for example "words.txt"'
+        )
+    return text

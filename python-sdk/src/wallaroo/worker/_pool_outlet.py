@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from wallaroo._protocol import GROUPS
-from wallaroo._values import ValueCodec
+from wallaroo._codec.protocol import GROUPS
+from wallaroo._codec.values import ValueCodec
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._columns import Column
 from wallaroo.worker._contracts import too_large
@@ -27,7 +27,7 @@ class _Piece(NamedTuple):
     positions: Sequence[int]
 
 
-class CrossingOutlet(Outlet):
+class PoolOutlet(Outlet):
     """A node whose values cross, in a stage that runs step by step.
 
     Args:

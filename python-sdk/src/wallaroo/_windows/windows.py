@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Callable, ClassVar, Generic, TypeVar, Union
 
-from wallaroo._computations import Step
 from wallaroo._errors import WallarooParameterError
-from wallaroo._objects import as_object, class_name, method, qualified_name, step_name
-from wallaroo._topology import WindowNode
+from wallaroo._steps.computations import Step
+from wallaroo._steps.objects import as_object, class_name, method, step_name
 
 In = TypeVar("In")
 Accumulator = TypeVar("Accumulator")
@@ -372,10 +371,6 @@ class WindowStep(Step[In, Out], Generic[In, Out]):
     def delay(self) -> int:
         """Nanoseconds for which it waits for values that are out of order."""
         return 0 if isinstance(self.windows, CountWindows) else self.windows.delay
-
-    def node(self, where: str, inputs: tuple[int, ...]) -> WindowNode:
-        """Return the step's node: its windows are its own, in a table of its name."""
-        return WindowNode(self.name, inputs, f"window:{self.name}", qualified_name(self.aggregation), self)
 
 
 def _check_positive(where: str, value: Any) -> None:

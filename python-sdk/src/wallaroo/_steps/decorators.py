@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Callable, Optional, TypeVar, overload
 
-from wallaroo._computations import (
+from wallaroo._steps.computations import (
     BuilderStateComputation,
     Computation,
     ComputationBatch,
@@ -13,7 +13,7 @@ from wallaroo._computations import (
     StateComputation,
     StateComputationMulti,
 )
-from wallaroo._decorated import check_step_name
+from wallaroo._steps.decorated import check_step_name
 
 T = TypeVar("T")
 S = TypeVar("S")

@@ -7,16 +7,15 @@ orchestrator is told (``describe``) and what a worker calls; the two never mix. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Union
+from typing import Any, Callable, NamedTuple, Union
 
 from wallaroo._errors import WallarooParameterError
-from wallaroo._sinks import SinkConfig
-from wallaroo._sources import SourceConfig, decoder_name
-
-if TYPE_CHECKING:
-    from wallaroo._windows import WindowStep
-
-Description = dict[str, Any]
+from wallaroo._io.addresses import Description
+from wallaroo._io.sinks import SinkConfig
+from wallaroo._io.sources import SourceConfig, decoder_name
+from wallaroo._steps.computations import Computation, ComputationBatch, ComputationMulti, StateStep, Step
+from wallaroo._steps.objects import qualified_name
+from wallaroo._windows.windows import WindowStep
 
 
 class SourceNode(NamedTuple):
@@ -162,6 +161,39 @@ Node = Union[SourceNode, ComputationNode, BatchNode, KeyByNode, CollectNode, Sta
 def pool_of(node: Node) -> str | None:
     """Return the pool whose workers run a node; ``None`` for the main one, which runs all that names none."""
     return node.pool if isinstance(node, (ComputationNode, BatchNode)) else None
+
+
+def node_of(step: Step[Any, Any], inputs: tuple[int, ...], pool: str | None = None) -> Node:
+    """Return the node of a step. State is in a table of the step's name.
+
+    Args:
+        step: The step.
+        inputs: The nodes it takes messages from.
+        pool: The pool whose workers run it; ``None`` for the main one, which runs every step with state.
+    """
+    if isinstance(step, ComputationBatch):
+        return BatchNode(step.name, inputs, step.function, pool)
+    if isinstance(step, (Computation, ComputationMulti)):
+        return ComputationNode(step.name, inputs, step.function, isinstance(step, ComputationMulti), pool)
+    if isinstance(step, WindowStep):
+        return WindowNode(step.name, inputs, f"window:{step.name}", qualified_name(step.aggregation), step)
+    assert isinstance(step, StateStep), "there are no other steps"
+    return state_node(step, inputs, step.name)
+
+
+def state_node(step: StateStep[Any, Any, Any], inputs: tuple[int, ...], table: str) -> StateNode:
+    """Return the node of a step with its state in ``table``."""
+    call, build = _changing(step.function), step.state
+    return StateNode(step.name, inputs, table, qualified_name(build), build, call, step.multi)
+
+
+def _changing(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], tuple[Any, bool]]:
+    """Return a function that says what generation 3 takes for granted: the state may have changed."""
+
+    def call_and_say_so(data: Any, state: Any) -> tuple[Any, bool]:
+        return call(data, state), True
+
+    return call_and_say_so
 
 
 def check_address_is_free(where: str, source_config: SourceConfig[Any], nodes: Sequence[Node]) -> None:

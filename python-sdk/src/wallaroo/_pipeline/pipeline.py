@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Callable, Generic, NoReturn, TypeVar, overload
 
-from wallaroo._computations import (
+from wallaroo._errors import WallarooParameterError
+from wallaroo._io.sinks import SinkConfig, check_sink_config
+from wallaroo._io.sources import SourceConfig, check_source_config
+from wallaroo._pipeline.topology import (
+    Application,
+    CollectNode,
+    KeyByNode,
+    Node,
+    SinkNode,
+    SourceNode,
+    check_address_is_free,
+    node_of,
+)
+from wallaroo._steps.computations import (
     BuilderStateComputation,
     Computation,
     ComputationBatch,
@@ -14,22 +27,9 @@ from wallaroo._computations import (
     StateComputationMulti,
     Step,
     check_pool,
-    in_pool,
 )
-from wallaroo._errors import WallarooParameterError
-from wallaroo._key_functions import Key, KeyExtractor
-from wallaroo._objects import as_list, check_name, shown_step, shown_type
-from wallaroo._sinks import SinkConfig, check_sink_config
-from wallaroo._sources import SourceConfig, check_source_config
-from wallaroo._topology import (
-    Application,
-    CollectNode,
-    KeyByNode,
-    Node,
-    SinkNode,
-    SourceNode,
-    check_address_is_free,
-)
+from wallaroo._steps.key_functions import Key, KeyExtractor
+from wallaroo._steps.objects import as_list, check_name, shown_step, shown_type
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -154,7 +154,7 @@ class Pipeline(Generic[T_co]):
             _refuse_step(where, computation)
         check_pool(where, computation, pool)
         below = self._with_state_placed(where, computation) if computation.needs_key else self
-        return below._then(lambda inputs: in_pool(computation.node(where, inputs), pool), named=True)
+        return below._then(lambda inputs: node_of(computation, inputs, pool), named=True)
 
     def key_by(self, key_extractor: KeyExtractor[T_co, Key]) -> Pipeline[T_co]:
         """Give every message a key, for the steps up to the next ``key_by`` or ``collect``.

@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 import msgpack
 
-from wallaroo._attributes import Attributes, Give, dicts, is_plain, one_by_one, whole
+from wallaroo._codec.attributes import Attributes, Give, dicts, is_plain, one_by_one, whole
 
 SCALAR_TYPES: frozenset[type] = frozenset((str, bytes, int, float, bool, type(None)))
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple
 
 from wallaroo._errors import WallarooParameterError
-from wallaroo._objects import class_name, method, optional_method
+from wallaroo._steps.objects import class_name, method, optional_method
 
 Framing = dict[str, Any]
 

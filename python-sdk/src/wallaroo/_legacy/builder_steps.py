@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from wallaroo._computations import check_state_class
+from wallaroo._codec.keys import KEY_TYPES, key_problem
 from wallaroo._errors import WallarooParameterError
-from wallaroo._key_functions import KeyExtractor
-from wallaroo._keys import KEY_TYPES, key_problem
-from wallaroo._objects import as_list, as_object, class_name, method, optional_method, qualified_name, step_name
+from wallaroo._steps.computations import check_state_class
+from wallaroo._steps.key_functions import KeyExtractor
+from wallaroo._steps.objects import as_list, as_object, class_name, method, optional_method, qualified_name, step_name
 
 
 def key_function(where: str, thing: Any) -> tuple[Callable[[Any], Any], str]:

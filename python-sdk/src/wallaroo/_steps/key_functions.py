@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Generic, TypeVar, Union
 
-from wallaroo._decorated import Decorated, shown_name
+from wallaroo._steps.decorated import Decorated, shown_name
 
 Key = Union[str, bytes, int, tuple[Any, ...]]
 """What may be a key; in a tuple, the same again."""
@@ -16,7 +16,20 @@ K = TypeVar("K", bound=Key)
 
 
 class KeyExtractor(Decorated[Callable[[In], K_co]], Generic[In, K_co]):
-    """A function decorated with :func:`key_extractor` or :func:`partition`: called like the function."""
+    """A function decorated with :func:`key_extractor` or :func:`partition`: called like the function.
+
+    Generic in what the function takes and the key it returns. Name it to annotate a function that makes key functions.
+
+    Example:
+        >>> import wallaroo
+        >>> def field(name: str) -> wallaroo.KeyExtractor[dict, str]:
+        ...     @wallaroo.key_extractor
+        ...     def key(data: dict) -> str:
+        ...         return data[name]
+        ...     return key
+        >>> field("user")({"user": "ada"})
+        'ada'
+    """
 
     def __call__(self, data: In, /) -> K_co:
         """Call the function."""

@@ -15,7 +15,7 @@ from typing import Any, Callable
 
 import msgpack
 
-from wallaroo._plain import SCALAR_TYPES, PlainObjects
+from wallaroo._codec.plain import SCALAR_TYPES, PlainObjects
 
 SCALARS = 1
 PICKLE = 2

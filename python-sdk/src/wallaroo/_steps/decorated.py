@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Callable, Generic, TypeVar
 
 from wallaroo._errors import WallarooParameterError
-from wallaroo._objects import check_arity, check_name, is_async, shown_type
+from wallaroo._steps.objects import check_arity, check_name, is_async, shown_type
 
 F = TypeVar("F", bound=Callable[..., Any], covariant=True)
 

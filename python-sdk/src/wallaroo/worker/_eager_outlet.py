@@ -14,23 +14,23 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
 from typing import Any
 
-from wallaroo._protocol import GROUPS
-from wallaroo._values import ValueCodec
+from wallaroo._codec.protocol import GROUPS
+from wallaroo._codec.values import ValueCodec
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import key_explained, too_large
-from wallaroo.worker._depth_first import Place, Push
+from wallaroo.worker._depth_first import Position, Push
 from wallaroo.worker._failures import StepContractError
 from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._outlets import PIECE, Entry, KeyFunction, Outlet, group_size, halves, sendable
 
 
-class Captured(tuple[int, bytes]):
+class EncodedValue(tuple[int, bytes]):
     """A value as it was when it came: codec and bytes. Not a named tuple, for that takes 150 ns more to make."""
 
     __slots__ = ()
 
 
-class CapturingGroupOutlet(Outlet):
+class EagerGroupOutlet(Outlet):
     """A ``key_by`` or ``collect`` node, or one whose values cross.
 
     Args:
@@ -60,7 +60,7 @@ class CapturingGroupOutlet(Outlet):
         self._origins.clear()
         self._has_captured = False
 
-    def push(self, below: Push, place: Place) -> Push:
+    def push(self, below: Push, place: Position) -> Push:
         """Return the push of this outlet; nothing is below it."""
         groups, function, crosses, encode = self._groups, self._key, self._crosses, self._codec.encode_objects
         append_key, append_origin = self._keys.append, self._origins.append
@@ -88,7 +88,7 @@ class CapturingGroupOutlet(Outlet):
                 return
             if value.__class__ not in fixed_types and not is_fixed(value):
                 try:
-                    value = Captured(encode([value]))
+                    value = EncodedValue(encode([value]))
                     self._has_captured = True
                 except BaseException as error:  # noqa: BLE001 - the user's __reduce__ or serialize
                     place.fail(self.node, error, value, key)
@@ -108,7 +108,7 @@ class CapturingGroupOutlet(Outlet):
         flat: list[Any] = []
         for key, values in self._groups.items():
             for stretch in self._stretches(values):
-                if stretch[0].__class__ is Captured:
+                if stretch[0].__class__ is EncodedValue:
                     for codec, data in stretch:
                         flat += (key, 1, codec, data)
                 else:
@@ -136,11 +136,11 @@ class CapturingGroupOutlet(Outlet):
         try:
             return self._codec.decode(codec, data, 1)[0]
         except BaseException:  # noqa: BLE001 - the user's unpickling or deserialize
-            return Captured((codec, data))
+            return EncodedValue((codec, data))
 
     def _pieces(self, key: Any, values: list[Any], largest: int) -> Iterator[tuple[int, Entry]]:
         for stretch in self._stretches(values):
-            if stretch[0].__class__ is Captured:
+            if stretch[0].__class__ is EncodedValue:
                 for codec, data in stretch:
                     yield group_size(key, data), [key, 1, codec, data]
             else:
@@ -151,7 +151,9 @@ class CapturingGroupOutlet(Outlet):
         """Return the stretches of neighbours that are all captured, or all not."""
         if len(values) == 1 or not (self._has_captured or self._crosses):
             return (values,)
-        stretches = [list(neighbours) for _, neighbours in groupby(values, lambda value: value.__class__ is Captured)]
+        stretches = [
+            list(neighbours) for _, neighbours in groupby(values, lambda value: value.__class__ is EncodedValue)
+        ]
         if not self._crosses:
             return stretches
         return [stretch[at : at + PIECE] for stretch in stretches for at in range(0, len(stretch), PIECE)]

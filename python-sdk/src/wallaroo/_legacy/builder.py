@@ -5,27 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from wallaroo._builder_steps import (
+from wallaroo._errors import WallarooParameterError
+from wallaroo._io.sinks import SinkConfig, check_sink_config
+from wallaroo._io.sources import SourceConfig, check_source_config
+from wallaroo._legacy.builder_steps import (
     check_keys,
     compute_method,
     key_function,
     state_builder,
     state_class,
 )
-from wallaroo._computations import (
-    BuilderStateComputation,
-    StateStep,
-    Step,
-    check_pool,
-    check_state_name,
-    in_pool,
-)
-from wallaroo._errors import WallarooParameterError
-from wallaroo._key_functions import KeyExtractor
-from wallaroo._objects import as_list, as_object, check_name, shown_step, shown_type, step_name
-from wallaroo._sinks import SinkConfig, check_sink_config
-from wallaroo._sources import SourceConfig, check_source_config
-from wallaroo._topology import (
+from wallaroo._pipeline.topology import (
     Application,
     CollectNode,
     ComputationNode,
@@ -35,7 +25,18 @@ from wallaroo._topology import (
     SourceNode,
     StateNode,
     check_address_is_free,
+    node_of,
+    state_node,
 )
+from wallaroo._steps.computations import (
+    BuilderStateComputation,
+    StateStep,
+    Step,
+    check_pool,
+    check_state_name,
+)
+from wallaroo._steps.key_functions import KeyExtractor
+from wallaroo._steps.objects import as_list, as_object, check_name, shown_step, shown_type, step_name
 
 _NEXT_PIPELINE = "start one with new_pipeline(name, source_config)"
 
@@ -339,7 +340,7 @@ class ApplicationBuilder:
                     f"{where}: {shown_step(thing)} has state", hint="use to_stateful or to_state_partition for it"
                 )
             check_pool(where, thing, pool)
-            self._head = self._add(in_pool(thing.node(where, (self._head,)), pool))
+            self._head = self._add(node_of(thing, (self._head,), pool))
             return self
         check_pool(where, thing, pool)
         computation = as_object(where, thing)
@@ -371,7 +372,7 @@ class ApplicationBuilder:
                     f"{where}: its decorator says that its state is {shown_step(thing.state)}, not {shown_step(state)}",
                     hint="give the same class in both places, or leave state= out of the decorator",
                 )
-            return thing.state_node((), state_name)
+            return state_node(thing, (), state_name)
         if isinstance(thing, BuilderStateComputation):
             build, table_type = state_class(f"{where}: state_class", state)
             return StateNode(thing.name, (), state_name, table_type, build, thing.function, thing.multi)

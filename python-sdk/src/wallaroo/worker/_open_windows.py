@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from wallaroo._protocol import END, WHOLE
-from wallaroo._windows import CountWindows, RangeWindows, SessionWindows, WindowStep
+from wallaroo._codec.protocol import END, WHOLE
+from wallaroo._windows.windows import CountWindows, RangeWindows, SessionWindows, WindowStep
 from wallaroo.worker._batch import BatchRun
-from wallaroo.worker._depth_first import Place, Push, to_none
+from wallaroo.worker._depth_first import Position, Push, to_none
 from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._state import StateTable
 
@@ -44,7 +44,7 @@ class Window:
         self.count = 0
 
 
-class Open:
+class OpenWindows:
     """The windows of a key in one step. Pickled into snapshots."""
 
     __slots__ = ("told", "windows")
@@ -95,7 +95,7 @@ class StepWindows:
     Args:
         node: Id of the step's node.
         step: The user's aggregation, and which values belong together.
-        table: Holds an :class:`Open` for each key.
+        table: Holds an :class:`OpenWindows` for each key.
         delay_above: Delays of the windows above it in its stage: how much its watermark is behind the stage's.
     """
 
@@ -105,7 +105,7 @@ class StepWindows:
         self._table = table
         self._delay_above = delay_above
 
-    def push(self, below: Push, place: Place) -> Push:
+    def push(self, below: Push, place: Position) -> Push:
         """Return the push that takes a value in."""
         place.windows.add(self, below)
 
@@ -120,11 +120,11 @@ class StepWindows:
 
         return take
 
-    def _open(self, key: Any) -> Open:
+    def _open(self, key: Any) -> OpenWindows:
         live = self._table.live
         return live[key] if key in live else self._table.open(key)  # type: ignore[no-any-return]
 
-    def _take(self, opened: Open, value: Any, below: Push, place: Place) -> None:
+    def _take(self, opened: OpenWindows, value: Any, below: Push, place: Position) -> None:
         raise NotImplementedError
 
     def _deadline(self, window: Window) -> int:
@@ -137,7 +137,7 @@ class StepWindows:
             window.accumulator = changed
         window.count += 1
 
-    def _late(self, value: Any, place: Place) -> None:
+    def _late(self, value: Any, place: Position) -> None:
         run = place.run
         run.late += 1
         if self._step.keeps_late:
@@ -145,7 +145,7 @@ class StepWindows:
             text = f"its windows were complete: its event time is {place.time}, {behind} ns behind the watermark"
             place.fail(self._node, LateValueError(text), value)
 
-    def wake(self, timer: Timer, below: Push, place: Place) -> None:
+    def wake(self, timer: Timer, below: Push, place: Position) -> None:
         """Give the outputs of a key's windows that are complete.
 
         Args:
@@ -173,7 +173,7 @@ class StepWindows:
             if window.count and not is_skipped and below is not to_none:
                 self._give(window, below, place)
 
-    def _give(self, window: Window, below: Push, place: Place) -> None:
+    def _give(self, window: Window, below: Push, place: Position) -> None:
         try:
             output = self._step.output(place.key, window.accumulator)
             if in_child:
@@ -220,7 +220,7 @@ class CountedWindows(StepWindows):
         super().__init__(node, step, table, delay_above)
         self._count = windows.count
 
-    def _take(self, opened: Open, value: Any, below: Push, place: Place) -> None:
+    def _take(self, opened: OpenWindows, value: Any, below: Push, place: Position) -> None:
         if not opened.windows:
             opened.windows.append(Window(place.time, place.time + 1, self._step.initial()))
         window = opened.windows[0]
@@ -250,7 +250,7 @@ class RangedWindows(StepWindows):
         super().__init__(node, step, table, delay_above)
         self._windows = windows
 
-    def _take(self, opened: Open, value: Any, below: Push, place: Place) -> None:
+    def _take(self, opened: OpenWindows, value: Any, below: Push, place: Position) -> None:
         length, slide, delay = self._windows.range, self._windows.slide, self._windows.delay
         first_end = max(place.time, place.watermark - delay) + 1
         # The first window that ends then or later; windows end at multiples of the slide after their length.
@@ -287,7 +287,7 @@ class Sessions(StepWindows):
         super().__init__(node, step, table, delay_above)
         self._windows = windows
 
-    def _take(self, opened: Open, value: Any, below: Push, place: Place) -> None:
+    def _take(self, opened: OpenWindows, value: Any, below: Push, place: Position) -> None:
         start, end = place.time, place.time + self._windows.gap
         joined = [
             window
@@ -337,7 +337,7 @@ class StageWindows:
         """Add a step. Steps are made from the outlets up."""
         self._steps.insert(0, (windows, below))
 
-    def wake(self, timer: Timer, place: Place) -> None:
+    def wake(self, timer: Timer, place: Position) -> None:
         """Give the outputs of a key's windows that are complete."""
         key, origin = place.key, place.origin
         for number, (windows, below) in enumerate(self._steps):

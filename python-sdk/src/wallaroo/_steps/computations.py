@@ -1,14 +1,12 @@
-"""Steps that are functions: what the decorators of ``_decorators`` make, and their nodes."""
+"""Steps that are decorated functions, and the base class of all steps."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Any, Callable, ClassVar, Generic, TypeVar
 
-from wallaroo._decorated import Decorated, shown_name
 from wallaroo._errors import WallarooParameterError
-from wallaroo._objects import check_arity, is_generator, qualified_name, shown_type
-from wallaroo._topology import BatchNode, ComputationNode, Node, StateNode
+from wallaroo._steps.decorated import Decorated, shown_name
+from wallaroo._steps.objects import check_arity, is_generator, shown_type
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -19,29 +17,30 @@ _RESERVED = ("generator:", "window:")
 """What the names of the generators' and windows' own state tables begin with."""
 
 
-class Step(ABC, Generic[In, Out]):
-    """What :meth:`Pipeline.to` takes: it knows its name and the node it is in the topology."""
+class Step(Generic[In, Out]):
+    """What :meth:`Pipeline.to` takes."""
 
     name: str
 
     needs_key: ClassVar[bool] = False
     """Whether it has state, and so must stand below a ``key_by`` or ``collect``."""
 
-    @abstractmethod
-    def node(self, where: str, inputs: tuple[int, ...]) -> Node:
-        """Return the step's node.
-
-        Args:
-            where: Which pipeline and call it is for, for errors.
-            inputs: The nodes it takes messages from.
-
-        Raises:
-            WallarooParameterError: It cannot stand there.
-        """
-
 
 class Computation(Decorated[Callable[[In], Returned]], Step[In, Any], Generic[In, Returned]):
-    """A function decorated with :func:`computation`: called like the function."""
+    """A function decorated with :func:`computation`: called like the function.
+
+    Generic in what the function takes and what it returns. Name it to annotate a function that makes steps.
+
+    Example:
+        >>> import wallaroo
+        >>> def times(factor: int) -> wallaroo.Computation[int, int]:
+        ...     @wallaroo.computation(name=f"times {factor}")
+        ...     def multiply(data: int) -> int:
+        ...         return data * factor
+        ...     return multiply
+        >>> times(3)(2)
+        6
+    """
 
     def __init__(self, name: str, function: Callable[[In], Returned]) -> None:
         super().__init__("computation", function, "data")
@@ -51,10 +50,6 @@ class Computation(Decorated[Callable[[In], Returned]], Step[In, Any], Generic[In
     def __call__(self, data: In, /) -> Returned:
         """Call the function."""
         return self.function(data)
-
-    def node(self, where: str, inputs: tuple[int, ...]) -> Node:
-        """Return the step's node."""
-        return ComputationNode(self.name, inputs, self.function, multi=False)
 
 
 class ComputationMulti(Decorated[Callable[[In], Returned]], Step[In, Any], Generic[In, Returned]):
@@ -68,10 +63,6 @@ class ComputationMulti(Decorated[Callable[[In], Returned]], Step[In, Any], Gener
         """Call the function."""
         return self.function(data)
 
-    def node(self, where: str, inputs: tuple[int, ...]) -> Node:
-        """Return the step's node."""
-        return ComputationNode(self.name, inputs, self.function, multi=True)
-
 
 class ComputationBatch(Decorated[Callable[[list[Any]], Returned]], Step[In, Any], Generic[In, Returned]):
     """A function decorated with :func:`computation_batch`: called like the function."""
@@ -83,10 +74,6 @@ class ComputationBatch(Decorated[Callable[[list[Any]], Returned]], Step[In, Any]
     def __call__(self, batch: list[Any], /) -> Returned:
         """Call the function."""
         return self.function(batch)
-
-    def node(self, where: str, inputs: tuple[int, ...]) -> Node:
-        """Return the step's node."""
-        return BatchNode(self.name, inputs, self.function)
 
 
 class StateStep(Decorated[Callable[[In, State], Returned]], Step[In, Any], Generic[In, State, Returned]):
@@ -114,15 +101,6 @@ class StateStep(Decorated[Callable[[In, State], Returned]], Step[In, Any], Gener
     def __call__(self, data: In, state: State, /) -> Returned:
         """Call the function."""
         return self.function(data, state)
-
-    def node(self, where: str, inputs: tuple[int, ...]) -> StateNode:
-        """Return the step's node: its state is its own, in a table of its name."""
-        return self.state_node(inputs, self.name)
-
-    def state_node(self, inputs: tuple[int, ...], table: str) -> StateNode:
-        """Return the step's node with its state in ``table``."""
-        call, build = _changing(self.function), self.state
-        return StateNode(self.name, inputs, table, qualified_name(build), build, call, self.multi)
 
 
 class StateComputation(StateStep[In, State, Returned]):
@@ -170,15 +148,6 @@ class BuilderStateComputation(Decorated[Callable[[In, State], Returned]], Generi
         return self.function(data, state)
 
 
-def _changing(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], tuple[Any, bool]]:
-    """Return a function that says what generation 3 takes for granted: the state may have changed."""
-
-    def call_and_say_so(data: Any, state: Any) -> tuple[Any, bool]:
-        return call(data, state), True
-
-    return call_and_say_so
-
-
 def check_state_name(where: str, name: str) -> None:
     """Refuse a name for state that the generators' own state has.
 
@@ -216,10 +185,10 @@ def _refuse_generator(decorator: str, function: Any) -> None:
 
 
 def check_pool(where: str, step: Any, pool: Any) -> None:
-    """Refuse what is no pool's name, and a pool for a step that cannot be in one.
+    """Raise an error unless ``pool`` names a pool and the step may run in one.
 
     Raises:
-        WallarooParameterError: So it is.
+        WallarooParameterError: ``pool`` is not a valid name, or the step has state.
     """
     if pool is None:
         return
@@ -233,11 +202,3 @@ def check_pool(where: str, step: Any, pool: Any) -> None:
             f"{where}: pool={pool!r} is given to a step with state, and state lives in the main pool",
             hint="move what needs another interpreter into a step without state, and give the pool to that",
         )
-
-
-def in_pool(node: Node, pool: str | None) -> Node:
-    """Return a step's node as one that the workers of ``pool`` run."""
-    if pool is None:
-        return node
-    assert isinstance(node, (BatchNode, ComputationNode)), "checked by check_pool"
-    return node._replace(pool=pool)

@@ -1,0 +1,1 @@
+"""Pipelines, and the topology that an application of any generation compiles to."""

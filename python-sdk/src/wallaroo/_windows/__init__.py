@@ -1,0 +1,1 @@
+"""Windows that users describe: which values of a key belong together, and how they are aggregated."""
