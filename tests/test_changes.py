@@ -65,7 +65,7 @@ FAILURES = {
         "def __setstate__(self, state):\n        raise KeyError('gone')\n\n    def build(self):",
         "the new workers cannot load the state of the old ones: state of key 'k",
     ),
-    "hangs": ("import wallaroo\n", "import wallaroo, threading\nthreading.Event().wait()\n", "was not ready after 2s"),
+    "hangs": ("import wallaroo\n", "import wallaroo, threading\nthreading.Event().wait()\n", "was not ready within 2s"),
 }
 
 
@@ -103,6 +103,6 @@ def test_one_change_at_a_time(changes):
         changes.run.wait_for("replacing the workers")
         second = command("scale", "3", "--control", changes.run.control)
         assert second.returncode == 1
-        assert "another change of the workers is under way" in second.stderr
+        assert "another change of the workers is in progress" in second.stderr
         assert first.wait() == 0
     changes.finish()

@@ -130,7 +130,7 @@ def test_a_pool_of_the_file_beside_the_application_is_scaled_and_swapped(consume
     )
     sent = messages(6000)
     with pooled(consumer, modern, None, "--slow", app=app) as run:
-        assert "no step names the pool unused: it gets no workers" in run.ready().messages("WARN")
+        assert "no step names the pool unused, so it has no workers" in run.ready().messages("WARN")
         sender = Sender(run.address(), frames(sent))
         consumer.wait_count(500)
         assert "legacy slot 0" in output("status", "--control", run.control)

@@ -1,24 +1,45 @@
 //! The orchestrator: networking, partition routing and state of a stream processing application whose steps run in Python
 //! workers.
 //!
-//! In the order in which data passes: a [`source`] cuts frames; the [`engine`], a pure state machine, decides which [`worker`]
-//! runs them, following the [`plan`] made of the application's topology; results leave through a [`sink`]. The [`runtime`] ties
-//! the tasks to the engine; through its [`control`] socket a run is looked at and changed.
+//! Modules are listed in the order in which data passes. A [`source`] cuts a stream into frames. The [`engine`], a pure state
+//! machine, follows the [`plan`] made of the application's topology and decides which [`worker`] runs what. Results leave through
+//! a [`sink`]; a message that cannot be processed goes to the [`dead_letter`] file. The [`runtime`] drives the engine and carries
+//! out its actions. A run is observed and changed through its [`control`] socket. The [`cli`] starts all of it.
+//!
+//! A module uses only modules of lower layers: `tests/circles.py` has the layers and checks them.
 
+// Types that modules exchange. They use nothing else of this crate.
 mod causes;
-pub mod cli;
-pub mod control;
-pub mod dead_letter;
-pub mod dead_message;
-pub mod death;
-pub mod engine;
-pub mod frame;
 pub mod ids;
-pub mod interpreter;
 pub mod limit;
-pub mod plan;
-pub mod runtime;
-pub mod sink;
+
+pub mod frame;
+
+pub mod death;
+
+pub mod dead_message;
+
 pub mod sink_chunk;
+
+// What the application is, and the Python that runs it.
+pub mod plan;
+
+pub mod interpreter;
+
+// The way of a message.
 pub mod source;
+
+pub mod engine;
+
 pub mod worker;
+
+pub mod sink;
+
+pub mod dead_letter;
+
+// What runs it.
+pub mod runtime;
+
+pub mod control;
+
+pub mod cli;

@@ -1,7 +1,7 @@
-//! Ties the tasks that do I/O to the engine: start, run, drain, stop.
+//! Connects the tasks that do I/O to the engine, from the start of a run to its end.
 //!
-//! One loop on one thread owns the engine and the pool. It waits for whatever happens next at a source, a worker, a sink, or by a
-//! signal, gives it to the engine, and carries out what the engine wants done.
+//! One loop on one thread owns the engine and the pools. It waits for the next event of a source, a worker, a sink or a client, or
+//! for a signal, passes it to the engine, and carries out the actions that the engine returns.
 
 mod changing;
 mod endpoints;
@@ -49,21 +49,21 @@ use crate::worker::process::resident_bytes;
 pub use self::error::RunError;
 pub use self::workers::describe;
 
-/// Events of one kind taken in before the others get their turn.
+/// The most events of one kind that are handled before events of other kinds.
 const EVENTS_A_TURN: usize = 64;
-/// How often the engine is told the time, so that it can notice hung batches and idle slots.
+/// How often the engine is told the time, so that it notices hung batches and idle sources.
 const TICK: Duration = Duration::from_millis(250);
-/// How long workers may take to exit once everything is done.
+/// How long workers may take to exit at the end of a run.
 const EXIT_GRACE: Duration = Duration::from_secs(3);
-/// How long sinks may take to write what they hold when the run has failed.
+/// How long sinks may take to write what they hold after the run has failed.
 const FAILED_FLUSH: Duration = Duration::from_secs(1);
 
-/// What is to run, and how.
+/// The settings of a run.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// How workers of the main pool are started.
+    /// Settings of the main pool.
     pub pool: PoolSettings,
-    /// How those of pools are that steps may name.
+    /// Settings of the named pools.
     pub named_pools: BTreeMap<String, PoolSettings>,
     /// The engine's settings.
     pub engine: EngineConfig,
@@ -71,9 +71,9 @@ pub struct RunOptions {
     pub dead_letters: Option<PathBuf>,
     /// What the run does when a message cannot be processed.
     pub failure_policy: FailurePolicy,
-    /// Where the control socket is to be.
+    /// Where to bind the control socket.
     pub control: ControlAddress,
-    /// Where metrics are to be had.
+    /// Where to serve metrics, if at all.
     pub metrics: Option<SocketAddr>,
 }
 
@@ -89,19 +89,19 @@ pub enum FailurePolicy {
 /// What is known once everything is open.
 #[derive(Debug)]
 pub struct Started<'a> {
-    /// What runs.
+    /// The plan of the run.
     pub plan: &'a Plan,
-    /// Where sources listen or read, by [`SourceId`].
+    /// Where each source listens or reads.
     pub sources: &'a [String],
     /// The workers.
     pub workers: &'a [MemberStatus],
-    /// Where the control socket is, if there is one.
+    /// The path of the control socket, if there is one.
     pub control: Option<&'a Path>,
-    /// Where metrics are to be had, if they are.
+    /// Where metrics are served, if they are.
     pub metrics: Option<SocketAddr>,
 }
 
-/// What a run did.
+/// What a run has done.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Summary {
     /// Messages that entered from sources.
@@ -110,16 +110,16 @@ pub struct Summary {
     pub messages_out: u64,
     /// Messages that became dead letters.
     pub dead_letters: u64,
-    /// Values that came too late for all of their windows.
+    /// Values that arrived too late for all of their windows.
     pub late: u64,
-    /// Workers that died at work.
+    /// Workers that died in a slot.
     pub deaths: u64,
-    /// Time from ready to the end.
+    /// Time from when the run was ready to its end.
     pub elapsed: Duration,
 }
 
-/// Runs an application until its sources have ended, it is told to stop, or it cannot go on. `started` is called once, when
-/// workers and sources are ready.
+/// Runs an application until its sources have ended, it is told to stop, or it fails. `started` is called once, when the workers
+/// and sources are ready.
 pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Result<Summary, RunError> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let mut terminations = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
@@ -147,7 +147,7 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
     let members = pools.members();
     started(Started {
         plan: &runtime.plan,
-        sources: &inputs.names,
+        sources: &inputs.addresses,
         workers: &members,
         control: control.path(),
         metrics: control.metrics(),
@@ -190,7 +190,7 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
     }
 }
 
-/// Sleeps until a retry is due; for ever if none is.
+/// Sleeps until a retry is due; for ever if there is none.
 async fn retry(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at.into()).await,
@@ -203,8 +203,8 @@ struct Runtime {
     engine: Engine,
     begun: Instant,
     sources: SourceHandles,
-    /// Where sources listen or read, for people.
-    source_places: Vec<String>,
+    /// Where each source listens or reads, as people read it.
+    source_addresses: Vec<String>,
     stop: CancellationToken,
     sinks: Vec<mpsc::UnboundedSender<SinkChunk>>,
     sink_tasks: JoinSet<()>,
@@ -213,7 +213,7 @@ struct Runtime {
     failure_policy: FailurePolicy,
     peers: Peers,
     observed: Observed,
-    /// The change of the workers that is under way.
+    /// The change of the workers that is in progress.
     change: Option<Change>,
     draining: bool,
     finished: bool,
@@ -237,14 +237,14 @@ impl Runtime {
         let pool_slots = named.iter().map(|(_, settings)| settings.slots).collect();
         let engine = Engine::new(plan.clone(), EngineConfig { pool_slots, ..options.engine.clone() });
         let observed = Observed::new(plan.sources.len());
-        inputs.names.shrink_to_fit();
-        let source_places = inputs.names.clone();
+        inputs.addresses.shrink_to_fit();
+        let source_addresses = inputs.addresses.clone();
         let mut runtime = Self {
             plan,
             engine,
             begun: Instant::now(),
             sources,
-            source_places,
+            source_addresses,
             stop,
             sinks,
             sink_tasks,
@@ -274,7 +274,7 @@ impl Runtime {
     fn tick(&mut self, pools: &mut Pools) -> Result<(), RunError> {
         self.feed(pools, Event::Tick)?;
         self.observed.sample(self.engine.counts(), Instant::now());
-        self.go_on_changing(pools)?;
+        self.continue_change(pools)?;
         for MemberStatus { generation, pid, pool, slot, .. } in pools.members() {
             let Some(limit) = pools[pool].memory() else { continue };
             let (Some(slot), Some(resident)) = (slot, resident_bytes(pid)) else { continue };
@@ -288,7 +288,7 @@ impl Runtime {
     fn workers(&mut self, pools: &mut Pools, events: impl Iterator<Item = WorkerEvent>) -> Result<(), RunError> {
         let mut outcome = Ok(());
         for event in events {
-            // The pool hears of everything, also once the run has failed: it is closed by waiting for every worker's end.
+            // The pool is told everything, even after the run has failed: closing it means waiting for the end of every worker.
             for news in pools.handle(event, Instant::now()) {
                 outcome = outcome.and_then(|()| match news {
                     PoolNews::Slot(news) => self.feed(pools, event_of(news)),
@@ -301,7 +301,7 @@ impl Runtime {
             }
         }
         outcome?;
-        self.go_on_changing(pools)?;
+        self.continue_change(pools)?;
         Ok(pools.fill(Instant::now())?)
     }
 
@@ -315,7 +315,7 @@ impl Runtime {
                     continue;
                 }
                 SourceEvent::Closed { source, connection, outcome } => {
-                    // What the engine had closed was logged when it said so.
+                    // A connection that the engine gave up was logged then.
                     if let CloseReason::Failed(error) = outcome
                         && !matches!(error, ConnectionError::Refused { .. })
                     {
@@ -351,11 +351,11 @@ impl Runtime {
         if *signals > 1 {
             return Err(RunError::Interrupted { undelivered: self.engine.undelivered_bytes() });
         }
-        tracing::info!("stopping: no more is read, what was accepted is finished; a second signal stops at once");
+        tracing::info!("stopping: reading has ended, accepted messages are finished; a second signal stops at once");
         self.drain(pools)
     }
 
-    /// Ends workers and sinks, waits for them, and says what the run did.
+    /// Ends workers and sinks, waits for them, and returns what the run has done.
     async fn close(
         mut self,
         pools: &mut Pools,

@@ -1,8 +1,8 @@
-//! Changes of the workers while the stream goes on: their number, their interpreter, their code.
+//! Changes the workers while the stream goes on: their number, their interpreter or their code.
 //!
-//! First new workers are started beside the old ones; nothing depends on them yet. Once they are ready, and of another edition
-//! have shown that they can load what the old ones saved, the engine moves partitions, or has workers give up their seats one
-//! after another. Whatever fails before the last step is undone, and the client is told why.
+//! First, new workers are started beside the old ones; nothing depends on them yet. Workers of another edition must show that they
+//! can load the state that the old ones saved. Then the engine moves partitions, or replaces the workers in their slots one after
+//! another. A failure before the last step is rolled back, and the client is told the reason.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -20,12 +20,12 @@ use crate::worker::pool::{Edition, Pool, PoolError, PoolNews};
 use crate::worker::pools::Pools;
 use crate::worker::process::Interpreter;
 
-/// How long workers that are to be added may take to be ready.
+/// How long new workers may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// Snapshots of each table that a recruit has to load before it may take a seat.
+/// The number of snapshots of each table that a new worker must load before it takes a slot.
 const SAMPLE: usize = 8;
 
-/// A change that is under way.
+/// A change that is in progress.
 #[derive(Debug)]
 pub(super) struct Change {
     /// The pool whose workers change.
@@ -34,27 +34,27 @@ pub(super) struct Change {
     begun: Instant,
     /// How long a new worker may take to be ready.
     start_timeout: Duration,
-    /// When the next one is to be ready at the latest.
+    /// When the next new worker must be ready.
     deadline: Instant,
     moved: usize,
     longest_pause: Duration,
-    /// Why it is given up, once that is so.
+    /// Why the change is given up, if it is.
     problem: Option<Refusal>,
     reply: Reply<ChangeReport>,
 }
 
-/// How far it has come.
+/// The steps of a change.
 #[derive(Debug)]
 enum Step {
-    /// Workers for slots to come are being started; there are to be so many slots.
+    /// Workers for new slots are starting. `slots` is the number of slots after the change.
     Recruiting { slots: u32, recruits: usize },
-    /// The engine spreads the partitions.
+    /// The engine moves partitions.
     Moving { done: bool },
-    /// A worker of another edition is being started.
+    /// A worker of another edition is starting.
     Enlisting(Edition),
-    /// It loads snapshots; so many answers are to come.
+    /// That worker loads snapshots. `answers` is the number still to come.
     Trying { edition: Edition, generation: Generation, answers: usize },
-    /// Workers give up their seats, one after another.
+    /// The workers are replaced in their slots, one after another.
     Replacing { to: Edition, current: Option<SlotId>, left: VecDeque<SlotId>, done: Vec<SlotId> },
 }
 
@@ -94,7 +94,7 @@ impl Runtime {
         let step = Step::Recruiting { slots: workers, recruits: recruits as usize };
         self.change = Some(Change::new(id, step, START_TIMEOUT, reply));
         pools.fill(Instant::now())?;
-        self.go_on_changing(pools)
+        self.continue_change(pools)
     }
 
     pub(super) fn begin_swapping(
@@ -111,13 +111,13 @@ impl Runtime {
         let interpreter = Interpreter { python, ..old.clone() };
         let edition = pools[id].begin_edition(interpreter);
         self.change = Some(Change::new(id, Step::Enlisting(edition), start_timeout, reply));
-        // By the time the first new worker is ready there is something for it to try.
+        // The snapshots are ready when the first new worker is, so that it can try to load them.
         self.feed(pools, Event::Save)?;
         pools.fill(Instant::now())?;
-        self.go_on_changing(pools)
+        self.continue_change(pools)
     }
 
-    /// Finds the pool that is to change, unless nothing may change now; then the client is told why.
+    /// Finds the pool to change. If no change is possible now, tells the client why.
     fn admit(
         &self,
         pools: &Pools,
@@ -127,8 +127,8 @@ impl Runtime {
         let refusal = if self.draining {
             Refusal::ending()
         } else if self.change.is_some() {
-            Refusal::new(RefusalKind::Busy, "another change of the workers is under way")
-                .hint("try again when it is done; `wallaroo-orch status` shows the workers")
+            Refusal::new(RefusalKind::Busy, "another change of the workers is in progress")
+                .hint("try again when it is complete; `wallaroo-orch status` shows the workers")
         } else if let Some(pool) = pools.named(name) {
             return Some((reply, pool));
         } else {
@@ -145,8 +145,8 @@ impl Runtime {
         None
     }
 
-    /// Does what can be done now.
-    pub(super) fn go_on_changing(&mut self, pools: &mut Pools) -> Result<(), RunError> {
+    /// Advances the change as far as possible now.
+    pub(super) fn continue_change(&mut self, pools: &mut Pools) -> Result<(), RunError> {
         while let Some(change) = self.change.take() {
             match self.advance(pools, change)? {
                 (Some(change), true) => self.change = Some(change),
@@ -159,7 +159,7 @@ impl Runtime {
         Ok(())
     }
 
-    /// One step on, if there is one: what is left of the change, and whether to look again.
+    /// Takes one step, if possible. Returns the change, unless it is complete, and whether another step may be possible.
     fn advance(&mut self, pools: &mut Pools, mut change: Change) -> Result<(Option<Change>, bool), RunError> {
         let (id, late) = (change.pool, Instant::now() > change.deadline);
         if let Some(error) = pools[id].take_unrecruited() {
@@ -169,7 +169,7 @@ impl Runtime {
             Step::Recruiting { slots, recruits } => {
                 let (slots, ready) = (*slots, pools[id].standbys(pools[id].edition()).len() >= *recruits);
                 if change.problem.is_none() && late && !ready {
-                    change.fail(too_late(change.start_timeout));
+                    change.fail(not_ready_in_time(change.start_timeout));
                 }
                 if change.problem.is_some() {
                     pools[id].recruit(0);
@@ -179,7 +179,7 @@ impl Runtime {
                     return Ok((Some(change), false));
                 }
                 change.step = Step::Moving { done: false };
-                // The engine's first answer may come while it is told.
+                // The engine may answer during this call.
                 self.change = Some(change);
                 self.feed(pools, Event::Scale { pool: id, slots })?;
                 pools[id].recruit(0);
@@ -192,14 +192,14 @@ impl Runtime {
                 let recruit = pools[id].standbys(edition).first().copied();
                 if change.problem.is_none() && late && recruit.is_none() {
                     pools[id].show_stuck(edition);
-                    change.fail(too_late(change.start_timeout));
+                    change.fail(not_ready_in_time(change.start_timeout));
                 }
                 if change.problem.is_some() {
                     pools[id].abandon_edition();
                     return Ok((finish(change, &pools[id], &self.engine), false));
                 }
                 if let Some(generation) = recruit {
-                    // State lives in the main pool alone.
+                    // Only workers of the main pool have state.
                     let sample = if id == PoolId::MAIN { self.engine.sample(SAMPLE) } else { Vec::new() };
                     change.step = Step::Trying { edition, generation, answers: sample.len() };
                     pools[id].try_restore(generation, sample);
@@ -211,7 +211,7 @@ impl Runtime {
                 let (edition, done) = (*edition, *answers == 0);
                 let lives = pools[id].standbys(edition).contains(generation);
                 if change.problem.is_none() && late && !done {
-                    change.fail(too_late(change.start_timeout));
+                    change.fail(not_ready_in_time(change.start_timeout));
                 }
                 if change.problem.is_some() {
                     pools[id].abandon_edition();
@@ -221,7 +221,7 @@ impl Runtime {
                     let left = (0..self.engine.slots(id)).map(|number| SlotId { pool: id, number }).collect();
                     change.step = Step::Replacing { to: edition, current: None, left, done: Vec::new() };
                 } else if !lives {
-                    // Somebody killed it; another one is being started.
+                    // The worker was killed from outside; another one is starting.
                     change.step = Step::Enlisting(edition);
                 }
                 Ok((Some(change), done))
@@ -230,17 +230,17 @@ impl Runtime {
         }
     }
 
-    /// Has the next worker give up its seat; at the end commits to the new edition or, if something went wrong, to the old one.
+    /// Replaces the next worker. At the end commits to the new edition or, after a failure, to the old one.
     fn replace_next(&mut self, pools: &mut Pools, mut change: Change) -> Result<(Option<Change>, bool), RunError> {
         let id = change.pool;
         let Step::Replacing { to, current, left, done } = &mut change.step else { return Ok((Some(change), false)) };
         if change.problem.is_some() && *to != pools[id].edition() {
-            // Those that have moved move back.
-            tracing::warn!("the workers are not replaced; those that were are put back");
+            // Slots that have a new worker get one of the old edition back.
+            tracing::warn!("replacing the workers failed; rolling back those that were replaced");
             let mut back: VecDeque<SlotId> = done.drain(..).collect();
             back.extend(current.take());
             (*to, *left) = (pools[id].edition(), back);
-            // Where no standbys are kept somebody has to be started for each of them.
+            // Without standbys, a worker must be started for each of these slots.
             pools[id].recruit(1);
         }
         if current.is_some() {
@@ -255,12 +255,12 @@ impl Runtime {
             }
             return Ok((finish(change, &pools[id], &self.engine), false));
         };
-        // There has to be somebody to take the seat.
+        // A worker must be ready to take the slot.
         if pools[id].standbys(*to).is_empty() && pools[id].seat_edition(slot) != Some(*to) {
             left.push_front(slot);
             let late = *to != pools[id].edition() && Instant::now() > change.deadline;
             if late {
-                change.fail(too_late(change.start_timeout));
+                change.fail(not_ready_in_time(change.start_timeout));
             }
             return Ok((Some(change), late));
         }
@@ -272,7 +272,7 @@ impl Runtime {
         Ok((self.change.take(), true))
     }
 
-    /// The engine has spread the partitions.
+    /// The engine has moved the partitions.
     pub(super) fn scaled(&mut self, moved: usize, longest_pause: Duration, problem: Option<String>) {
         let Some(change) = &mut self.change else { return };
         change.moved += moved;
@@ -283,7 +283,7 @@ impl Runtime {
         }
     }
 
-    /// A worker has given up its seat.
+    /// A worker has been replaced in its slot.
     pub(super) fn replaced(&mut self, slot: SlotId, pause: Duration, problem: Option<String>) {
         let Some(change) = &mut self.change else { return };
         change.longest_pause = change.longest_pause.max(pause);
@@ -298,7 +298,7 @@ impl Runtime {
         }
     }
 
-    /// Something happened to a worker that is to be added.
+    /// Something happened to a new worker that has no slot yet.
     pub(super) fn recruited(&mut self, news: PoolNews) {
         let Some(change) = &mut self.change else { return };
         match news {
@@ -318,8 +318,8 @@ impl Runtime {
         }
     }
 
-    /// A seated worker died. One of the new edition that crashes while others are still to be replaced ends the change.
-    pub(super) fn fell(&mut self, pools: &Pools, slot: SlotId, death: &Death) {
+    /// A worker in a slot died. If it is of the new edition and crashed while others are still to be replaced, the change fails.
+    pub(super) fn seated_worker_died(&mut self, pools: &Pools, slot: SlotId, death: &Death) {
         let Some(change) = self.change.as_mut().filter(|change| change.pool == slot.pool) else { return };
         let pool = &pools[slot.pool];
         if let Step::Replacing { to, .. } = change.step
@@ -327,7 +327,7 @@ impl Runtime {
             && pool.seat_edition(slot) == Some(to)
             && !death.cause.may_be_from_outside()
         {
-            let message = format!("a new worker died at work: {}", death.cause);
+            let message = format!("a new worker died after it took its slot: {}", death.cause);
             change.fail(Refusal::new(RefusalKind::RolledBack, message));
         }
     }
@@ -338,7 +338,7 @@ fn finish(change: Change, pool: &Pool, engine: &crate::engine::Engine) -> Option
     let Change { begun, moved, longest_pause, problem, reply, .. } = change;
     let elapsed = begun.elapsed();
     let answer = if let Some(refusal) = problem {
-        tracing::warn!("the workers are as before: {refusal}");
+        tracing::warn!("the change was rolled back, the workers are as before: {refusal}");
         Err(refusal)
     } else {
         let workers = engine.slots(pool.id());
@@ -364,20 +364,20 @@ fn finish(change: Change, pool: &Pool, engine: &crate::engine::Engine) -> Option
     None
 }
 
-fn too_late(after: Duration) -> Refusal {
-    let message = format!("a new worker was not ready after {after:?}");
+fn not_ready_in_time(after: Duration) -> Refusal {
+    let message = format!("a new worker was not ready within {after:?}");
     let hint = "does the application hang when it is imported? The log of the run has the stack of the new worker";
     Refusal { limit: Some(Limit::StartTimeout), ..Refusal::new(RefusalKind::RolledBack, message).hint(hint) }
 }
 
-/// What kept a new worker from being of use.
+/// Why a new worker could not be used.
 fn refusal(error: &PoolError) -> Refusal {
     let message = with_causes(error);
     let (hint, details) = match error.bare() {
         PoolError::Refused(refused) => (refused.hint.clone(), refused.traceback.clone()),
         PoolError::Start { last_lines, .. } => (None, Some(last_lines.clone())),
         PoolError::Differs { .. } => {
-            let hint = "code may change while it runs, but not names of steps, state tables and partitioning";
+            let hint = "a run can reload changed code, but not changed names of steps, state tables or partitionings";
             (Some(hint.to_owned()), None)
         }
         _ => (None, None),

@@ -1,4 +1,4 @@
-//! Opens what a plan names, sources and sinks, before anything runs: a port that is taken is known before the first message.
+//! Opens the sources and sinks of a plan before anything runs, so that a port in use is reported before the first message.
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -12,45 +12,45 @@ use crate::sink::{self, SinkEvent};
 use crate::sink_chunk::SinkChunk;
 use crate::source::{self, Framing, SourceBudget, SourceContext, SourceEvent, SourceHandle};
 
-/// The opened sources, not started yet.
+/// Sources that are open and not started yet.
 pub(super) struct Inputs {
-    /// Where sources listen or read, for people.
-    pub(super) names: Vec<String>,
+    /// Where each source listens or reads, as people read it.
+    pub(super) addresses: Vec<String>,
     pub(super) events: mpsc::UnboundedReceiver<SourceEvent>,
-    waiting: Vec<Opened>,
+    waiting: Vec<OpenSource>,
     pub(super) stop: CancellationToken,
 }
 
-enum Opened {
+enum OpenSource {
     Tcp(tokio::net::TcpListener, SourceContext),
     File(source::file::FileInput, SourceContext),
 }
 
 impl Inputs {
-    /// Lets them read.
+    /// Starts reading.
     pub(super) fn start(&mut self) {
         for opened in self.waiting.drain(..) {
             let stop = self.stop.clone();
             match opened {
-                Opened::Tcp(listener, context) => tokio::spawn(source::tcp::run(listener, context, stop)),
-                Opened::File(input, context) => tokio::spawn(source::file::run(input, context, stop)),
+                OpenSource::Tcp(listener, context) => tokio::spawn(source::tcp::run(listener, context, stop)),
+                OpenSource::File(input, context) => tokio::spawn(source::file::run(input, context, stop)),
             };
         }
     }
 }
 
-/// By source; generators have none.
+/// The budget and the handle of each source. Generators have none.
 pub(super) type SourceHandles = Vec<Option<(SourceBudget, SourceHandle)>>;
 
-/// Binds ports and opens files to read.
+/// Binds the ports and opens the files of sources.
 pub(super) async fn open_sources(plan: &Plan, options: &RunOptions) -> Result<(Inputs, SourceHandles), RunError> {
     let (sender, events) = mpsc::unbounded_channel();
     let connections = source::ConnectionIds::default();
-    let mut inputs = Inputs { names: Vec::new(), events, waiting: Vec::new(), stop: CancellationToken::new() };
+    let mut inputs = Inputs { addresses: Vec::new(), events, waiting: Vec::new(), stop: CancellationToken::new() };
     let mut handles = Vec::new();
     for (id, source) in (0..).map(SourceId).zip(&plan.sources) {
         let (Some(framing), false) = (&source.framing, matches!(source.config, SourceConfig::Generator {})) else {
-            inputs.names.push("generator".to_owned());
+            inputs.addresses.push("generator".to_owned());
             handles.push(None);
             continue;
         };
@@ -70,23 +70,23 @@ pub(super) async fn open_sources(plan: &Plan, options: &RunOptions) -> Result<(I
                 let listener = source::tcp::bind(host, *port).await?;
                 let address =
                     listener.local_addr().map_or_else(|_| format!("{host}:{port}"), |address| address.to_string());
-                (format!("tcp {address}"), Opened::Tcp(listener, context))
+                (format!("tcp {address}"), OpenSource::Tcp(listener, context))
             }
             SourceConfig::File { path } => {
-                (format!("file {path}"), Opened::File(source::file::open(path.as_ref())?, context))
+                (format!("file {path}"), OpenSource::File(source::file::open(path.as_ref())?, context))
             }
             SourceConfig::Stdin {} | SourceConfig::Generator {} => {
-                ("stdin".to_owned(), Opened::File(source::file::stdin()?, context))
+                ("stdin".to_owned(), OpenSource::File(source::file::stdin()?, context))
             }
         };
-        inputs.names.push(name);
+        inputs.addresses.push(name);
         inputs.waiting.push(opened);
         handles.push(Some((budget, handle)));
     }
     Ok((inputs, handles))
 }
 
-/// Opens files to write and starts sinks; those that connect keep trying.
+/// Creates the files of sinks and starts the sinks. TCP sinks keep trying to connect.
 pub(super) fn open_sinks(
     plan: &Plan,
     events: &mpsc::UnboundedSender<SinkEvent>,

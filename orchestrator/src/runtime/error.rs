@@ -17,7 +17,7 @@ pub enum RunError {
     /// The topology cannot run.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// A step names a pool that there is not.
+    /// A step names a pool that is not defined.
     #[error("step {step:?} names the pool {pool:?}, which is not defined")]
     UnknownPool {
         /// The step.
@@ -28,7 +28,7 @@ pub enum RunError {
     /// A source cannot be opened.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// A sink cannot be opened, or cannot go on.
+    /// A sink cannot be opened, or has failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// Dead letters cannot be written.
@@ -49,22 +49,22 @@ pub enum RunError {
         /// The user's traceback.
         traceback: String,
     },
-    /// The user did not want to wait for the drain.
+    /// A second signal stopped the run while it was draining.
     #[error("stopped at once by a second signal; {undelivered} bytes were not delivered")]
     Interrupted {
         /// Bytes in queues and sinks.
         undelivered: usize,
     },
-    /// The user did not want to wait for consumers either.
-    #[error("stopped at once by a second signal; consumers may not have taken everything that was sent")]
+    /// A second signal stopped the run while it was waiting for consumers.
+    #[error("stopped at once by a second signal; consumers may not have received everything that was sent")]
     InterruptedLate,
-    /// A client of the control socket did not want to wait for the drain.
+    /// A client of the control socket stopped the run.
     #[error("stopped at once through the control socket; {undelivered} bytes were not delivered")]
     Stopped {
         /// Bytes in queues and sinks.
         undelivered: usize,
     },
-    /// The control socket cannot be had.
+    /// The control socket, or the port for metrics, cannot be bound.
     #[error(transparent)]
     Control(#[from] BindError),
     /// A signal arrived before the application ran.

@@ -1,10 +1,10 @@
-//! The pools that are defined against those that steps name.
+//! Matches the pools that are defined with those that steps name.
 
 use super::{RunError, RunOptions};
 use crate::plan::{NamedPool, Plan};
 use crate::worker::pool::PoolSettings;
 
-/// How the workers of the pools are started that the plan's steps name, in its order.
+/// The settings of the pools that steps name, in the order of the plan.
 pub(super) fn named_pools(plan: &Plan, options: &RunOptions) -> Result<Vec<(String, PoolSettings)>, RunError> {
     let settings = |pool: &NamedPool| match options.named_pools.get(&pool.name) {
         Some(settings) => Ok((pool.name.clone(), settings.clone())),
@@ -12,7 +12,7 @@ pub(super) fn named_pools(plan: &Plan, options: &RunOptions) -> Result<Vec<(Stri
     };
     let named = plan.named_pools.iter().map(settings).collect::<Result<Vec<_>, _>>()?;
     for unused in options.named_pools.keys().filter(|name| !named.iter().any(|(used, _)| used == *name)) {
-        tracing::warn!("no step names the pool {unused}: it gets no workers");
+        tracing::warn!("no step names the pool {unused}, so it has no workers");
     }
     Ok(named)
 }

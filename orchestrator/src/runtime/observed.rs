@@ -1,4 +1,4 @@
-//! What is seen of a run from its loop: connections that are open, and rates.
+//! Figures that the loop of a run keeps: open connections, and rates.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::engine::Counts;
 use crate::ids::SourceId;
 
-/// Rates are of about the last so much time.
+/// The time over which rates are measured, about.
 const WINDOW: Duration = Duration::from_secs(5);
 
 /// See the [module](self).
@@ -36,12 +36,12 @@ impl Observed {
         self.connections[source.index()] -= 1;
     }
 
-    /// Connections of a source that are open.
+    /// Open connections of a source.
     pub(super) fn connections(&self, source: SourceId) -> usize {
         self.connections[source.index()]
     }
 
-    /// Takes in the counts of now, and forgets those that are older than the window.
+    /// Adds the counts of now and drops those that are older than the window.
     pub(super) fn sample(&mut self, counts: Counts, now: Instant) {
         self.samples.push_back(Sample { at: now, counts });
         while self.samples.len() > 2 && now.duration_since(self.samples[1].at) >= WINDOW {
@@ -54,7 +54,7 @@ impl Observed {
         let Some(first) = self.samples.front() else {
             return (vec![0.0; latest.stages.len()], vec![0.0; latest.sinks.len()]);
         };
-        // Right after a sample there is no time to divide by.
+        // Right after a sample the time is almost zero.
         let seconds = now.duration_since(first.at).as_secs_f64().max(1e-3);
         let rate = |(now, then): (&u64, &u64)| (now - then) as f64 / seconds;
         let rates = |now: &[u64], then: &[u64]| now.iter().zip(then).map(rate).collect();

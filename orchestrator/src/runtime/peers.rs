@@ -1,13 +1,13 @@
-//! The addresses of connections, for dead letters.
+//! The addresses of clients, which dead letters name.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::ids::ConnectionId;
 
-/// Closed connections whose address is remembered for dead letters still to come.
+/// The number of closed connections whose addresses are kept for later dead letters.
 const REMEMBERED_PEERS: usize = 4096;
 
-/// The addresses of connections, kept a while after they close.
+/// The addresses of clients. They are kept for a while after the connection has closed.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     names: HashMap<ConnectionId, String>,

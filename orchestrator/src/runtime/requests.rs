@@ -1,4 +1,4 @@
-//! What clients of the control socket ask of a run.
+//! Carries out the requests that come through the control socket.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::worker::pools::Pools;
 use crate::worker::process::resident_bytes;
 
 impl Runtime {
-    /// Carries out a request, and answers it.
+    /// Carries out a request and answers it.
     pub(super) fn request(&mut self, pools: &mut Pools, request: Request) -> Result<(), RunError> {
         match request {
             Request::Status(reply) => drop(reply.send(Ok(self.report(pools)))),
@@ -64,7 +64,7 @@ impl Runtime {
     }
 
     fn source_reports(&self, status: &Status, rates: &[f64]) -> Vec<SourceReport> {
-        let sources = (0..).map(SourceId).zip(&self.plan.sources).zip(&self.source_places);
+        let sources = (0..).map(SourceId).zip(&self.plan.sources).zip(&self.source_addresses);
         let report = |((id, source), place): ((SourceId, &crate::plan::SourcePlan), &String)| SourceReport {
             name: self.plan.name(source.node).to_owned(),
             place: place.clone(),
@@ -138,7 +138,7 @@ fn worker_report(member: MemberStatus, pool: Option<String>, slots: &[SlotStatus
     }
 }
 
-/// Asks workers for their stacks and answers, from a task of its own, once all have had their time.
+/// Asks workers for their stacks. A separate task sends the answer once every worker has answered or timed out.
 fn stacks(pools: &Pools, pid: Option<i32>, reply: Reply<Vec<WorkerStack>>) {
     let mut asked = Vec::new();
     for member in pools.members().into_iter().filter(|member| pid.is_none_or(|pid| member.pid == pid)) {
@@ -154,7 +154,7 @@ fn stacks(pools: &Pools, pid: Option<i32>, reply: Reply<Vec<WorkerStack>>) {
     tokio::spawn(async move {
         let mut stacks = Vec::new();
         for (member, pool, stack) in asked {
-            // A worker that ends meanwhile says no more.
+            // A worker that ends meanwhile sends no stack.
             let stack = stack.await.unwrap_or_default();
             stacks.push(WorkerStack { pid: member.pid, pool, slot: member.slot.map(|slot| slot.number), stack });
         }

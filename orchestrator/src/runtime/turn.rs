@@ -15,11 +15,11 @@ impl Runtime {
     /// Gives one event to the engine and carries out what follows at once.
     pub(super) fn feed(&mut self, pools: &mut Pools, event: Event) -> Result<(), RunError> {
         let mut next = Some(event);
-        // Hardly ever used, and then not even allocated.
+        // Rarely used. An empty queue allocates nothing.
         let mut later = VecDeque::new();
         while let Some(event) = next.take().or_else(|| later.pop_front()) {
             if let Event::WorkerLost { slot, death, .. } = &event {
-                self.fell(pools, *slot, death);
+                self.seated_worker_died(pools, *slot, death);
             }
             let mut actions = std::mem::take(&mut self.actions);
             self.engine.handle(event, self.begun.elapsed(), &mut actions);
@@ -72,7 +72,7 @@ impl Runtime {
             Action::Kill { slot, generation, reason } => pools[slot.pool].kill(slot, generation, reason),
             Action::Seat { slot } => pools[slot.pool].seat(slot, news),
             Action::RemoveSlot { slot } => pools[slot.pool].vacate(slot),
-            // A sink that is gone has reported why.
+            // A sink that has ended has reported why.
             Action::Write { sink, chunk } => drop(self.sinks[sink.index()].send(chunk)),
             Action::Credit { source, bytes } => {
                 if let Some((budget, _)) = &self.sources[source.index()] {

@@ -1,4 +1,4 @@
-//! Workers before the run and after it: one describes the application, and all are reaped.
+//! Workers before and after the run: the first one describes the application, and at the end all are reaped.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::worker::connection::WorkerEvent;
 use crate::worker::pool::{PoolNews, PoolSettings, SlotChange, SlotNews};
 use crate::worker::pools::Pools;
 
-/// Loads the application in one worker and returns what it describes.
+/// Loads the application in one worker and returns its topology.
 pub async fn describe(mut settings: PoolSettings) -> Result<Topology, RunError> {
     settings.slots = 1;
     settings.standbys = 0;
@@ -62,7 +62,7 @@ pub(super) async fn end_workers(pools: &mut Pools, events: &mut mpsc::UnboundedR
     }
 }
 
-/// What happened in a slot, as the engine is told it.
+/// The event that tells the engine what happened in a slot.
 pub(super) fn event_of(news: SlotNews) -> Event {
     let SlotNews { slot, generation, change } = news;
     match change {
