@@ -1,4 +1,4 @@
-"""Fails when a file or function is too long, or an option is named below the command line: ``python -m tests.house``."""
+"""Fails when a file or function is too long, or an option is named outside the CLI: ``python -m tests.house``."""
 
 import ast
 import re
