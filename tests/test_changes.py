@@ -81,6 +81,7 @@ def test_a_change_of_code_that_fails(changes, name):
     )
     assert done.returncode == 1
     assert reason.lower() in done.stderr.lower(), done.stderr
+    assert ("--start-timeout sets this limit" in done.stderr) == (name == "hangs"), done.stderr
     assert {worker["pid"] for worker in changes.seated()} == before, "the old workers are untouched"
     changes.goes_on()
     changes.finish()

@@ -83,7 +83,7 @@ pub(super) struct RunArgs {
     /// Number of workers [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
-    /// Defines a pool: the Python that runs the steps which name it, for example legacy=.venv/bin/python or
+    /// Define a pool: the Python that runs the steps which name it, for example legacy=.venv/bin/python or
     /// legacy=python3.9,workers=2,worker-memory=1GiB. Repeat it for each pool, or define pools as `[pool.NAME]` in a
     /// wallaroo.toml beside the application
     #[arg(long = "pool", value_name = "NAME=PYTHON")]
