@@ -181,8 +181,7 @@ async fn live(
     writer.abort();
     process.kill();
     let _ = process.wait().await;
-    let marker = process.marker();
-    let (trace, last_lines) = (tail.stack(), tail.last(40));
+    let (marker, trace, last_lines) = (process.marker(), tail.stack(), tail.last(40));
     let _ = events.send(WorkerEvent { generation, news: WorkerNews::Ended { cause, marker, trace, last_lines } });
 }
 
