@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wallaroo_protocol::ENVELOPE_BYTES;
+
 /// See the [module](self).
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -27,6 +29,8 @@ pub struct EngineConfig {
     pub replay_budget: Duration,
     /// Bytes of snapshots that a new worker is given at once. It gets the others with the first batch that needs them.
     pub eager_restore_bytes: usize,
+    /// Bytes in one message about states, at most, unless one state alone is larger.
+    pub message_bytes: usize,
     /// Whether journals and snapshots are kept. Without them the death of a worker that may hold state ends the run.
     pub keep_ledger: bool,
     /// A source with event time that has given nothing for this long no longer holds windows back.
@@ -49,6 +53,7 @@ impl Default for EngineConfig {
             step_timeout: Duration::from_secs(30),
             replay_budget: Duration::from_millis(250),
             eager_restore_bytes: 1 << 20,
+            message_bytes: ENVELOPE_BYTES / 2,
             keep_ledger: true,
             idle_after: Duration::from_secs(5),
             max_messages_per_worker: None,

@@ -35,7 +35,7 @@ impl Engine {
         if more {
             return Ok(());
         }
-        let Some(InFlight { batch, replay, begun, answer, .. }) = self.complete(slot, elapsed, now) else {
+        let Some(InFlight { batch, replay, begun, answer, .. }) = self.dispatch.complete(slot, elapsed, now) else {
             return Ok(());
         };
         self.change.end_pauses(slot, batch.id, now);
@@ -46,6 +46,8 @@ impl Engine {
             self.recovery.count_replayed(slot);
             return self.after_batch(slot, now, actions);
         }
+        // A replayed answer is no progress: a batch that kills every worker behind a replay must come to its end.
+        self.workers.note_progress(slot);
         if let Some((lost_at, replayed)) = self.recovery.end_outage(slot) {
             actions.push(Action::Recovered { slot, after: now.saturating_sub(lost_at), replayed });
         }
@@ -89,12 +91,6 @@ impl Engine {
             return None;
         }
         self.dispatch.front(slot)
-    }
-
-    /// Takes the answered batch off a slot.
-    pub(super) fn complete(&mut self, slot: SlotId, elapsed: Duration, now: Duration) -> Option<InFlight> {
-        self.workers.note_progress(slot);
-        self.dispatch.complete(slot, elapsed, now)
     }
 
     /// Sends a result on: groups to the lanes of their slots, messages to sinks, failures to the dead letters.

@@ -121,7 +121,7 @@ impl Scenario {
 }
 
 fn any_topology(random: &mut Random) -> Topology {
-    match random.below(15) {
+    match random.below(16) {
         0 => stateless(),
         1 => counted(random),
         2 => rekeyed(),
@@ -134,6 +134,7 @@ fn any_topology(random: &mut Random) -> Topology {
         10 => windows_of_generated(random),
         11 | 12 => pooled(random),
         13 => pooled_windows(random),
+        14 => two_tables(),
         _ => windows_below_state(random),
     }
 }
@@ -190,6 +191,7 @@ fn any_config(plan: &Plan, random: &mut Random) -> EngineConfig {
         max_frame: 1 << 20,
         step_timeout: Duration::from_secs(30),
         eager_restore_bytes: random.pick(&[0, 1 << 20]),
+        message_bytes: random.pick(&[40, 200, 1 << 19]),
         keep_ledger: true,
         max_messages_per_worker: random.pick(&[None, None, Some(100)]),
         idle_after: random.pick(&[Duration::ZERO, Duration::from_millis(40), Duration::from_secs(3600)]),
@@ -302,6 +304,11 @@ fn counted(random: &mut Random) -> Topology {
     let keys = random.one_in(2).then_some(keys);
     let by = node("key", &[0], NodeKind::KeyBy { keys, unknown_key: UnknownKey::Create });
     topology(vec![source("a"), by, state(1, "t"), sink(2)])
+}
+
+/// A key with two states, which come in two parts of a snapshot now and then.
+fn two_tables() -> Topology {
+    topology(vec![source("a"), key_by(0), state(1, "t"), state(2, "u"), sink(3)])
 }
 
 fn rekeyed() -> Topology {

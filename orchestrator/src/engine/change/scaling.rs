@@ -15,6 +15,7 @@ use wallaroo_protocol::{RequestId, ToWorker, input, key};
 use super::Pause;
 use crate::engine::batch::{Batch, Origin};
 use crate::engine::invariant::{Checked, Invariant};
+use crate::engine::recovery::snapshots::ENTRY_OVERHEAD;
 use crate::engine::routing::placement::{self, Move};
 use crate::engine::routing::router::PartitionId;
 use crate::engine::workers::Seat;
@@ -57,6 +58,8 @@ struct Wave {
     /// When they were first held.
     since: Duration,
     request: Option<RequestId>,
+    /// Keys that changed and whose snapshots have not been asked for; `None` until they are known.
+    unsaved: Option<VecDeque<Bytes>>,
     /// A state that cannot leave its worker.
     stuck: Option<String>,
 }
@@ -173,7 +176,7 @@ impl Engine {
         let moves: Vec<Move> = scaling.planned.drain(..count).collect();
         let partitions: BTreeSet<PartitionId> = moves.iter().map(|planned| planned.partition).collect();
         self.routing.hold(from, partitions.clone());
-        Some(Wave { from, moves, partitions, since: now, request: None, stuck: None })
+        Some(Wave { from, moves, partitions, since: now, request: None, unsaved: None, stuck: None })
     }
 
     /// Asks the slot that partitions leave for what changed of their keys, once nothing of them waits to be run again there. Asks
@@ -184,10 +187,18 @@ impl Engine {
         if self.recovery.awaits_snapshot(slot) || !self.recovery.is_slot_idle(slot) {
             return;
         }
-        let keys = self.changed_keys(wave).into_iter().collect();
+        if wave.request.is_some() {
+            wave.unsaved = None;
+            wave.stuck = None;
+        }
+        let mut unsaved = match wave.unsaved.take() {
+            Some(unsaved) => unsaved,
+            None => self.changed_keys(wave).into_iter().collect(),
+        };
+        let keys = take_keys(&mut unsaved, self.config.message_bytes);
+        wave.unsaved = Some(unsaved);
         let request = self.recovery.request(slot);
         wave.request = Some(request);
-        wave.stuck = None;
         actions.push(Action::Send { slot, generation, message: ToWorker::SnapshotKeys { request, keys } });
     }
 
@@ -227,6 +238,12 @@ impl Engine {
     ) -> Checked<()> {
         let Some(scaling) = &mut self.change.scaling else { return Ok(()) };
         let Some(mut wave) = scaling.wave.take_if(|wave| wave.request == Some(request)) else { return Ok(()) };
+        if wave.stuck.is_none() && wave.unsaved.as_ref().is_some_and(|unsaved| !unsaved.is_empty()) {
+            // More keys changed than one request can name.
+            wave.request = None;
+            scaling.wave = Some(wave);
+            return Ok(());
+        }
         if let Some(problem) = wave.stuck.take() {
             scaling.turn_back(problem);
         } else {
@@ -287,4 +304,15 @@ impl Engine {
             |number: u32| *self.workers.seat(slot(number)) != Seat::Vacant && !self.change.is_paused(slot(number));
         Ok(self.slots(pool) == goal && (0..goal).all(is_ready))
     }
+}
+
+/// Takes as many keys as one request may name.
+fn take_keys(keys: &mut VecDeque<Bytes>, most_bytes: usize) -> Vec<Bytes> {
+    let mut bytes = 0;
+    let mut fits = |key: &Bytes| {
+        bytes += key.len() + ENTRY_OVERHEAD;
+        bytes <= most_bytes
+    };
+    let count = keys.iter().take_while(|key| fits(key)).count().clamp(1.min(keys.len()), keys.len());
+    keys.drain(..count).collect()
 }

@@ -189,7 +189,8 @@ impl Engine {
             self.kill(slot, KillReason::Protocol(error), actions);
             return Ok(());
         };
-        self.complete(slot, result.elapsed, now);
+        self.dispatch.complete(slot, result.elapsed, now);
+        self.workers.note_progress(slot);
         self.intake.cut(source, connection, result, self.time.wall_clock(now), actions);
         self.after_batch(slot, now, actions)
     }

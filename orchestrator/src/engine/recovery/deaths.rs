@@ -100,6 +100,7 @@ impl Engine {
         let Some(loss) = self.workers.bury(slot, generation, death, now) else { return Ok(()) };
         let recovery = &mut self.recovery.slots[slot];
         recovery.request = None;
+        recovery.arrived.clear();
         recovery.replay.clear();
         recovery.missed = 0;
         recovery.lost_at.get_or_insert(now);
@@ -162,7 +163,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets a worker finish what it was sent and be replaced, unless it rebuilds its state or another one sits there.
+    /// Lets a worker finish what it was sent and be replaced, unless it rebuilds its state, its successor could not rebuild it, or
+    /// another worker sits there.
     pub(in crate::engine) fn retire(
         &mut self,
         slot: SlotId,
@@ -170,7 +172,8 @@ impl Engine {
         now: Duration,
         actions: &mut Vec<Action>,
     ) -> Checked<()> {
-        if self.workers.available(slot) == Some(generation) && self.recovery.has_replayed(slot) {
+        let is_here = self.workers.available(slot) == Some(generation);
+        if is_here && self.recovery.has_replayed(slot) && self.recovery.unrecoverable(slot).is_none() {
             self.workers.retire(slot);
             self.dispatch.close(slot);
             self.after_batch(slot, now, actions)?;
@@ -193,7 +196,7 @@ impl Engine {
         let Weight { resident, limit } = weight;
         if resident > limit / 4 * 5 {
             self.kill(slot, KillReason::Memory { resident, limit }, actions);
-        } else if self.workers.available(slot) == Some(generation) {
+        } else if self.workers.available(slot) == Some(generation) && self.recovery.unrecoverable(slot).is_none() {
             actions.push(Action::Warn(format!(
                 "the worker in {} has {resident} bytes resident, above its limit of {limit}: it is replaced",
                 self.slot_name(slot)
@@ -236,7 +239,8 @@ impl Engine {
         now: Duration,
         actions: &mut Vec<Action>,
     ) -> Checked<()> {
-        if self.recovery.has_replayed(slot) && self.workers.is_worn_out(slot) {
+        let may_retire = self.recovery.has_replayed(slot) && self.recovery.unrecoverable(slot).is_none();
+        if may_retire && self.workers.is_worn_out(slot) {
             self.workers.retire(slot);
             self.dispatch.close(slot);
         }

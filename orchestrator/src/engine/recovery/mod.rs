@@ -4,12 +4,12 @@
 mod deaths;
 pub(super) mod ledger;
 mod poison;
-mod snapshots;
+pub(super) mod snapshots;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use wallaroo_protocol::{BatchId, RequestId, StageId};
+use wallaroo_protocol::{BatchId, RequestId, StageId, StateEntry};
 
 use self::ledger::{JournalEntry, JournalSize, Ledger};
 use super::EngineConfig;
@@ -30,6 +30,8 @@ pub(super) struct Recovery {
     /// By stage: batches of dead workers that any other may run.
     repeat: Vec<VecDeque<Batch>>,
     next_request: u64,
+    /// Bytes of one message about states, unless one state alone is larger.
+    message_bytes: usize,
 }
 
 /// What is needed to rebuild the state of one slot.
@@ -47,6 +49,8 @@ struct SlotRecovery {
     missed: usize,
     /// The snapshot that has been asked for and has not arrived whole.
     request: Option<RequestId>,
+    /// Parts of that snapshot. They count once it is whole: a key whose tables came in two parts would else be covered by half.
+    arrived: Vec<(PartitionId, StateEntry)>,
     /// The last stateful batch completed.
     completed: BatchId,
     /// Why some state of this slot is in no snapshot.
@@ -70,6 +74,7 @@ impl Recovery {
             slots: Slots::new(slots, slot),
             repeat: plan.stages.iter().map(|_| VecDeque::new()).collect(),
             next_request: 1,
+            message_bytes: config.message_bytes,
         }
     }
 
@@ -164,10 +169,12 @@ impl Recovery {
         slots.chain(self.repeat.iter().flatten()).map(|batch| batch.input.len()).sum()
     }
 
-    /// Notes a stateful batch that a slot has completed.
+    /// Notes a stateful batch that a slot has completed. Nothing is journaled any more once the state cannot be rebuilt.
     pub(super) fn complete(&mut self, slot: SlotId, batch: &Batch, elapsed: Duration) {
         self.slots[slot].completed = batch.id;
-        self.ledger.append(slot, batch, elapsed);
+        if self.slots[slot].unrecoverable.is_none() {
+            self.ledger.append(slot, batch, elapsed);
+        }
     }
 
     /// Notes that a slot has answered a batch of a replay.

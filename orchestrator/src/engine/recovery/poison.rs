@@ -65,6 +65,9 @@ impl Engine {
         if batch.suspicion.confirm(noted) < verdict_after(noted.is_some(), &death.cause) {
             return false;
         }
+        // A generated value that is skipped is still asked for: who dies of it once more dies of the generator.
+        let of_generator = matches!(batch.origin, Origin::Generate);
+        let noted = noted.filter(|message| !of_generator || !batch.skip.contains(message));
         let guilty = noted.map_or_else(|| everything(batch), |message| vec![message]);
         let guilty: Vec<Skip> = guilty.into_iter().filter(|message| !batch.skip.contains(message)).collect();
         for message in &guilty {

@@ -21,10 +21,8 @@ use crate::plan::Input;
 const SNAPSHOT_KEYS: u32 = 4096;
 /// Partitions of a keyspace that are looked at for samples.
 const SAMPLED_PARTITIONS: usize = 4;
-/// States in one `forget`.
-const FORGOTTEN_STATES: usize = 4096;
-/// Bytes of state in one `restore`.
-const RESTORE_BYTES: usize = 1 << 20;
+/// Bytes that an entry takes beyond its key, table and state.
+pub(in crate::engine) const ENTRY_OVERHEAD: usize = 24;
 
 impl Recovery {
     /// Sends a slot's worker the snapshots of `keys` that it has missed.
@@ -40,16 +38,17 @@ impl Recovery {
         for (partition, key) in keys {
             let Some(states) = self.ledger.hand_out(partition, &key, generation) else { continue };
             for (table, state) in states {
-                bytes += state.len() + key.len() + table.len();
+                let weight = state.len() + key.len() + table.len() + ENTRY_OVERHEAD;
+                if bytes + weight > self.message_bytes && !entries.is_empty() {
+                    let message = ToWorker::Restore(std::mem::take(&mut entries));
+                    actions.push(Action::Send { slot, generation, message });
+                    bytes = 0;
+                }
+                bytes += weight;
                 entries.push(StateEntry { table: table.clone(), key: key.clone(), state: state.clone() });
             }
             let missed = &mut self.slots[slot].missed;
             *missed = missed.checked_sub(1).ok_or(Invariant::Restored { slot })?;
-            if bytes > RESTORE_BYTES {
-                let message = ToWorker::Restore(std::mem::take(&mut entries));
-                actions.push(Action::Send { slot, generation, message });
-                bytes = 0;
-            }
         }
         if !entries.is_empty() {
             actions.push(Action::Send { slot, generation, message: ToWorker::Restore(entries) });
@@ -100,9 +99,20 @@ impl Recovery {
             }
         }
         let Some(generation) = worker else { return Ok(()) };
-        for states in forgotten.chunks(FORGOTTEN_STATES) {
-            let message = ToWorker::Forget(states.to_vec());
-            actions.push(Action::Send { slot, generation, message });
+        let mut bytes = 0;
+        let mut message = Vec::new();
+        for state in forgotten {
+            let weight = state.key.len() + state.table.len() + ENTRY_OVERHEAD;
+            if bytes + weight > self.message_bytes && !message.is_empty() {
+                let message = ToWorker::Forget(std::mem::take(&mut message));
+                actions.push(Action::Send { slot, generation, message });
+                bytes = 0;
+            }
+            bytes += weight;
+            message.push(state);
+        }
+        if !message.is_empty() {
+            actions.push(Action::Send { slot, generation, message: ToWorker::Forget(message) });
         }
         Ok(())
     }
@@ -114,15 +124,10 @@ impl Recovery {
         request
     }
 
-    /// Takes the states of one part of a snapshot into the ledger.
-    fn keep(
-        &mut self,
-        slot: SlotId,
-        generation: Generation,
-        entries: impl Iterator<Item = (PartitionId, StateEntry)>,
-    ) -> Checked<()> {
+    /// Takes the states of a snapshot that is whole into the ledger.
+    fn keep(&mut self, slot: SlotId, generation: Generation) -> Checked<()> {
         let after = self.slots[slot].completed;
-        for (partition, StateEntry { table, key, state }) in entries {
+        for (partition, StateEntry { table, key, state }) in std::mem::take(&mut self.slots[slot].arrived) {
             // Copies end here: a snapshot outlives by far the frame it came in.
             let (key, state) = (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&state));
             let missed = if state.is_empty() {
@@ -260,13 +265,14 @@ impl Engine {
             // A state that has moved is another worker's now.
             (router.slot(partition) == slot).then_some((partition, entry))
         };
-        self.recovery.keep(slot, generation, entries.into_iter().filter_map(of_slot))?;
+        self.recovery.slots[slot].arrived.extend(entries.into_iter().filter_map(of_slot));
         if let Some(failure) = failures.last() {
             self.change.note_stuck(request, unpicklable(failure));
         }
         let warning = self.recovery.note_unpicklable(slot, &failures, oldest_dirty.is_some() || more);
         actions.extend(warning.map(Action::Warn));
         if !more {
+            self.recovery.keep(slot, generation)?;
             self.recovery.end_snapshot(slot, oldest_dirty)?;
             self.hand_over(request, now, actions)?;
         }

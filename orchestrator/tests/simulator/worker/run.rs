@@ -170,10 +170,10 @@ impl Run<'_> {
                     self.add_to_window(table, *shape, &group, (value, time, watermark));
                     continue;
                 }
-                let mut count = 0;
-                for (_, table) in &tables {
-                    count = self.worker.change(table, group.key(), self.batch.batch);
-                }
+                let counts = tables.iter().map(|(_, table)| self.worker.change(table, group.key(), self.batch.batch));
+                let counts: Vec<u64> = counts.collect();
+                assert!(counts.iter().all(|count| *count == counts[0]), "states of one key have one age: {counts:?}");
+                let count = counts[0];
                 self.moving.push(Moving { value, key: group.key_bytes(), count, time, watermark, fired: None });
             }
         }
