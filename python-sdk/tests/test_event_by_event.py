@@ -153,7 +153,7 @@ def test_to_branches_of_which_one_changes_what_it_was_given(flags):
     nodes = [source, key_by, state(1, itself), compute(2, shout), SinkNode("o", (3,), sink), SinkNode("p", (2,), sink)]
     run = Runner(Application("test", nodes), ("groups", 1, [4, 5]))
     outcome = run.run(0, run.groups(("x", list("abc"))), flags=flags)
-    assert outcome.outputs == {4: ["A", "AB", "ABC"], 5: ["A", "AB", "ABC"]}
+    assert outcome.outputs == {4: ["A", "aB", "abC"], 5: ["a", "ab", "abc"]}
 
 
 @flags

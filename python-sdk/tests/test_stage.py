@@ -255,7 +255,7 @@ def test_a_key_that_is_not_in_the_list():
         (2**63, f"{2**63} does not fit a signed 64-bit integer; a key is str, bytes, int, or a tuple of these"),
         ("\ud800", "'\\ud800' cannot be encoded as UTF-8; a key is str, bytes, int, or a tuple of these"),
         (("a", None), "None is of type NoneType; a key is str, bytes, int, or a tuple of these"),
-        (["a"], "the key function returned what cannot be a key (unhashable type: 'list'); a key is str,"),
+        (["a"], "['a'] is of type list; a key is str, bytes, int, or a tuple of these"),
     ],
 )
 def test_a_key_of_a_wrong_type(key, message):

@@ -278,3 +278,10 @@ def test_serialize_alone_is_not_used():
 def test_a_list_of_another_form_is_refused(codec, data, count):
     with pytest.raises(ValuesError):
         ValueCodec().decode(codec, data, count)
+
+
+def test_values_that_are_one_object_arrive_as_several():
+    row: dict = {"notes": []}
+    first, second = ValueCodec().decode(*ValueCodec().encode([row, row]), 2)
+    first["notes"].append("changed")
+    assert second == {"notes": []}

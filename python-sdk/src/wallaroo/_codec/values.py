@@ -15,15 +15,13 @@ from typing import Any, Callable
 
 import msgpack
 
+from wallaroo._codec.copies import PICKLE_PROTOCOL, each_its_own, has_repeats
 from wallaroo._codec.plain import SCALAR_TYPES, PlainObjects
 
 SCALARS = 1
 PICKLE = 2
 APPLICATION = 3
 OBJECTS = 4
-
-PICKLE_PROTOCOL = min(5, pickle.HIGHEST_PROTOCOL)
-"""Known to every interpreter supported, so that values and state may cross between them."""
 
 _ARRAY = struct.Struct(">BI")
 _ARRAY32 = 0xDD
@@ -120,7 +118,8 @@ class ValueCodec:
             lists = self._objects.encode((values,))
             if lists is not None:
                 return OBJECTS, lists[0]
-        return PICKLE, pickle.dumps(values, PICKLE_PROTOCOL)
+        # A pickle keeps that two values are one object; a change of one would then change the other behind the wire.
+        return PICKLE, pickle.dumps(each_its_own(values) if has_repeats(values) else values, PICKLE_PROTOCOL)
 
     def _serialized(self, value: Any) -> bytes:
         assert self._serialize is not None, "the caller checked"

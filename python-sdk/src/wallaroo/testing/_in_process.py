@@ -134,6 +134,7 @@ class InProcess:
         self._nodes = application.nodes
         self._batch_size = batch
         self._batches = itertools.count(1)
+        self._flags = 0
         self._tables = StateTables()
         compiler = Compiler(application, self._tables, self._codec, DEFAULT_MAX_BODY)
         planned = planned_stages(application)
@@ -292,7 +293,7 @@ class InProcess:
         this_is_the_worker()
         number = next(self._batches)
         times = self._times.of_batch(root, given)
-        run = BatchRun(Batch(number, root, 0, [], times, given), self._codec, Marker(None))
+        run = BatchRun(Batch(number, root, self._flags, [], times, given), self._codec, Marker(None))
         self._tables.begin_batch(number)
         stage = self._stages[root]
         outlets = stage.run(given, run)

@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Callable
 
+from wallaroo._codec.copies import copies_of, each_its_own, has_repeats, is_immutable
+from wallaroo._codec.plain import SCALAR_TYPES
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import iterable
 from wallaroo.worker._lineage import Dropped, Expanded, Lineage
@@ -46,6 +48,14 @@ class Column:
             self._types = frozenset(map(type, self.values))
         return self._types
 
+    def for_branches(self, count: int) -> list[Column]:
+        """Return ``count`` columns of the same values: branches do not see each other's changes of a value."""
+        if self.types <= SCALAR_TYPES or all(map(is_immutable, self.values)):
+            return [self] * count
+        # All copies are made before the first branch runs. The last branch gets the original.
+        copies = [Column(copies_of(self.values), self.lineage, self._types) for _ in range(count - 1)]
+        return [*copies, self]
+
 
 class ColumnStep:
     """A node of a stage's tree.
@@ -62,13 +72,20 @@ class ColumnStep:
     def run(self, column: Column, run: BatchRun) -> None:
         """Apply the step to ``column`` and the steps below it to what that gives."""
         run.enter(self.node, column.values)
-        outputs = self.apply(column, run)
-        for child in self._children:
-            child.run(outputs, run)
+        run_each(self._children, self.apply(column, run), run)
 
     def apply(self, column: Column, run: BatchRun) -> Column:
         """Apply the step alone."""
         raise NotImplementedError
+
+
+def run_each(steps: Sequence[ColumnStep], column: Column, run: BatchRun) -> None:
+    """Give ``column`` to each of ``steps``; where there are several, each gets values of its own."""
+    if len(steps) == 1:
+        steps[0].run(column, run)
+        return
+    for step, own in zip(steps, column.for_branches(len(steps))):
+        step.run(own, run)
 
 
 class ComputationStep(ColumnStep):
@@ -149,6 +166,8 @@ def _undo_partial(outputs: list[Any], ends: list[int]) -> None:
 
 def _without_none(outputs: list[Any], lineage: Lineage) -> Column:
     types = frozenset(map(type, outputs))
+    if not types <= SCALAR_TYPES and has_repeats(outputs):
+        outputs = each_its_own(outputs)
     if types >= _NONE:
         dropped = [position for position, output in enumerate(outputs) if output is None]
         kept = [output for output in outputs if output is not None]

@@ -179,9 +179,7 @@ class Compiler:
                 make = multi_computation if node.multi else computation
                 return Branch(node_id, partial(make, node_id, node.call), below, has_state=False)
             if isinstance(node, BatchNode):
-                return Branch(
-                    node_id, partial(batch_computation, node_id, node.call, self._codec), below, has_state=False
-                )
+                return Branch(node_id, partial(batch_computation, node_id, node.call), below, has_state=False)
             if isinstance(node, StateNode):
                 table = self._tables.table(node.table, node.build)
                 make_state = state_multi_computation if node.multi else state_computation

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
+from wallaroo._codec.copies import copy_of, each_its_own, has_repeats, is_immutable
 from wallaroo._codec.protocol import BEGINNING
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import is_unchanged, iterable, state_result_explained
@@ -97,9 +98,17 @@ def to_none(value: Any) -> None:
 
 
 def _to_each(pushes: Sequence[Push]) -> Push:
+    *others, last = pushes
+
     def push_to_each(value: Any) -> None:
-        for push in pushes:
-            push(value)
+        if is_immutable(value):
+            for push in pushes:
+                push(value)
+            return
+        # All copies are made before the first branch runs. The last branch gets the original.
+        for push, copied in zip(others, [copy_of(value) for _ in others]):
+            push(copied)
+        last(value)
 
     return push_to_each
 
@@ -213,6 +222,6 @@ def state_multi_computation(
 
 def _gathered(produced: Any) -> list[Any]:
     """Return all outputs, in a list that is nobody else's: an iterable that raises half-way gives nothing."""
-    if type(produced) is list:
-        return produced.copy()
-    return [] if produced is None else list(iterable(produced))
+    if type(produced) is not list:
+        produced = [] if produced is None else list(iterable(produced))
+    return each_its_own(produced) if has_repeats(produced) else produced.copy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from wallaroo._codec.copies import copy_of
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._forked import leave_if_child
 from wallaroo.worker._state import StateTable
@@ -71,7 +72,8 @@ class GeneratorRoot:
                 state.ended = True
             else:
                 state.last = value
-                yield value
+                # The steps may change what they are given; the generator goes on from what it returned.
+                yield copy_of(value)
 
     @property
     def ended(self) -> bool:

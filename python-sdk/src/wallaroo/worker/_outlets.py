@@ -30,6 +30,10 @@ Entry = list[Any]
 """One element of a result's data, as it can be split: ``[key, count, codec, values]``, or ``[message]``."""
 
 
+_PLAIN_KEYS = frozenset((str, bytes, int))
+"""Types of keys that no key of another of these types is equal to."""
+
+
 class Outlet(ColumnStep):
     """What all kinds of outlet have.
 
@@ -128,17 +132,25 @@ class GroupOutlet(Outlet):
         if self._key is None:
             groups[None].extend(column.values)
             return
-        key = self._key.call
+        key, text, plain = self._key.call, str, _PLAIN_KEYS
         run.enter(self.node, column.values)
         remaining = iter(column.values)
         while True:
             try:
                 for value in remaining:
-                    groups[key(value)].append(value)
+                    own_key = key(value)
+                    # A key of another type may be equal to one of these types, as True is to 1.
+                    if (
+                        own_key.__class__ is not text
+                        and own_key.__class__ not in plain
+                        and (problem := self._key.problem(own_key)) is not None
+                    ):
+                        self._fail(run, column, _position(column, remaining), StepContractError(problem), own_key)
+                        continue
+                    groups[own_key].append(value)
                 break
             except BaseException as error:  # noqa: BLE001
-                position = len(column.values) - length_hint(remaining) - 1
-                origin = column.lineage.origin(position)
+                origin = column.lineage.origin(_position(column, remaining))
                 run.fail(self.node, origin, key_explained(error), value)
 
     def data(self, run: BatchRun) -> list[Any]:
@@ -159,7 +171,7 @@ class GroupOutlet(Outlet):
             problem = None if self._key is None else self._key.problem(key)
             if problem is not None:
                 for column, position in self._positions(self._groups.pop(key)):
-                    self._fail(run, column, position, StepContractError(problem), sendable(key))
+                    self._fail(run, column, position, StepContractError(problem), key)
                 continue
             try:
                 codec, data = encode(values)
@@ -176,7 +188,7 @@ class GroupOutlet(Outlet):
         return columns[0].types if len(columns) == 1 else frozenset().union(*(column.types for column in columns))
 
     def _fail(self, run: BatchRun, column: Column, position: int, error: BaseException, key: Any) -> None:
-        run.fail(self.node, column.lineage.origin(position), error, column.values[position], key)
+        run.fail(self.node, column.lineage.origin(position), error, column.values[position], sendable(key))
 
     def _encodable(self, run: BatchRun, key: Any, values: list[Any], error: BaseException) -> list[Any]:
         """Keep the values that can be encoded, each by itself, and fail the others."""
@@ -217,6 +229,11 @@ class GroupOutlet(Outlet):
                 else:
                     column, position = next(self._positions(piece))
                     self._fail(run, column, position, too_large("a value", size, largest), key)
+
+
+def _position(column: Column, remaining: Iterator[Any]) -> int:
+    """Return the position of the value that a loop over ``remaining`` is at."""
+    return len(column.values) - length_hint(remaining) - 1
 
 
 def halves(codec: ValueCodec, key: Any, values: list[Any], largest: int) -> Iterator[tuple[int, list[Any], Entry]]:

@@ -10,7 +10,7 @@ from wallaroo._codec.keys import key_from_wire
 from wallaroo._codec.protocol import WHOLE, ProtocolError, is_frames, is_groups
 from wallaroo._codec.values import ValueCodec
 from wallaroo.worker._batch import BatchRun
-from wallaroo.worker._columns import Column, ColumnStep
+from wallaroo.worker._columns import Column, ColumnStep, run_each
 from wallaroo.worker._cutter import Cutter
 from wallaroo.worker._depth_first import Branch, Position, Push, grow
 from wallaroo.worker._fused import StateToSink
@@ -87,8 +87,7 @@ class Columns(NamedTuple):
 
     def feed(self, column: Column, run: BatchRun) -> None:
         """Take ``column`` through all steps."""
-        for step in self.steps:
-            step.run(column, run)
+        run_each(self.steps, column, run)
 
 
 class ColumnStage(Stage):

@@ -16,9 +16,9 @@ from typing import Any, Callable, NamedTuple
 import msgpack
 
 from wallaroo._codec.attributes import StatePickler
+from wallaroo._codec.copies import PICKLE_PROTOCOL
 from wallaroo._codec.keys import key_size
 from wallaroo._codec.plain import PlainObjects
-from wallaroo._codec.values import PICKLE_PROTOCOL
 from wallaroo.worker._contracts import too_large
 from wallaroo.worker._failures import RestoreError, exception_message, exception_type, shown
 

@@ -1,8 +1,8 @@
 """``computation_batch``: a step that is given many messages at once.
 
 In a stage without state that is a column, as it stands. In a stage that runs message by message, values are held back
-until the batch is over, then run together; those that a state computation may still change are copied by the value
-codec, as they would be on their way to another stage. A careful batch runs each message alone, so that one that kills
+until the batch is over, then run together; as copies of those that a state computation may
+still change. A careful batch runs each message alone, so that one that kills
 the worker can be told from its neighbours.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, Callable, NamedTuple
 
-from wallaroo._codec.values import ValueCodec
+from wallaroo._codec.copies import pickled_copy
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._columns import Column, ColumnStep
 from wallaroo.worker._depth_first import Position, Push
@@ -101,7 +101,7 @@ class _Held(NamedTuple):
     watermark: int
 
 
-def batch_computation(node: int, call: Call, codec: ValueCodec, below: Push, place: Position) -> Push:
+def batch_computation(node: int, call: Call, below: Push, place: Position) -> Push:
     """Return the push of the step in a stage that runs message by message."""
     held: list[_Held] = []
 
@@ -128,8 +128,7 @@ def batch_computation(node: int, call: Call, codec: ValueCodec, below: Push, pla
             run_held()
             return
         try:
-            if not codec.is_fixed(value):
-                (value,) = codec.decode(*codec.encode([value]), 1)
+            value = pickled_copy(value)
         except BaseException:  # noqa: BLE001 - the user's pickling: it cannot be kept, and must not wait
             own = _Held(value, place.origin, place.key, place.time, place.watermark)
             run_held()
