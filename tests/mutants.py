@@ -251,6 +251,30 @@ MUTANTS = {
         "self.slots[slot].missed += keys;",
         "let _ = keys;",
     ),
+    "whole-snapshot": Mutant(
+        "a snapshot counts once it is whole",
+        "recovery/snapshots.rs",
+        "        if !more {\n            self.recovery.keep(slot, generation)?;",
+        "        self.recovery.keep(slot, generation)?;\n        if !more {",
+    ),
+    "all-keys": Mutant(
+        "all changed keys of a wave are saved, however many requests that takes",
+        "change/scaling.rs",
+        "if wave.stuck.is_none() && wave.unsaved.as_ref().is_some_and(|unsaved| !unsaved.is_empty()) {",
+        "if wave.stuck.is_some() && wave.unsaved.is_none() {",
+    ),
+    "standstill": Mutant(
+        "nobody is blamed for what the orchestrator did not hear while it stood still",
+        "dispatch/mod.rs",
+        "in_flight.begun = (in_flight.begun + gap).min(now);",
+        "let _ = (&in_flight, gap, now);",
+    ),
+    "progress": Mutant(
+        "a replayed answer is no progress",
+        "results.rs",
+        "            self.recovery.count_replayed(slot);",
+        "            self.recovery.count_replayed(slot);\n            self.workers.note_progress(slot);",
+    ),
     "repeated": Mutant(
         "a partition waits for batches to be repeated",
         "change/scaling.rs",

@@ -123,12 +123,14 @@ pub struct Summary {
 pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Result<Summary, RunError> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let mut terminations = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut hangups = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
     let mut control = Control::open(&options.control, options.metrics).await?;
     let (mut pools, mut workers) = Pools::new(options.pool.clone());
     let early = async {
         tokio::select! {
             _ = interrupts.recv() => (),
             _ = terminations.recv() => (),
+            _ = hangups.recv() => (),
         }
         Err(RunError::InterruptedEarly)
     };
@@ -159,14 +161,20 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
     let mut from_sources = Vec::new();
     let mut from_sinks = Vec::new();
     let mut signals = 0;
+    // A channel that is closed is always ready: it must not be asked again, or this loop would spin.
+    let mut sources_are_open = true;
     let outcome = loop {
         let step = tokio::select! {
             _ = workers.recv_many(&mut from_workers, EVENTS_A_TURN) => runtime.workers(&mut pools, from_workers.drain(..)),
-            _ = inputs.events.recv_many(&mut from_sources, EVENTS_A_TURN) => runtime.sources(&mut pools, from_sources.drain(..)),
+            received = inputs.events.recv_many(&mut from_sources, EVENTS_A_TURN), if sources_are_open => {
+                sources_are_open = received > 0;
+                runtime.sources(&mut pools, from_sources.drain(..))
+            }
             _ = runtime.sink_events.recv_many(&mut from_sinks, EVENTS_A_TURN) => runtime.sinks(&mut pools, from_sinks.drain(..)),
             request = control.next() => runtime.request(&mut pools, request),
             _ = interrupts.recv() => runtime.signalled(&mut pools, &mut signals),
             _ = terminations.recv() => runtime.signalled(&mut pools, &mut signals),
+            _ = hangups.recv() => runtime.signalled(&mut pools, &mut signals),
             () = retry(pools.next_fill()) => pools.fill(Instant::now()).map_err(RunError::from),
             _ = ticks.tick() => runtime.tick(&mut pools),
         };
@@ -178,10 +186,14 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
         }
     };
     inputs.stop.cancel();
+    // The first signal is always graceful, also when the run is ending anyway.
     let hurry = async {
-        tokio::select! {
-            _ = interrupts.recv() => (),
-            _ = terminations.recv() => (),
+        for _ in signals..2 {
+            tokio::select! {
+                _ = interrupts.recv() => (),
+                _ = terminations.recv() => (),
+                _ = hangups.recv() => (),
+            }
         }
     };
     tokio::select! {
@@ -217,6 +229,8 @@ struct Runtime {
     change: Option<Change>,
     draining: bool,
     finished: bool,
+    /// When the engine was last told the time, since the run began.
+    last_told: Duration,
     actions: Vec<Action>,
 }
 
@@ -256,14 +270,18 @@ impl Runtime {
             change: None,
             draining: false,
             finished: false,
+            last_told: Duration::ZERO,
             actions: Vec::new(),
         };
         pools.plan(runtime.plan.stage_plans(), named);
         pools.fill(Instant::now())?;
         let mut batch = Vec::new();
         while !pools.is_seated() {
-            workers.recv_many(&mut batch, EVENTS_A_TURN).await;
-            runtime.workers(pools, batch.drain(..))?;
+            tokio::select! {
+                _ = workers.recv_many(&mut batch, EVENTS_A_TURN) => runtime.workers(pools, batch.drain(..))?,
+                // A worker that failed to load is tried again.
+                () = retry(pools.next_fill()) => pools.fill(Instant::now())?,
+            }
         }
         runtime.begun = Instant::now();
         runtime.engine.set_epoch(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());

@@ -130,6 +130,11 @@ pub enum Event {
     Save,
     /// Stop reading, finish what was accepted.
     Drain,
+    /// The orchestrator stood still for `gap`: what it did not hear meanwhile is nobody's fault.
+    StoodStill {
+        /// How long.
+        gap: Duration,
+    },
     /// Time has passed.
     Tick,
 }
@@ -154,6 +159,7 @@ impl Event {
             | Self::Scale { .. }
             | Self::Save
             | Self::Drain
+            | Self::StoodStill { .. }
             | Self::Tick => None,
         }
     }

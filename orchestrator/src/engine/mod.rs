@@ -138,6 +138,11 @@ impl Engine {
                 self.drain(actions);
                 Ok(())
             }
+            Event::StoodStill { gap } => {
+                self.dispatch.put_off(gap, now);
+                self.time.put_off(gap, now);
+                Ok(())
+            }
             Event::Tick => {
                 self.check_deadlines(now, actions);
                 Ok(())

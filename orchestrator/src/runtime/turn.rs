@@ -2,6 +2,7 @@
 //! is decided once.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::workers::event_of;
 use super::{FailurePolicy, RunError, Runtime};
@@ -10,6 +11,10 @@ use crate::engine::{Action, Event};
 use crate::limit::Limit;
 use crate::worker::pool::PoolNews;
 use crate::worker::pools::Pools;
+
+/// Ticks come four times a second. After a longer silence this process did not run: it was stopped, swapped out, or its machine
+/// was suspended.
+const STANDSTILL: Duration = Duration::from_secs(1);
 
 impl Runtime {
     /// Gives one event to the engine and carries out what follows at once.
@@ -22,7 +27,16 @@ impl Runtime {
                 self.seated_worker_died(pools, *slot, death);
             }
             let mut actions = std::mem::take(&mut self.actions);
-            self.engine.handle(event, self.begun.elapsed(), &mut actions);
+            let now = self.begun.elapsed();
+            let gap = now.saturating_sub(std::mem::replace(&mut self.last_told, now));
+            if gap > STANDSTILL {
+                tracing::warn!(
+                    seconds = gap.as_secs_f64(),
+                    "the orchestrator stood still; deadlines are put off by that"
+                );
+                self.engine.handle(Event::StoodStill { gap }, now, &mut actions);
+            }
+            self.engine.handle(event, now, &mut actions);
             self.carry_out_all(pools, actions, &mut later)?;
         }
         Ok(())

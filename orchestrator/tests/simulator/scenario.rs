@@ -56,6 +56,8 @@ pub(crate) struct Scenario {
     pub(crate) slow_sinks: bool,
     /// The user drains before all is sent.
     pub(crate) drains_early: bool,
+    /// The orchestrator stands still now and then.
+    pub(crate) stands_still: bool,
     /// Results are cut into parts of this many outputs.
     pub(crate) part: usize,
 }
@@ -98,6 +100,7 @@ impl Scenario {
             changes: random.pick(&[0, 100, 30]),
             slow_sinks: random.one_in(2),
             drains_early: random.one_in(4),
+            stands_still: random.one_in(4),
             part: random.pick(&[1, 2, 1000]),
         }
     }

@@ -23,6 +23,7 @@ pub(crate) struct Tally {
     pub(crate) pool_batches: u64,
     pub(crate) pool_deaths: u64,
     pub(crate) pool_scalings: u64,
+    pub(crate) standstills: u64,
 }
 
 impl Tally {
@@ -47,9 +48,10 @@ impl Tally {
         self.pool_batches += other.pool_batches;
         self.pool_deaths += other.pool_deaths;
         self.pool_scalings += other.pool_scalings;
+        self.standstills += other.standstills;
     }
 
-    pub(crate) fn accidents(&self) -> [(&'static str, u64); 19] {
+    pub(crate) fn accidents(&self) -> [(&'static str, u64); 20] {
         [
             ("crashes", self.crashes),
             ("poisonings", self.poisonings),
@@ -70,6 +72,7 @@ impl Tally {
             ("batches in pools", self.pool_batches),
             ("deaths in pools", self.pool_deaths),
             ("scalings of pools", self.pool_scalings),
+            ("standstills", self.standstills),
         ]
     }
 }

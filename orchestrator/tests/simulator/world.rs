@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use wallaroo_orch::dead_message::DeadMessage;
-use wallaroo_orch::death::DeathCause;
+use wallaroo_orch::death::{DeathCause, KillReason};
 use wallaroo_orch::engine::{Action, Engine, Event};
 use wallaroo_orch::frame::{FrameBlock, Span};
 use wallaroo_orch::ids::PoolId;
@@ -356,8 +356,10 @@ impl World {
                 self.tally.dead_letters += 1;
                 self.dead.push(message);
             }
-            Action::Kill { slot, generation, .. } => {
-                if self.workers.get(&slot).is_some_and(|worker| worker.generation == generation) {
+            Action::Kill { slot, generation, reason } => {
+                if let Some(worker) = self.workers.get(&slot).filter(|worker| worker.generation == generation) {
+                    let hung = !matches!(reason, KillReason::Timeout(_)) || worker.hangs;
+                    assert!(hung, "the worker in {slot:?} answers, and is killed as if it hung");
                     let marker = self.workers[&slot].marker;
                     self.bury(slot, DeathCause::Signalled(9), marker);
                 }

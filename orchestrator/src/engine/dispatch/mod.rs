@@ -229,6 +229,15 @@ impl Dispatch {
         self.slots[slot].in_flight.front().map(|front| front.begun)
     }
 
+    /// Puts all deadlines off by `gap`.
+    pub(super) fn put_off(&mut self, gap: Duration, now: Duration) {
+        for slot in self.slots.ids() {
+            for in_flight in &mut self.slots[slot].in_flight {
+                in_flight.begun = (in_flight.begun + gap).min(now);
+            }
+        }
+    }
+
     /// Messages and batches that a stage has processed.
     pub(super) fn processed(&self, stage: StageId) -> (u64, u64) {
         let StageLoad { messages, batches, .. } = &self.stages[stage.index()];

@@ -206,6 +206,13 @@ impl Time {
         removed.map_err(|(done, given)| Invariant::Outstanding { stage, done, given })
     }
 
+    /// Counts the last `gap` as no silence of any source.
+    pub(super) fn put_off(&mut self, gap: Duration, now: Duration) {
+        for source in &mut self.sources {
+            source.active = (source.active + gap).min(now);
+        }
+    }
+
     fn advance(&mut self, stage: StageId, intake: &Intake, now: Duration) {
         let frontier = |feeder: &StageId| self.frontier(*feeder, intake, now);
         let above: Vec<Frontier> = self.stages[stage.index()].feeders.iter().map(frontier).collect();

@@ -53,6 +53,15 @@ impl World {
             self.tell(Event::Drain);
             return true;
         }
+        if self.scenario.stands_still && self.random.one_in(100) {
+            self.tally.standstills += 1;
+            // Longer than the step timeout: every worker that was busy before is now past its deadline.
+            let gap = self.scenario.config.step_timeout * 2;
+            self.now += gap;
+            self.tell(Event::StoodStill { gap });
+            self.tell(Event::Tick);
+            return true;
+        }
         if self.random.one_in(50) {
             self.tell(Event::Tick);
         }
