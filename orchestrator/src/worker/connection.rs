@@ -131,7 +131,7 @@ async fn live(
     let (listeners, mut to_stderr) = mpsc::unbounded_channel();
     let (_nobody, mut to_stdout) = mpsc::unbounded_channel();
     let mut reading = std::pin::pin!(read(from_worker, generation, max_body, events.clone()));
-    let cause = {
+    let (cause, noted) = {
         let output = async {
             tokio::join!(
                 pump(streams.stdout, Stream::Stdout, worker, &mut discarded, &mut to_stdout),
@@ -139,50 +139,62 @@ async fn live(
             )
         };
         let mut output = std::pin::pin!(output);
-        let life = async {
-            loop {
-                let order = tokio::select! {
-                    ended = &mut reading => return disconnected(&mut process, ended, &mut orders).await,
-                    status = process.wait() => {
-                        // What it said before it died is still in the socket.
-                        let _ = timeout(OUTPUT_GRACE, &mut reading).await;
-                        return status.map_or_else(|error| DeathCause::Disconnected(error.to_string()), death_cause);
-                    }
-                    order = orders.recv() => order,
-                };
-                match order {
-                    Some(Order::Stack(reply)) => {
-                        let _ = listeners.send(Listener::new(DUMP_GRACE, reply));
-                        process.signal(Signal::SIGUSR1);
-                        continue;
-                    }
-                    Some(Order::KillAfterStack) => {
-                        process.signal(Signal::SIGUSR1);
-                        let _ = timeout(DUMP_GRACE, process.wait()).await;
-                    }
-                    Some(Order::Kill) | None => {}
-                }
-                return DeathCause::Signalled(Signal::SIGKILL as i32);
-            }
-        };
+        let life = live_until_its_end(&mut process, &mut reading, &mut orders, &listeners);
         let mut life = std::pin::pin!(life);
         let mut output_open = true;
-        let cause = loop {
+        let end = loop {
             tokio::select! {
-                cause = &mut life => break cause,
+                end = &mut life => break end,
                 _ = &mut output, if output_open => output_open = false,
             }
         };
         if output_open {
             let _ = timeout(OUTPUT_GRACE, output).await;
         }
-        cause
+        end
     };
     writer.abort();
     process.kill();
     let _ = process.wait().await;
-    let (marker, trace, last_lines) = (process.marker(), tail.stack(), tail.last(40));
+    let marker = noted.unwrap_or_else(|| process.marker());
+    let (trace, last_lines) = (tail.stack(), tail.last(40));
     let _ = events.send(WorkerEvent { generation, news: WorkerNews::Ended { cause, marker, trace, last_lines } });
+}
+
+/// Waits until a worker ends or is to be killed: what ended it, and its marker if that had to be read before the end.
+async fn live_until_its_end(
+    process: &mut Process,
+    reading: &mut (impl Future<Output = Option<ProtocolError>> + Unpin),
+    orders: &mut mpsc::UnboundedReceiver<Order>,
+    listeners: &mpsc::UnboundedSender<Listener>,
+) -> (DeathCause, Option<Option<Marker>>) {
+    loop {
+        let order = tokio::select! {
+            ended = &mut *reading => return (disconnected(process, ended, orders).await, None),
+            status = process.wait() => {
+                // What it said before it died is still in the socket.
+                let _ = timeout(OUTPUT_GRACE, reading).await;
+                let cause = status.map_or_else(|error| DeathCause::Disconnected(error.to_string()), death_cause);
+                return (cause, None);
+            }
+            order = orders.recv() => order,
+        };
+        let killed = DeathCause::Signalled(Signal::SIGKILL as i32);
+        match order {
+            Some(Order::Stack(reply)) => {
+                let _ = listeners.send(Listener::new(DUMP_GRACE, reply));
+                process.signal(Signal::SIGUSR1);
+            }
+            Some(Order::KillAfterStack) => {
+                // Read before the signal: it ends a call that gives up on EINTR, and the worker would go on to the next message.
+                let marker = process.marker();
+                process.signal(Signal::SIGUSR1);
+                let _ = timeout(DUMP_GRACE, process.wait()).await;
+                return (killed, Some(marker));
+            }
+            Some(Order::Kill) | None => return (killed, None),
+        }
+    }
 }
 
 /// The connection has ended: the process is most likely about to, and its exit says more than the connection's end.
