@@ -269,11 +269,11 @@ MUTANTS = {
         "in_flight.begun = (in_flight.begun + gap).min(now);",
         "let _ = (&in_flight, gap, now);",
     ),
-    "progress": Mutant(
-        "a replayed answer is no progress",
-        "results.rs",
-        "            self.recovery.count_replayed(slot);",
-        "            self.recovery.count_replayed(slot);\n            self.workers.note_progress(slot);",
+    "fatal-value": Mutant(
+        "a generator that kills who asks it for a value is not asked again",
+        "recovery/poison.rs",
+        "let noted = fatal.map_or(noted, |_| Some(GENERATOR));",
+        "let noted = fatal.map_or(noted, |_| None);",
     ),
     "repeated": Mutant(
         "a partition waits for batches to be repeated",

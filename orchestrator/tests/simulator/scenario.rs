@@ -58,6 +58,8 @@ pub(crate) struct Scenario {
     pub(crate) drains_early: bool,
     /// The orchestrator stands still now and then.
     pub(crate) stands_still: bool,
+    /// The value that a generator cannot make: whoever asks it for that dies.
+    pub(crate) fatal_value: Option<usize>,
     /// Results are cut into parts of this many outputs.
     pub(crate) part: usize,
 }
@@ -101,6 +103,7 @@ impl Scenario {
             slow_sinks: random.one_in(2),
             drains_early: random.one_in(4),
             stands_still: random.one_in(4),
+            fatal_value: random.one_in(4).then(|| random.below(40)),
             part: random.pick(&[1, 2, 1000]),
         }
     }

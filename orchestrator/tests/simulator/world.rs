@@ -12,6 +12,7 @@ use wallaroo_orch::engine::{Action, Engine, Event};
 use wallaroo_orch::frame::{FrameBlock, Span};
 use wallaroo_orch::ids::PoolId;
 use wallaroo_orch::ids::{ConnectionId, Generation, SinkId, SlotId, SourceId};
+use wallaroo_orch::plan::SourcePlan;
 use wallaroo_protocol::{FromWorker, NodeId, OutputData, ToWorker};
 
 use self::misfortune::MOST_SLOTS;
@@ -400,9 +401,18 @@ impl World {
 
     /// The values that may have come as far as to a step.
     pub(crate) fn passed(&self) -> impl Iterator<Item = u64> {
-        let generated = self.scenario.plan.sources.iter().any(|source| source.framing.is_none());
-        let all = if generated { (0..self.scenario.values.len() as u64).collect() } else { self.order.clone() };
-        all.into_iter().filter(move |value| !(generated && check::kills_its_generator(self, *value)))
+        let generated = self.generated();
+        let is_generated = generated.is_some();
+        let all = generated.map_or_else(|| self.order.clone(), |generated| (0..generated).collect());
+        all.into_iter().filter(move |value| !(is_generated && check::kills_its_generator(self, *value)))
+    }
+
+    /// How many values a generator makes, if there is one.
+    pub(crate) fn generated(&self) -> Option<u64> {
+        let is_generator = |source: &SourcePlan| source.framing.is_none();
+        let values = self.scenario.values.len();
+        let made = self.scenario.fatal_value.map_or(values, |fatal| fatal.min(values));
+        self.scenario.plan.sources.iter().any(is_generator).then_some(made as u64)
     }
 
     /// How many values came too late at a step with windows.

@@ -1,5 +1,7 @@
 //! Messages that kill workers: the marker finds them, they become dead letters, and the rest of their batch is run again.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use wallaroo_protocol::{Group, NodeId, Skip, input};
 
@@ -45,16 +47,30 @@ impl Engine {
         self.intake.give_up(source, connection, error, actions);
     }
 
-    /// Asks a generator again for what a dead worker was asked, or ends it if it kills whoever asks.
-    pub(super) fn generate_again(&mut self, slot: SlotId, batch: Batch) -> Checked<()> {
+    /// Asks a generator again for what a dead worker was asked. One that kills who asks it is asked for the values before only, and
+    /// has ended.
+    pub(super) fn generate_again(&mut self, slot: SlotId, mut batch: Batch) -> Checked<()> {
         let Input::Generate(source, _) = self.plan.stages[batch.stage.index()].input else { return Ok(()) };
-        if !batch.skip.contains(&GENERATOR) {
-            self.recovery.slots[slot].repeat.push_front(batch);
-            return Ok(());
+        if batch.skip.contains(&GENERATOR) {
+            // To a worker it would mean all of the first value.
+            batch.skip.retain(|message| *message != GENERATOR);
+            self.intake.end(source);
+            let times = batch.times.take(batch.messages);
+            self.time.abandon(&batch)?;
+            batch.times = times;
+            // Batches that were to ask for later values ask for the fatal one.
+            let repeat = std::mem::take(&mut self.recovery.slots[slot].repeat);
+            let (later, others): (VecDeque<_>, _) = repeat.into_iter().partition(|other| other.stage == batch.stage);
+            self.recovery.slots[slot].repeat = others;
+            for later in later {
+                self.time.abandon(&later)?;
+            }
+            if batch.messages == 0 {
+                return Ok(());
+            }
         }
-        // No value of it was at fault: the generator itself kills whoever asks it for the next one.
-        self.intake.end(source);
-        self.time.abandon(&batch)
+        self.recovery.slots[slot].repeat.push_front(batch);
+        Ok(())
     }
 
     /// Makes the message a dead letter that a worker died of while it ran `batch` carefully. Returns whether one was found.
@@ -62,18 +78,23 @@ impl Engine {
         let root = self.plan.stages[batch.stage.index()].root;
         let node = death.marker.map_or(root, |marker| marker.node);
         let noted = death.marker.and_then(|marker| marker.message);
+        // A generated value that is skipped is still asked for: who dies of it once more dies of the generator.
+        let of_generator = matches!(batch.origin, Origin::Generate);
+        let fatal = noted.filter(|noted| of_generator && batch.skip.contains(noted));
+        let noted = fatal.map_or(noted, |_| Some(GENERATOR));
         if batch.suspicion.confirm(noted) < verdict_after(noted.is_some(), &death.cause) {
             return false;
         }
-        // A generated value that is skipped is still asked for: who dies of it once more dies of the generator.
-        let of_generator = matches!(batch.origin, Origin::Generate);
-        let noted = noted.filter(|message| !of_generator || !batch.skip.contains(message));
         let guilty = noted.map_or_else(|| everything(batch), |message| vec![message]);
         let guilty: Vec<Skip> = guilty.into_iter().filter(|message| !batch.skip.contains(message)).collect();
         for message in &guilty {
             let letter = self.dead_letter(batch, *message, node, death);
             actions.push(Action::DeadLetter(letter));
             batch.skip.push(*message);
+        }
+        if guilty.contains(&GENERATOR) && of_generator {
+            batch.messages = fatal.map_or(0, |fatal| fatal.origin);
+            batch.input = input::generate(batch.messages);
         }
         !guilty.is_empty()
     }

@@ -126,6 +126,11 @@ impl Run<'_> {
                 self.ended = true;
                 break;
             };
+            if scenario.fatal_value == Some(next as usize) {
+                let message = self.batch.careful.then_some(Skip { origin, value: 0 });
+                self.worker.marker = Some(Marker { batch: self.batch.batch, node: self.stage.root, message });
+                return Err(Outcome::Died(DeathCause::Signalled(11)));
+            }
             self.messages += 1;
             let value = frame[0];
             self.worker.change("generator:g", &key::nil(), self.batch.batch);
