@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import wallaroo
+import wallaroo.testing
 from wallaroo import ApplicationBuilder, WallarooParameterError, build_application
 
 
@@ -118,6 +119,44 @@ def test_the_topology_of_every_step():
     assert (nodes[4]["keys"], nodes[4]["unknown_key"]) == (None, "create")
     assert (nodes[5]["table"], nodes[5]["table_type"]) == ("count", f"{__name__}.Total")
     assert (nodes[0]["decoder"], nodes[8]["encoder"]) == ("text", "line")
+
+
+def test_a_step_that_is_used_again_is_numbered_and_has_its_own_state():
+    detected = source().key_by(word)
+    for _ in range(3):
+        detected = detected.to(count)
+    other = source("q", 2).to(count).to(upper).to(wallaroo.computation(name="upper-2")(lambda data: data)).to(upper)
+    nodes = build_application("app", detected.to_sink(sink()), other.to_sink(sink())).nodes
+    assert [node.name for node in nodes if node.kind == "computation"] == ["upper", "upper-2", "upper-3"]
+    states = [node for node in nodes if node.kind == "state"]
+    assert [(node.name, node.table) for node in states] == [
+        (name, name) for name in ("count", "count-2", "count-3", "count-4")
+    ]
+
+
+def test_each_use_of_a_step_counts_for_itself():
+    counted = source().to(count).to(wallaroo.computation(name="again")(lambda counted: counted[0])).to(count)
+    outcome = wallaroo.testing.run(build_application("app", counted.to_sink(sink())), ["a", "a"])
+    assert outcome.dead_letters == []
+    assert outcome.lines == ["('a', 1)", "('a', 2)"]
+
+
+def test_windows_that_are_used_again_are_numbered_and_have_their_own_state():
+    class Sum(wallaroo.Aggregation):
+        def initial_accumulator(self):
+            return 0
+
+        def update(self, data, accumulator):
+            return accumulator + 1
+
+        def output(self, key, accumulator):
+            return accumulator
+
+    pairs = wallaroo.count_windows(2).over(Sum)
+    counted = source().to(pairs).to(pairs).to_sink(wallaroo.StdoutSinkConfig(wallaroo.encoder(lambda data: str(data))))
+    application = build_application("app", counted)
+    assert [node.table for node in application.nodes if node.kind == "window"] == ["window:Sum", "window:Sum-2"]
+    assert wallaroo.testing.run(application, ["a", "b", "c", "d"]).messages == [b"2"]
 
 
 def test_every_call_returns_a_new_pipeline():
@@ -309,18 +348,6 @@ CASES = {
         lambda: build_application("app", source().to(upper)),
         "application 'app': pipeline 'p' has not ended\n"
         "hint: end it with to_sink(...) or to_sinks([...]), and give what that returns",
-    ),
-    "two steps of one name": (
-        lambda: build_application("app", source().to(upper).to(upper).to_sink(sink())),
-        "application 'app': pipeline 'p' has two steps named 'upper'\n"
-        "hint: give each step its own name; what two pipelines share can come after a merge",
-    ),
-    "two pipelines with a step of one name": (
-        lambda: build_application(
-            "app", source("a", 1).to(count).to_sink(sink()), source("b", 2).to(count).to_sink(sink())
-        ),
-        "application 'app': pipelines 'a' and 'b' both have a step named 'count'\n"
-        "hint: give each step its own name; what two pipelines share can come after a merge",
     ),
     "two sources of one name": (
         lambda: build_application("app", source("a", 1).merge(source("a", 2)).to_sink(sink())),

@@ -17,6 +17,7 @@ from wallaroo._pipeline.topology import (
     SourceNode,
     check_address_is_free,
     node_of,
+    with_free_name,
 )
 from wallaroo._steps.computations import (
     BuilderStateComputation,
@@ -40,19 +41,17 @@ class _Vertex:
     """A node to be, of one or more pipelines: two that branch off one pipeline share what comes before.
 
     Args:
-        pipeline: Name of the pipeline it was added to, for errors.
         inputs: The vertices it takes messages from.
         make: Makes the node, once the numbers of its inputs are known.
-        named: Its name is the user's choice, and so must be the only one of its kind.
+        is_step: Whether it is a step, whose name is numbered where another step has it.
     """
 
     def __init__(
-        self, pipeline: str, inputs: Sequence[_Vertex], make: Callable[[tuple[int, ...]], Node], *, named: bool = False
+        self, inputs: Sequence[_Vertex], make: Callable[[tuple[int, ...]], Node], *, is_step: bool = False
     ) -> None:
-        self.pipeline = pipeline
         self.inputs = tuple(inputs)
         self.make = make
-        self.named = named
+        self.is_step = is_step
 
 
 # By what a pipeline's messages are placed, and so what one state is of.
@@ -154,7 +153,7 @@ class Pipeline(Generic[T_co]):
             _refuse_step(where, computation)
         check_pool(where, computation, pool)
         below = self._with_state_placed(where, computation) if computation.needs_key else self
-        return below._then(lambda inputs: node_of(computation, inputs, pool), named=True)
+        return below._then(lambda inputs: node_of(computation, inputs, pool), is_step=True)
 
     def key_by(self, key_extractor: KeyExtractor[T_co, Key]) -> Pipeline[T_co]:
         """Give every message a key, for the steps up to the next ``key_by`` or ``collect``.
@@ -273,9 +272,9 @@ class Pipeline(Generic[T_co]):
             )
 
     def _then(
-        self, make: Callable[[tuple[int, ...]], Node], placed_by: frozenset[str] | None = None, *, named: bool = False
+        self, make: Callable[[tuple[int, ...]], Node], placed_by: frozenset[str] | None = None, *, is_step: bool = False
     ) -> Pipeline[Any]:
-        vertex = _Vertex(self._name, self._heads, make, named=named)
+        vertex = _Vertex(self._heads, make, is_step=is_step)
         return Pipeline(self._name, [vertex], placed_by or self._placed_by)
 
     def _with_state_placed(self, where: str, computation: Any) -> Pipeline[T_co]:
@@ -293,7 +292,7 @@ class Pipeline(Generic[T_co]):
         if not sink_configs:
             raise WallarooParameterError(f"{where}: the list is empty", hint="give at least one sink config")
         checked = [check_sink_config(where, config) for config in sink_configs]
-        sinks = [_Vertex(self._name, self._heads, _sink_node(config)) for config in checked]
+        sinks = [_Vertex(self._heads, _sink_node(config)) for config in checked]
         return Pipeline(self._name, self._heads, self._placed_by, sinks, call)
 
 
@@ -335,7 +334,7 @@ def source(name: str, source_config: SourceConfig[T]) -> Pipeline[T]:
     """
     check_name("source: name", name)
     config = check_source_config(f"source({name!r})", source_config)
-    vertex = _Vertex(name, (), lambda _inputs: SourceNode(name, (), config))
+    vertex = _Vertex((), lambda _inputs: SourceNode(name, (), config))
     return Pipeline(name, [vertex], _BY_NOTHING)
 
 
@@ -347,8 +346,9 @@ def build_application(name: str, *pipelines: Pipeline[Any]) -> Application:
         pipelines: Each has ended at a sink.
 
     Raises:
-        WallarooParameterError: There is no pipeline or one that has not ended, two steps or two sources have one name,
-            or two sources one address.
+        WallarooParameterError: No pipeline is given, one has not ended, or two sources have one name or one address.
+
+    A step may be used several times: its name is numbered (``parse``, ``parse-2``), and each use has its own state.
 
     Example:
         >>> import wallaroo
@@ -389,7 +389,7 @@ class _Numbering:
         self._where = where
         self._nodes: list[Node] = []
         self._numbers: dict[_Vertex, int] = {}
-        self._named: dict[str, str] = {}
+        self._step_names: set[str] = set()
 
     def numbered(self, pipelines: Iterable[Pipeline[Any]]) -> list[Node]:
         for pipeline in pipelines:
@@ -410,12 +410,14 @@ class _Numbering:
                 waiting.extend(reversed(missing))
                 continue
             node = vertex.make(tuple(self._numbers[above] for above in vertex.inputs))
-            self._check(vertex, node)
+            if vertex.is_step:
+                node = with_free_name(node, self._step_names)
+            self._check_source(node)
             self._numbers[vertex] = len(self._nodes)
             self._nodes.append(node)
             waiting.pop()
 
-    def _check(self, vertex: _Vertex, node: Node) -> None:
+    def _check_source(self, node: Node) -> None:
         if isinstance(node, SourceNode):
             if any(isinstance(other, SourceNode) and other.name == node.name for other in self._nodes):
                 raise WallarooParameterError(
@@ -423,16 +425,3 @@ class _Numbering:
                     hint="give each its own name, or branch off one pipeline: every call returns a new one",
                 )
             check_address_is_free(f"source({node.name!r})", node.source, self._nodes)
-        if vertex.named:
-            if node.name in self._named:
-                other, own = self._named[node.name], vertex.pipeline
-                both = (
-                    f"pipeline {own!r} has two steps"
-                    if own == other
-                    else f"pipelines {other!r} and {own!r} both have a step"
-                )
-                raise WallarooParameterError(
-                    f"{self._where}: {both} named {node.name!r}",
-                    hint="give each step its own name; what two pipelines share can come after a merge",
-                )
-            self._named[node.name] = vertex.pipeline

@@ -176,7 +176,7 @@ def node_of(step: Step[Any, Any], inputs: tuple[int, ...], pool: str | None = No
     if isinstance(step, (Computation, ComputationMulti)):
         return ComputationNode(step.name, inputs, step.function, isinstance(step, ComputationMulti), pool)
     if isinstance(step, WindowStep):
-        return WindowNode(step.name, inputs, f"window:{step.name}", qualified_name(step.aggregation), step)
+        return WindowNode(step.name, inputs, window_table(step.name), qualified_name(step.aggregation), step)
     assert isinstance(step, StateStep), "there are no other steps"
     return state_node(step, inputs, step.name)
 
@@ -194,6 +194,30 @@ def _changing(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], tuple[Any
         return call(data, state), True
 
     return call_and_say_so
+
+
+def with_free_name(node: Node, taken: set[str]) -> Node:
+    """Return a step's node under a name that is not ``taken``: a step that is used again is numbered, as ``parse-2``.
+
+    The table of a step with state follows its name, so each use of the step has its own state.
+    """
+    name, count = node.name, 1
+    while name in taken:
+        count += 1
+        name = f"{node.name}-{count}"
+    taken.add(name)
+    if name == node.name:
+        return node
+    if isinstance(node, StateNode):
+        return node._replace(name=name, table=name)
+    if isinstance(node, WindowNode):
+        return node._replace(name=name, table=window_table(name))
+    return node._replace(name=name)
+
+
+def window_table(name: str) -> str:
+    """Return the name of the table that holds the open windows of a step."""
+    return f"window:{name}"
 
 
 def check_address_is_free(where: str, source_config: SourceConfig[Any], nodes: Sequence[Node]) -> None:
