@@ -14,7 +14,7 @@ PICKLE_PROTOCOL = min(5, pickle.HIGHEST_PROTOCOL)
 
 def is_immutable(value: Any) -> bool:
     """Whether nothing can change ``value``: a scalar, or a tuple of scalars."""
-    kind = value.__class__
+    kind = type(value)
     return kind in SCALAR_TYPES or (kind is tuple and SCALAR_TYPES.issuperset(map(type, value)))
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from wallaroo._codec.keys import KEY_TYPES
-from wallaroo.worker._failures import StepContractError, only_in_sdk
+from wallaroo.worker._failures import StepContractError
+from wallaroo.worker._traceback import is_kind_of, only_in_sdk, text_of, trace_of
 
 
 def iterable(produced: Any) -> Iterable[Any]:
@@ -46,15 +47,16 @@ def is_unchanged(changed: Any) -> bool:
 
 def state_result_explained(error: BaseException) -> BaseException:
     """Replace Python's complaint about taking a result apart, which means nothing to the user, by what was expected."""
-    if isinstance(error, (TypeError, ValueError)) and only_in_sdk(error.__traceback__):
-        return StepContractError(f"a state computation returns (output, state_changed): {error}")
+    if is_kind_of(error, (TypeError, ValueError)) and only_in_sdk(trace_of(error)):
+        return StepContractError(f"a state computation returns (output, state_changed): {text_of(error)}")
     return error
 
 
 def key_explained(error: BaseException) -> BaseException:
     """Replace Python's complaint about a key that cannot be looked up by what was expected."""
-    if isinstance(error, TypeError) and only_in_sdk(error.__traceback__):
-        return StepContractError(f"the key function returned what cannot be a key ({error}); a key is {KEY_TYPES}")
+    if is_kind_of(error, TypeError) and only_in_sdk(trace_of(error)):
+        message = f"the key function returned what cannot be a key ({text_of(error)}); a key is {KEY_TYPES}"
+        return StepContractError(message)
     return error
 
 

@@ -5,24 +5,16 @@ Nothing here may raise, whatever the user's exceptions, ``__repr__`` and ``__str
 
 from __future__ import annotations
 
-import os
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import wallaroo
 from wallaroo._codec.values import ValueCodec
-
-if TYPE_CHECKING:
-    import traceback
+from wallaroo.worker._traceback import cause_of, class_name, exact, format_traceback, is_kind_of, text_of
 
 _LONGEST_REPR = 1_000
 _LONGEST_MESSAGE = 10_000
 _LONGEST_TRACEBACK = 20_000
 _LARGEST_PAYLOAD = 1024 * 1024
 """Bytes; a larger value is left out of its failure, for the orchestrator has the frame it came of."""
-
-_SDK = os.path.dirname(os.path.abspath(wallaroo.__file__)) + os.sep
-_HIDDEN = (_SDK, "<frozen importlib", "<frozen runpy")
 
 FailureFields = list[Any]
 
@@ -64,72 +56,41 @@ def payload_of(codec: ValueCodec, value: Any) -> tuple[int, bytes]:
 
 def exception_type(error: BaseException) -> str:
     """Return the exception's class with its module, as a traceback shows it."""
-    if isinstance(error, StepContractError):
+    if is_kind_of(error, StepContractError):
         return "TypeError"
-    if isinstance(error, RestoreError) and error.__cause__ is not None:
-        error = error.__cause__
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    cause = cause_of(error) if is_kind_of(error, RestoreError) else None
+    return _clean(class_name(type(error if cause is None else cause)), _LONGEST_MESSAGE)
 
 
 def exception_message(error: BaseException) -> str:
     """Return ``str(error)``, whatever its ``__str__`` does."""
-    try:
-        text = str(error)
-    except BaseException as broken:  # noqa: BLE001
-        text = f"<its __str__ raised {type(broken).__name__}>"
-    return _clean(text, _LONGEST_MESSAGE)
+    return _clean(text_of(error), _LONGEST_MESSAGE)
 
 
 def shown(value: Any) -> str:
     """Return ``repr(value)``, cut, whatever its ``__repr__`` does."""
-    if isinstance(value, (str, bytes, bytearray)):
-        value = value[:_LONGEST_REPR]
     try:
-        text = repr(value)
+        if isinstance(value, (str, bytes, bytearray)):
+            value = value[:_LONGEST_REPR]
+        text = exact(repr(value))
     except BaseException as broken:  # noqa: BLE001
-        text = f"<{type(value).__name__} whose __repr__ raised {type(broken).__name__}>"
+        text = f"<{class_name(type(value)).rpartition('.')[2]} whose __repr__ raised {class_name(type(broken))}>"
     return _clean(text, _LONGEST_REPR)
 
 
 def user_traceback(error: BaseException) -> str:
-    """Return the traceback of ``error`` without the frames of this package; empty when no other frame is left."""
-    if isinstance(error, StepContractError):
+    """Return the traceback of ``error`` without the frames of this package; empty for a broken contract."""
+    if is_kind_of(error, StepContractError):
         return ""
     try:
-        import traceback  # Here, for it takes 3 ms, and most workers never need it.
-
-        described = traceback.TracebackException(type(error), error, error.__traceback__)
-        _hide_sdk(described, set())
-        text = "".join(described.format())
-    except BaseException as broken:  # noqa: BLE001 - the user's __str__, or no memory left
-        text = f"<no traceback: {type(broken).__name__}>"
+        text = format_traceback(error)
+    except BaseException as broken:  # noqa: BLE001 - the user's exception, or no memory left
+        text = f"<no traceback: {class_name(type(broken))}>"
     # The end says where it happened.
     return _clean(text, _LONGEST_TRACEBACK, keep_end=True)
-
-
-def _hide_sdk(described: traceback.TracebackException, seen: set[int]) -> None:
-    if id(described) in seen:
-        return
-    seen.add(id(described))
-    frames = [frame for frame in described.stack if not frame.filename.startswith(_HIDDEN)]
-    described.stack = type(described.stack).from_list(frames)
-    for other in (described.__cause__, described.__context__, *(getattr(described, "exceptions", None) or ())):
-        if other is not None:
-            _hide_sdk(other, seen)
-
-
-def only_in_sdk(trace: TracebackType | None) -> bool:
-    """Whether no user code was running: the error is about what it returned."""
-    while trace is not None:
-        if not trace.tb_frame.f_code.co_filename.startswith(_SDK):
-            return False
-        trace = trace.tb_next
-    return True
 
 
 def _clean(text: str, longest: int, *, keep_end: bool = False) -> str:
     if len(text) > longest:
         text = "…" + text[1 - longest :] if keep_end else text[: longest - 1] + "…"
-    # A str with lone surrogates cannot be sent.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text
