@@ -86,7 +86,7 @@ pub enum ProtocolError {
         /// The type that was found.
         found: &'static str,
     },
-    /// A field that is one of a few words is none of them.
+    /// A field that must be one of a few words has another value.
     #[error("{message}: `{field}` must be one of {expected}, found {found:?}")]
     UnknownWord {
         /// The message's name.
@@ -146,7 +146,7 @@ pub enum ProtocolError {
         /// The field's name.
         field: &'static str,
     },
-    /// A key is not one.
+    /// The bytes of a key do not encode one.
     #[error("{message}: `{field}` is not a key")]
     Key {
         /// The message's name.

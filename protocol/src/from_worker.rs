@@ -30,7 +30,7 @@ pub enum FromWorker {
     Topology(Bytes),
     /// The plan is understood; batches may come.
     Ready,
-    /// What a batch of frames, groups or generated values came to.
+    /// The answer to a batch of frames, groups or generated values.
     Result(BatchResult),
     /// Where the frames lie in a batch of stream bytes.
     CutResult(CutResult),
@@ -40,7 +40,7 @@ pub enum FromWorker {
     Tried {
         /// The request answered.
         request: RequestId,
-        /// One line: the first that could not, and the exception.
+        /// One line: the first snapshot that could not be loaded, and the exception.
         problem: Option<String>,
     },
 }
@@ -101,7 +101,7 @@ pub struct CutResult {
     pub frames: Vec<(u32, u32)>,
     /// Bytes that need not be sent again.
     pub consumed: u32,
-    /// Bytes, counted from `consumed`, without which no further frame can be cut.
+    /// Bytes, counted from `consumed`, that the next frame needs.
     pub need: u32,
     /// The header after `consumed` cannot be read; the connection it came from is to be closed.
     pub error: Option<CutError>,

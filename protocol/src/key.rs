@@ -46,7 +46,7 @@ pub enum KeyError {
     /// A str that is not UTF-8.
     #[error("a str in the key is not UTF-8")]
     NotUtf8,
-    /// Tuples inside tuples, too many.
+    /// Tuples nest too deep.
     #[error("the key nests deeper than {MAX_KEY_NESTING} levels")]
     TooDeep,
 }
@@ -56,7 +56,7 @@ pub enum KeyError {
 pub struct Key(Bytes);
 
 impl Key {
-    /// Takes bytes that are a key.
+    /// Checks that bytes are a key.
     pub fn new(encoded: Bytes) -> Result<Self, KeyError> {
         validate(&encoded)?;
         Ok(Self(encoded))
@@ -166,7 +166,7 @@ fn scan_part(bytes: &[u8], depth: usize) -> Result<usize, KeyError> {
 
 /// What follows an element's header.
 enum Element {
-    /// This many bytes, which were checked.
+    /// This many bytes; they were checked.
     Scalar(usize),
     /// This many elements.
     Array(usize),

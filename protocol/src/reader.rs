@@ -34,7 +34,7 @@ impl Reader {
         }
     }
 
-    /// Says which message this is and how many fields it must have, of the `found` that [`Reader::open`] reported.
+    /// Sets the message's name, and checks that the `found` fields which [`Reader::open`] reported are as many as it must have.
     pub(crate) fn expect(&mut self, message: &'static str, expected: usize, found: usize) -> Result<(), ProtocolError> {
         self.message = message;
         if expected == found { Ok(()) } else { Err(ProtocolError::FieldCount { message, expected, found }) }
@@ -154,7 +154,7 @@ impl Reader {
         self.take(length, field).map(drop)
     }
 
-    /// The payload of a str or a bin. Whether a str is UTF-8 is not looked at.
+    /// The payload of a str or a bin. A str is not checked to be UTF-8.
     pub(crate) fn payload(&mut self, field: &'static str) -> Result<&[u8], ProtocolError> {
         let length = match self.marker(field)? {
             Marker::FixStr(length) => length.into(),
@@ -193,7 +193,7 @@ impl Reader {
         if found == expected { Ok(()) } else { Err(ProtocolError::FieldCount { message: record, expected, found }) }
     }
 
-    /// Steps over a nil; whether there was one.
+    /// Steps over a nil. Returns whether there was one.
     pub(crate) fn skip_nil(&mut self) -> bool {
         let nil = self.body.get(self.at) == Some(&Marker::Null.to_u8());
         self.at += usize::from(nil);
@@ -226,7 +226,7 @@ impl Reader {
         Ok(self.since(start))
     }
 
-    /// Refuses anything but a map to come next.
+    /// Fails unless a map comes next.
     pub(crate) fn expect_map(&self, field: &'static str) -> Result<(), ProtocolError> {
         match self.body.get(self.at).map(|byte| Marker::from_u8(*byte)) {
             None => Err(ProtocolError::Truncated { message: self.message, field }),
@@ -294,7 +294,7 @@ impl Reader {
         }
     }
 
-    /// Each element takes a byte at least, so a count above the bytes that remain is a lie.
+    /// Each element takes at least a byte, so no count may exceed the bytes that remain.
     fn check_elements(&self, announced: u64, field: &'static str) -> Result<u64, ProtocolError> {
         let remaining = self.remaining();
         if announced <= remaining as u64 {

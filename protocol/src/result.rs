@@ -34,7 +34,7 @@ pub struct BatchResult {
     pub batch: BatchId,
     /// Whether another part of this answer follows.
     pub more: bool,
-    /// How long the worker worked on the batch; meant in the last part.
+    /// How long the worker worked on the batch. Valid in the last part.
     pub elapsed: Duration,
     /// What the stage's outlets emitted, in order.
     pub outputs: Vec<Output>,
@@ -42,7 +42,7 @@ pub struct BatchResult {
     pub failures: Vec<Failure>,
     /// Whether the generator that was asked has ended.
     pub ended: bool,
-    /// What there is to say about time, if the stage knows of it.
+    /// Event times, if the stage is clocked.
     pub timing: Option<Timing>,
 }
 
@@ -82,7 +82,7 @@ pub struct Failure {
     pub node: NodeId,
     /// Index of the frame in the batch, or of the group.
     pub origin: u32,
-    /// The encoded key of the value, where it had one.
+    /// The encoded key of the value, if it had one.
     pub key: Option<Bytes>,
     /// Qualified type of the exception.
     pub exception: String,
@@ -203,7 +203,7 @@ impl Messages {
         })
     }
 
-    /// What is left of the body holds them: making room for all of it is cheaper than walking them twice to learn what they take.
+    /// Room for the rest of the body is enough for them. Reserving that is cheaper than a first walk to learn what they take.
     fn read(reader: &mut Reader) -> Result<Self, ProtocolError> {
         let count = reader.array("data")?;
         let mut lengths = Vec::with_capacity(count);
@@ -213,7 +213,7 @@ impl Messages {
             lengths.push(message.len() as u32);
             bytes.put_slice(message);
         }
-        // Room that was not needed is given back where it is more than what was.
+        // Unused room is given back if it is more than half.
         let mostly_empty = bytes.len() < bytes.capacity() / 2;
         let bytes = if mostly_empty { Bytes::copy_from_slice(&bytes) } else { bytes.freeze() };
         Ok(Self { bytes, lengths })

@@ -57,7 +57,7 @@ pub struct SnapshotPart {
     pub entries: Vec<StateEntry>,
     /// The keys that could not be pickled; they stay dirty.
     pub failures: Vec<SnapshotFailure>,
-    /// The first batch whose changes are in no snapshot yet; `None` when there is none. Meant in the last part.
+    /// The first batch whose changes are in no snapshot yet, if there is one. Valid in the last part.
     pub oldest_dirty: Option<BatchId>,
 }
 

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct EventTime(pub i64);
 
 impl EventTime {
-    /// Before everything: nothing is known yet.
+    /// Before all events: nothing is known yet.
     pub const BEGINNING: Self = Self(i64::MIN);
-    /// After everything: the sources have ended.
+    /// After all events: the sources have ended.
     pub const END: Self = Self(i64::MAX);
 
     /// The moment `nanoseconds` before this one. [`Self::BEGINNING`] and [`Self::END`] stay what they are.

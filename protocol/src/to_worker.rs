@@ -44,7 +44,7 @@ pub enum ToWorker {
     Hello(OrchestratorHello),
     /// Import the application and describe its topology.
     Load(Load),
-    /// The stages the topology was cut into.
+    /// The stages of the plan.
     Plan(Vec<StagePlan>),
     /// Run a stage.
     Batch(Batch),
@@ -66,7 +66,7 @@ pub enum ToWorker {
     },
     /// Drop states that are no longer this worker's.
     Forget(Vec<ForgottenState>),
-    /// See whether snapshots can be loaded, and keep nothing of them.
+    /// Try whether snapshots can be loaded, without keeping them.
     TryRestore {
         /// Repeated in the answer.
         request: RequestId,
@@ -121,7 +121,7 @@ pub struct StagePlan {
 pub enum InputKind {
     /// Frames for a source's decoder.
     Frames,
-    /// A number of values wanted of a generator.
+    /// How many values a generator is asked for.
     Generate,
     /// Stream bytes that the decoder cuts into frames.
     Cut,
@@ -142,8 +142,8 @@ pub struct Batch {
     pub careful: bool,
     /// Messages to leave out.
     pub skip: Vec<Skip>,
-    /// Times of the messages as runs of (messages, time): when frames arrived, or the watermark when groups were routed. Empty
-    /// where no window needs them.
+    /// Times of the messages as runs of (messages, time): the arrival of frames, or the watermark when groups were routed. Empty
+    /// if no window needs them.
     pub times: Vec<(u32, EventTime)>,
     /// The encoded input; see [`input`](crate::input). One value, which [`ToWorker::encode`] trusts to be one.
     pub input: Bytes,

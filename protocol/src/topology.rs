@@ -51,7 +51,7 @@ pub enum NodeKind {
         decoder: Option<String>,
         /// How a stream is cut into frames; a generator has none.
         framing: Option<Framing>,
-        /// Whether messages say themselves when they happened; else that is when they arrive.
+        /// Whether messages carry their own event time; otherwise it is their arrival.
         event_time: bool,
     },
     /// A stateless step.
@@ -61,9 +61,9 @@ pub enum NodeKind {
     },
     /// Gives every value a key.
     KeyBy {
-        /// The keys there are, if they were listed: a key's index is its partition.
+        /// The listed keys, if there is a list: a key's index is its partition.
         keys: Option<Vec<Key>>,
-        /// What becomes of a value whose key is not listed.
+        /// What happens to a value whose key is not listed.
         unknown_key: UnknownKey,
     },
     /// Gives every value the same key, nil.
@@ -75,7 +75,7 @@ pub enum NodeKind {
         /// The state class or builder.
         table_type: String,
     },
-    /// Gathers values of a key, and gives one output a window.
+    /// Gathers values of a key, with one output for each window.
     Window {
         /// The state table that holds the open windows.
         table: String,
@@ -170,7 +170,7 @@ pub enum Framing {
         #[serde(with = "wire::binary")]
         delimiter: Bytes,
     },
-    /// Only the decoder can tell: a worker cuts the frames.
+    /// Only the decoder can find the frames: a worker cuts them.
     Decoder {
         /// Bytes of the header.
         header: u32,

@@ -99,7 +99,7 @@ async fn receive(
                 left -= append_lines(&block, left, &mut lines);
                 output.write_all(&lines).and_then(|()| output.flush()).map_err(ReceiveError::Print)?;
                 lines.clear();
-                budget.release(weight);
+                budget.give_back(weight);
             }
             Some(SourceEvent::Closed { outcome, .. }) => {
                 if let CloseReason::Failed(error) = outcome {

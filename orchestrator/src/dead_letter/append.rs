@@ -1,4 +1,4 @@
-//! A run's end of a dead letter file.
+//! How a run appends to a dead letter file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::file::is_at;
 use super::lock::LinesLock;
 
-/// A file that lines are appended to. Where it has been replaced (letters were removed from it) or moved away, the next line
-/// goes to the file that is in its place, which is made if there is none.
+/// A file that lines are appended to. If it was replaced (because letters were removed) or moved, the next line goes to the file
+/// at its path, which is created if it does not exist.
 #[derive(Debug)]
 pub(super) struct AppendedFile {
     path: PathBuf,
@@ -16,7 +16,7 @@ pub(super) struct AppendedFile {
 }
 
 impl AppendedFile {
-    /// Opens for appending. A line that an earlier run did not finish is ended first, so that it spoils no other.
+    /// Opens for appending. An unfinished line of an earlier run is ended first, so that it does not spoil the next.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), file: open(path)? })
     }
@@ -28,7 +28,7 @@ impl AppendedFile {
     /// Appends a line, its newline included, in one go.
     pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
         loop {
-            // Where there are no locks (some network file systems) nobody can remove letters either: that takes one.
+            // File systems without locks (some network ones) are fine: without a lock nobody can remove letters either.
             let lock = LinesLock::exclusive(&self.file).ok();
             if !self.file.metadata()?.is_file() || is_at(&self.file, &self.path)? {
                 return (&self.file).write_all(line);

@@ -1,10 +1,9 @@
-//! A dead letter file as commands see it: read line by line, and rid of lines, while runs go on appending to it.
+//! A dead letter file as commands use it: they read it line by line and remove lines, while runs go on appending to it.
 //!
-//! Letters are removed by replacing the file with one that lacks them, so a crash leaves either the one or the other, and
-//! never part of a line. Nothing that is appended meanwhile is lost: the bulk is copied while runs go on; the lines that came in
-//! after that are copied, and the file is replaced, under a lock that runs take for every line; and a run that gets the lock
-//! after that sees that its file is no longer the one at its path, and opens the new one. A file is therefore only ever
-//! appended to, and what was read of it stays as it was.
+//! To remove letters, the file is replaced by one without them, so a crash leaves either file whole. Lines that are appended
+//! meanwhile are not lost: most of the file is copied while runs go on. Then, under a lock that runs take for every line, the new
+//! lines are copied and the file is replaced. A run that gets the lock afterwards sees that its file is no longer at its path, and
+//! opens the new one. So a file is only ever appended to, and what was read of it does not change.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -26,15 +25,15 @@ pub enum LetterFileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// It cannot be replaced by one without the letters to be removed.
+    /// The file without the letters to be removed cannot take its place.
     #[error("cannot remove letters from {}", path.display())]
     Remove {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// Another command removes letters from it.
@@ -43,7 +42,7 @@ pub enum LetterFileError {
         /// The file.
         path: PathBuf,
     },
-    /// Something else than a run or this command has changed it.
+    /// Another program has changed it.
     #[error("{} was cut short or replaced while its letters were looked at", path.display())]
     Changed {
         /// The file.
@@ -96,7 +95,7 @@ impl LetterFile {
         }
     }
 
-    /// Opens a file to remove letters from it, which nobody else can before this is dropped.
+    /// Opens a file to remove letters from it. Nobody else can remove letters until this is dropped.
     pub(crate) fn edit(path: &Path) -> Result<Self, LetterFileError> {
         let path = regular(path)?;
         loop {
@@ -117,7 +116,7 @@ impl LetterFile {
 
     fn of(path: PathBuf, file: File) -> Result<Self, LetterFileError> {
         let length = {
-            // No line is half written while this is held. Without locks that cannot be had, but reading does no harm.
+            // No line is half written while this is held. Without locks that is not certain, but reading does no harm.
             let _lock = LinesLock::shared(&file).ok();
             file.metadata().map(|metadata| metadata.len())
         };
@@ -136,7 +135,7 @@ impl LetterFile {
         Ok(Lines { path: &self.path, reader: self.reader().map_err(|source| self.unreadable(source))?, number: 0 })
     }
 
-    /// Removes lines, and keeps what has been appended since the file was opened.
+    /// Removes lines. Keeps lines appended since the file was opened.
     pub(crate) fn remove(self, numbers: &BTreeSet<u64>) -> Result<(), LetterFileError> {
         if numbers.is_empty() {
             return Ok(());
@@ -148,15 +147,15 @@ impl LetterFile {
         }
     }
 
-    /// False: the file is not the one that was opened any more.
+    /// False: the file at the path is no longer the one that was opened.
     fn replace(&self, numbers: &BTreeSet<u64>) -> io::Result<bool> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        // Beside the file, since only within a file system does one file take another's place in one step.
+        // In the same folder: a rename is atomic only within a file system.
         let kept = tempfile::Builder::new().prefix(".dead-letters-").tempfile_in(folder)?;
         let mut writer = BufWriter::with_capacity(BUFFER, kept.as_file());
         self.copy_without(numbers, &mut writer)?;
         writer.flush()?;
-        // Now, while runs go on, so that little is left to do while they wait.
+        // Copied while runs go on, so that they wait only for the rest.
         kept.as_file().sync_all()?;
         let metadata = self.file.metadata()?;
         let made = kept.as_file().metadata()?;
@@ -213,7 +212,7 @@ impl Drop for LetterFile {
     }
 }
 
-/// Reads a file line by line; blank lines count, and are passed over.
+/// Reads a file line by line. Blank lines count and are skipped.
 #[derive(Debug)]
 pub(crate) struct Lines<'a> {
     path: &'a Path,

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Logged without a pause.
+/// Letters logged without a pause.
 const AT_ONCE: u32 = 5;
-/// The least time between later ones.
+/// The least time between later letters.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The first few are logged, then one a second.
@@ -16,7 +16,7 @@ pub(super) struct LogLimit {
 }
 
 impl LogLimit {
-    /// Whether nothing has happened yet.
+    /// Whether there was no letter yet.
     pub(super) fn is_new(&self) -> bool {
         self.last.is_none()
     }

@@ -1,7 +1,7 @@
-//! Who may do what with a dead letter file at one moment.
+//! Locks on a dead letter file.
 //!
-//! Open file description locks on two bytes (a lock needs no byte to be there): runs and commands meet on them from different
-//! processes, and a process that dies lets go of them.
+//! Runs and commands are different processes. They use open file description locks on two bytes (which need not exist); the locks
+//! of a process that dies are freed.
 
 use std::fs::File;
 use std::io;
@@ -10,23 +10,22 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-/// Held, for moments only, while a line is appended, while the end of the last line is looked for, and while the file is
-/// replaced by one without some of its lines.
+/// Held briefly: while a line is appended, while the end of the last line is searched, and while the file is replaced.
 const LINES: i64 = 0;
-/// Held by a command that removes letters from before it reads them until it is done. Does not keep anybody from appending.
+/// Held by a command that removes letters, from before it reads them until it is done. Runs may append meanwhile.
 const EDITING: i64 = 1;
 
-/// The lines stand still while this lives.
+/// While this lives, the lines do not change.
 #[derive(Debug)]
 pub(super) struct LinesLock<'a>(&'a File);
 
 impl<'a> LinesLock<'a> {
-    /// Waits for the file, which must be open for writing, and keeps everybody else from its lines.
+    /// Waits for the exclusive lock on the lines. The file must be open for writing.
     pub(super) fn exclusive(file: &'a File) -> io::Result<Self> {
         Self::wait(file, libc::F_WRLCK)
     }
 
-    /// Waits for the file, which must be open for reading, and keeps it from being changed.
+    /// Waits for the shared lock on the lines: nobody changes them meanwhile. The file must be open for reading.
     pub(super) fn shared(file: &'a File) -> io::Result<Self> {
         Self::wait(file, libc::F_RDLCK)
     }
@@ -44,7 +43,7 @@ impl<'a> LinesLock<'a> {
 
 impl Drop for LinesLock<'_> {
     fn drop(&mut self) {
-        // Cannot fail for a lock that is held.
+        // A lock that is held can always be freed.
         let _ = fcntl(self.0, FcntlArg::F_OFD_SETLK(&byte(libc::F_UNLCK, LINES)));
     }
 }
@@ -60,7 +59,7 @@ pub(super) fn lock_editing(file: &File) -> io::Result<bool> {
 
 /// Gives the right to remove letters back. Closing the file is not enough while a child that is being started has it, too.
 pub(super) fn unlock_editing(file: &File) {
-    // Cannot fail, whether or not the lock is held.
+    // Freeing never fails, whether the lock is held or not.
     let _ = fcntl(file, FcntlArg::F_OFD_SETLK(&byte(libc::F_UNLCK, EDITING)));
 }
 

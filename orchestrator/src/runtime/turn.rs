@@ -90,7 +90,7 @@ impl Runtime {
             Action::Write { sink, chunk } => drop(self.sinks[sink.index()].send(chunk)),
             Action::Credit { source, bytes } => {
                 if let Some((budget, _)) = &self.sources[source.index()] {
-                    budget.release(bytes);
+                    budget.give_back(bytes);
                 }
             }
             Action::CloseConnection { source, connection, error } => {

@@ -53,7 +53,7 @@ pub(super) struct Outbox {
     end: u64,
     /// Messages ever queued.
     messages: u64,
-    /// How far writing has been reported.
+    /// Position up to which writing has been reported.
     reported: u64,
     /// Messages reported as written.
     reported_messages: u64,
@@ -150,7 +150,7 @@ impl Outbox {
         progress
     }
 
-    /// Everything before `position`, which is written, has safely arrived: whole chunks of it are forgotten.
+    /// Everything before `position` has arrived: whole chunks of it are dropped.
     pub(super) fn acknowledge(&mut self, position: u64) {
         while self.cursor.entry > 0 && self.entries.front().is_some_and(|entry| entry.end() <= position) {
             self.entries.pop_front();
@@ -158,8 +158,7 @@ impl Outbox {
         }
     }
 
-    /// Only what lies before `position` has arrived: writing goes on at the start of the first message that has not
-    /// arrived whole.
+    /// Only bytes before `position` have arrived: writing goes on at the start of the first message that did not arrive whole.
     pub(super) fn rewind(&mut self, position: u64) {
         self.acknowledge(position);
         let start = self.entries.front().map_or(self.end, |entry| entry.start);

@@ -1,10 +1,9 @@
 //! A sink that connects to a TCP consumer and stays connected.
 //!
-//! What the sink has written is kept until the consumer's kernel has acknowledged it. When a connection breaks, the next
-//! one starts with the first message not wholly acknowledged, so nothing is lost, and no consumer sees the rest of a message
-//! whose start another one got. A message comes twice only when it arrived and its acknowledgement was lost with the
-//! connection. What the consumer's kernel has acknowledged and the consumer has not read when it dies is gone: over plain TCP
-//! nobody can know.
+//! The sink keeps what it has written until the consumer's kernel has acknowledged it. When a connection breaks, the next one
+//! starts with the first message that was not wholly acknowledged. So nothing is lost, and no consumer gets the rest of a message
+//! whose start went to another. A message comes twice only if it arrived and its acknowledgement was lost with the connection.
+//! Bytes that the consumer's kernel has acknowledged are lost if the consumer dies before it reads them: plain TCP cannot tell.
 
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
@@ -27,17 +26,17 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a consumer that stays away is mentioned in the log.
+/// How often the log mentions a consumer that stays away.
 const REMINDER: Duration = Duration::from_secs(10);
 /// How long a consumer that has closed its sending half may take for the message being written.
 const LINGER: Duration = Duration::from_secs(5);
-/// First and longest pause between looks at what the peer has acknowledged; there is no event for that.
+/// First and longest pause between queries of what the peer has acknowledged, since there is no event for it.
 const SETTLE_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 /// Bytes taken from the channel before they are written, and bytes of one write.
 const GATHER: u64 = 1 << 20;
 /// Chunks of one write.
 const SLICES: usize = 256;
-/// Bytes written between two looks at what may be forgotten.
+/// Bytes written between two queries of what may be dropped.
 const FORGET_EVERY: u64 = 256 << 10;
 
 /// Sends everything from `chunks` to `host`:`port`, in order. Ends when `chunks` is closed and the consumer's kernel has
@@ -66,7 +65,7 @@ pub async fn run(host: String, port: u16, sink: SinkId, chunks: SinkChunks, even
             Err(error) => SinkError::Lost { peer, error },
         };
         if arrived < sink.queue.outbox.position() {
-            // A reset, so that no byte counted as not arrived still arrives. It cannot be sent on a connection that is gone.
+            // A reset: bytes that count as not arrived must not arrive any more. On a broken connection it cannot be sent.
             let _ = connection.stream.set_zero_linger();
         }
         drop(connection);
@@ -86,8 +85,8 @@ struct TcpSink {
     /// Host and port as the user wrote them.
     peer: String,
     queue: Queue,
-    /// Before the next attempt to connect. Zero after a connection that was of use, so that a consumer that accepts only
-    /// to close again is not dialled in a tight loop.
+    /// Pause before the next attempt to connect. Zero only after a connection that delivered something, so that a consumer which
+    /// accepts and closes at once is not dialled in a tight loop.
     pause: Duration,
     outage: Option<Outage>,
 }
@@ -168,12 +167,12 @@ impl Connection {
 
     /// Position up to which the consumer's kernel has everything.
     fn arrived(&self, outbox: &Outbox) -> u64 {
-        // Should the kernel not say, nothing counts as arrived: better twice than never.
+        // Without an answer from the kernel nothing counts as arrived: better twice than never.
         let count = bytes_acknowledged(&self.stream).unwrap_or(self.baseline);
         (self.origin + count.saturating_sub(self.baseline)).min(outbox.position())
     }
 
-    /// Whether the peer has ended its half of the connection. Consumers have nothing to say: what they send is dropped.
+    /// Whether the peer has ended its half of the connection. Bytes that a consumer sends are dropped.
     fn peer_closed(&self) -> io::Result<bool> {
         let mut ignored = [0; 4096];
         loop {
@@ -209,7 +208,7 @@ enum End {
     PeerClosed,
 }
 
-/// What is to be sent, wherever it goes.
+/// What is to be sent, on this connection or on a later one.
 #[derive(Debug)]
 struct Queue {
     sink: SinkId,
@@ -253,7 +252,7 @@ impl Queue {
         }
     }
 
-    /// The consumer has ended its half: it gets the rest of the message it has the start of, and no more.
+    /// The consumer has ended its half: it gets the rest of the message that has begun, and no more.
     async fn leave(&mut self, connection: &Connection) -> io::Result<End> {
         let finish = async {
             while self.outbox.rest_of_message() > 0 {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 /// Byte credits shared by all connections of one source. A connection pays before it delivers and stops reading when it
-/// cannot; the runtime gives back what the engine has let go of. Clones share the credits.
+/// cannot. The runtime gives credits back when frames have left the engine's queue. Clones share the credits.
 #[derive(Debug, Clone)]
 pub struct SourceBudget {
     shared: Arc<Shared>,
@@ -15,8 +15,8 @@ pub struct SourceBudget {
 struct Shared {
     credits: Semaphore,
     total: u32,
-    /// Bytes delivered beyond what was paid for them: what a frame heavier than the whole budget weighs above it. The
-    /// next releases go here first, so that credits never exceed the total.
+    /// Bytes delivered without credits: a frame heavier than the whole budget pays only the budget. Credits that come back go here
+    /// first, so that they never exceed the total.
     unpaid: Mutex<usize>,
 }
 
@@ -33,13 +33,12 @@ impl SourceBudget {
         self.shared.total as usize
     }
 
-    /// Credits nobody holds, in bytes.
+    /// Free credits, in bytes.
     pub fn available(&self) -> usize {
         self.shared.credits.available_permits()
     }
 
-    /// Waits for `weight` credits, first come first served. Something heavier than the whole budget passes when it has
-    /// the budget to itself.
+    /// Waits for `weight` credits, first come first served. A block heavier than the whole budget passes once all credits are free.
     ///
     /// # Cancel safety
     /// Dropping the future takes no credits.
@@ -54,8 +53,8 @@ impl SourceBudget {
         }
     }
 
-    /// Gives `weight` credits back. Every weight acquired is to be released, in as many pieces as convenient.
-    pub fn release(&self, weight: usize) {
+    /// Gives `weight` credits back. The caller gives back every credit it took, in any number of pieces.
+    pub fn give_back(&self, weight: usize) {
         let mut unpaid = self.unpaid();
         let forgiven = weight.min(*unpaid);
         *unpaid -= forgiven;
@@ -85,7 +84,7 @@ mod tests {
         let budget = SourceBudget::new(10);
         assert!(ready(budget.acquire(7)));
         assert!(!ready(budget.acquire(4)));
-        budget.release(1);
+        budget.give_back(1);
         assert!(ready(budget.acquire(4)));
         assert_eq!(budget.available(), 0);
     }
@@ -95,11 +94,11 @@ mod tests {
         let budget = SourceBudget::new(10);
         assert!(ready(budget.acquire(1)));
         assert!(!ready(budget.acquire(25)));
-        budget.release(1);
+        budget.give_back(1);
         assert!(ready(budget.acquire(25)));
         assert!(!ready(budget.acquire(1)));
         for _ in 0..5 {
-            budget.release(5);
+            budget.give_back(5);
         }
         assert_eq!(budget.available(), 10);
     }

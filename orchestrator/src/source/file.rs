@@ -111,7 +111,7 @@ impl AsyncRead for ThreadReader {
     }
 }
 
-/// Reads until the end, an error, or nobody listens any more.
+/// Reads until the end or an error, or until nobody listens.
 fn read_all(mut file: File, reads: &mpsc::Sender<io::Result<Bytes>>) {
     let mut buffer = BytesMut::zeroed(READ);
     loop {

@@ -16,7 +16,7 @@ pub enum Framing {
     Length(LengthPrefix),
     /// Each frame ends with these bytes, which are not part of it. A topology's are never empty.
     Delimiter(Bytes),
-    /// Only the application's decoder can tell: the stream is handed on as it is read, and a worker cuts it.
+    /// Only the application's decoder can find the frames: the stream is passed on as it is read, and a worker cuts it.
     Uncut {
         /// Bytes the decoder wants to see before it can tell a length.
         header: usize,
@@ -75,7 +75,7 @@ impl LengthPrefix {
     }
 }
 
-/// The stream cannot be cut any further; the connection it came from is of no more use.
+/// The stream cannot be cut any further. Its connection has to be closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
     /// The header announces more than the cap. Nothing was allocated for it.
@@ -128,11 +128,11 @@ impl FramingError {
     }
 }
 
-/// What the next frame in the buffer turned out to be.
+/// The next frame in the buffer.
 enum Next {
     /// Whole: payload from `start` to `end`, the frame after it begins at `after`.
     Frame { start: usize, end: usize, after: usize },
-    /// Incomplete: at least `need` bytes from its start are wanted.
+    /// Incomplete: it has at least `need` bytes.
     Partial { need: usize },
 }
 
@@ -193,7 +193,7 @@ impl Cutter {
         self.buffer.split().freeze()
     }
 
-    /// The whole frames at the front of the buffer, as one block; `None` when there is none. Call until it says `None`.
+    /// The whole frames at the front of the buffer, as one block; `None` if there is none. Call it until it returns `None`.
     /// Frames before a bad header are still given out; the error follows on the next call and on every one after it.
     pub fn cut(&mut self) -> Result<Option<FrameBlock>, FramingError> {
         if self.buffer.len() < self.need {
@@ -236,7 +236,7 @@ impl Cutter {
         Ok(None)
     }
 
-    /// Reading stops before the stream has ended: anything left in the buffer is the start of a frame that is lost.
+    /// Reading stops before the stream has ended: the rest of the buffer is the start of a frame, which is lost.
     pub fn abandon(&mut self) -> Result<(), FramingError> {
         let have = self.buffer.len();
         match self.framing {

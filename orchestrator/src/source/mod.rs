@@ -38,7 +38,7 @@ pub enum SourceEvent {
         /// Address of the client, or the file's name.
         peer: String,
     },
-    /// Frames arrived. They weigh [`FrameBlock::weight`] in the source's budget until released.
+    /// Frames arrived. They hold [`FrameBlock::weight`] credits of the source's budget.
     Frames {
         /// The source.
         source: SourceId,
@@ -47,7 +47,7 @@ pub enum SourceEvent {
         /// The frames.
         block: FrameBlock,
     },
-    /// Bytes of an uncut stream arrived. They weigh their length in the source's budget until released.
+    /// Bytes of an uncut stream arrived. They hold as many credits of the source's budget.
     Chunk {
         /// The source.
         source: SourceId,
@@ -77,9 +77,9 @@ pub enum SourceEvent {
 pub enum CloseReason {
     /// The client ended the stream at a frame boundary.
     End,
-    /// The source was stopped; every frame that had wholly arrived was delivered, and nothing was left over.
+    /// The source was stopped. Every frame that had arrived whole was delivered, and nothing was left over.
     Stopped,
-    /// The stream could not be read on; what was wholly read before was delivered.
+    /// The stream could not be read any further. Frames read whole before were delivered.
     Failed(ConnectionError),
 }
 
@@ -94,12 +94,12 @@ pub enum ConnectionError {
         /// What is wrong, with lengths and cap.
         error: FramingError,
     },
-    /// The operating system says no.
+    /// The operating system reported an error.
     #[error("connection from {peer}: cannot read: {error}")]
     Read {
         /// Address of the client.
         peer: String,
-        /// What it says.
+        /// The error.
         error: io::Error,
     },
     /// The runtime closed it through [`SourceHandle::close`].
@@ -130,10 +130,10 @@ pub enum SourceError {
     Resolve {
         /// The host as configured.
         host: String,
-        /// What the resolver says.
+        /// The resolver's error.
         source: io::Error,
     },
-    /// Somebody else listens there.
+    /// The address is in use.
     #[error("cannot listen on {host}:{port}: the port is in use")]
     Busy {
         /// The host as configured.
@@ -148,7 +148,7 @@ pub enum SourceError {
         host: String,
         /// The port.
         port: u16,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The file cannot be read.
@@ -156,7 +156,7 @@ pub enum SourceError {
     Open {
         /// The file as configured.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
 }
@@ -190,7 +190,7 @@ impl ConnectionIds {
     }
 }
 
-/// The runtime's hold on a running source.
+/// The runtime's handle of a running source.
 #[derive(Debug, Clone)]
 pub struct SourceHandle(mpsc::UnboundedSender<(ConnectionId, String)>);
 
@@ -206,7 +206,7 @@ impl SourceHandle {
     }
 
     /// Closes one connection at once, dropping what it read and could not deliver yet. Its `Closed` event carries
-    /// `reason`. Nothing happens when it is closed already.
+    /// `reason`. A connection that is closed already is left alone.
     pub fn close(&self, connection: ConnectionId, reason: String) {
         // A source that has ended has no connections left to close.
         let _ = self.0.send((connection, reason));

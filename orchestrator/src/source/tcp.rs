@@ -14,7 +14,7 @@ use super::connection::{Connection, Shared};
 use super::{SourceContext, SourceError, SourceEvent};
 use crate::ids::ConnectionId;
 
-/// First pause after a failed accept, usually for want of descriptors; doubled up to [`LONGEST_PAUSE`].
+/// First pause after a failed accept, usually because no descriptor is free; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// Longest pause after a failed accept.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ pub async fn run(listener: TcpListener, context: SourceContext, stop: Cancellati
     let _ = shared.events.send(SourceEvent::Ended { source });
 }
 
-/// The next client and its address. Failures are waited out: clients queue in the kernel meanwhile.
+/// The next client and its address. After a failure it waits and tries again; clients queue in the kernel meanwhile.
 ///
 /// # Cancel safety
 /// No client is lost when the future is dropped; a pause starts anew.

@@ -73,7 +73,7 @@ impl Rig {
             match self.next().await {
                 SourceEvent::Frames { block, .. } => {
                     frames.extend(texts(&block));
-                    self.budget.release(block.weight());
+                    self.budget.give_back(block.weight());
                 }
                 SourceEvent::Closed { outcome, .. } => return (frames, outcome),
                 other => panic!("neither frames nor closed: {other:?}"),
@@ -178,7 +178,7 @@ async fn a_sender_is_held_back_while_the_budget_is_exhausted() {
     assert!(written > 64 << 10, "the kernel's buffers hold the rest");
     let delivered: usize = held.iter().map(|block| block.data.len()).sum();
     // Giving credits back lets everything through, exactly.
-    rig.budget.release(weight);
+    rig.budget.give_back(weight);
     let rest = lines.len() - written % lines.len();
     let finish = async {
         let mut client = client;
@@ -222,7 +222,7 @@ async fn a_stop_waits_for_the_budget_rather_than_drop_frames() {
     let SourceEvent::Frames { block, .. } = rig.next().await else { panic!("no frames") };
     assert_eq!(texts(&block).collect::<Vec<_>>(), ["a"]);
     rig.stop.cancel();
-    rig.budget.release(block.weight());
+    rig.budget.give_back(block.weight());
     let (frames, outcome) = rig.frames_until_closed().await;
     assert_eq!(frames, ["b", "c"]);
     assert!(matches!(outcome, CloseReason::Stopped), "{outcome:?}");

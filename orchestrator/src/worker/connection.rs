@@ -23,7 +23,7 @@ use crate::ids::Generation;
 const EXIT_GRACE: Duration = Duration::from_millis(500);
 /// How long a hung worker may take to dump its Python stack.
 const DUMP_GRACE: Duration = Duration::from_millis(250);
-/// How long output may trickle in after the death, since a grandchild can hold the pipe open for ever.
+/// How long output is read after the death: a grandchild can hold the pipe open for ever.
 const OUTPUT_GRACE: Duration = Duration::from_millis(50);
 /// Stack and buffer space for reading.
 const READ_BUFFER: usize = 256 << 10;
@@ -40,9 +40,9 @@ pub struct WorkerEvent {
 /// What a worker did.
 #[derive(Debug)]
 pub enum WorkerNews {
-    /// It said something.
+    /// It sent a message.
     Said(FromWorker),
-    /// It is gone, and has been reaped.
+    /// It has ended and was reaped.
     Ended {
         /// What ended it.
         cause: DeathCause,
@@ -77,7 +77,7 @@ enum Order {
 impl WorkerHandle {
     /// Queues a message. The engine bounds what is queued by its window.
     pub fn send(&self, message: Outgoing) {
-        // A worker that is gone is reported by its last event; what it was sent is repeated by the engine.
+        // The last event of a dead worker reports its end; the engine repeats what it was sent.
         let _ = self.outgoing.send(message);
     }
 
@@ -91,8 +91,8 @@ impl WorkerHandle {
         let _ = self.orders.send(Order::KillAfterStack);
     }
 
-    /// Has the worker print its Python stacks, and gives `reply` what it printed. To be asked only of a worker that has greeted:
-    /// before, the signal would kill it.
+    /// Has the worker print its Python stacks and sends them to `reply`. Only for a worker that has greeted: before that, the
+    /// signal would kill it.
     pub fn stack(&self, reply: oneshot::Sender<String>) {
         let _ = self.orders.send(Order::Stack(reply));
     }
@@ -172,7 +172,7 @@ async fn live_until_its_end(
         let order = tokio::select! {
             ended = &mut *reading => return (disconnected(process, ended, orders).await, None),
             status = process.wait() => {
-                // What it said before it died is still in the socket.
+                // Messages that it sent before it died are still in the socket.
                 let _ = timeout(OUTPUT_GRACE, reading).await;
                 let cause = status.map_or_else(|error| DeathCause::Disconnected(error.to_string()), death_cause);
                 return (cause, None);
@@ -197,7 +197,7 @@ async fn live_until_its_end(
     }
 }
 
-/// The connection has ended: the process is most likely about to, and its exit says more than the connection's end.
+/// The connection has ended. The process is probably about to end too, and its exit status says more.
 async fn disconnected(
     process: &mut Process,
     ended: Option<ProtocolError>,
@@ -217,7 +217,7 @@ async fn disconnected(
     }
 }
 
-/// Passes on what the worker says until the connection ends; an error if it broke the protocol.
+/// Passes the worker's messages on until the connection ends. Returns an error if it broke the protocol.
 async fn read(
     from_worker: FromWorkerHalf,
     generation: Generation,

@@ -1,8 +1,7 @@
-//! What outlives the orchestrator to clean up after it.
+//! The guard: a process that outlives the orchestrator and cleans up after it.
 //!
-//! The kernel kills workers when the orchestrator dies, but not what user code has started. So a small process of its own, the
-//! guard, is told which process groups there are, and kills those left when the orchestrator's end of the pipe closes, however
-//! that came about.
+//! The kernel kills workers when the orchestrator dies, but not the processes that user code has started. The guard is told all
+//! process groups over a pipe. When the orchestrator's end of the pipe closes, for whatever reason, it kills the groups that are left.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Write};
@@ -12,10 +11,10 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use nix::sys::signal::{SigHandler, Signal, killpg, signal};
 use nix::unistd::Pid;
 
-/// The subcommand that is the guard.
+/// The subcommand that runs the guard.
 pub const SUBCOMMAND: &str = "guard";
 
-/// The orchestrator's hold on its guard. Dropping it ends the guard.
+/// The orchestrator's handle of its guard. Dropping it ends the guard.
 #[derive(Debug)]
 pub struct Guard {
     child: Child,

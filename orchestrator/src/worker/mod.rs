@@ -1,5 +1,5 @@
-//! Worker processes: [`process`] spawns, signals and reaps one, [`connection`] is its life as a task, [`pool`] keeps the
-//! slots of one pool seated and its standbys warm, [`pools`] is all of them, [`guard`] sees to it that none is left behind.
+//! Worker processes: [`process`] spawns, signals and reaps one; [`connection`] is the task that owns it; [`pool`] keeps the slots
+//! of one pool seated and standbys ready; [`pools`] holds all pools; [`guard`] leaves no process behind.
 
 pub mod connection;
 pub mod guard;

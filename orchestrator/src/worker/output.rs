@@ -28,7 +28,7 @@ pub(super) struct Tail {
     listeners: Vec<Listener>,
 }
 
-/// Somebody who wants to hear what a stream says for a while.
+/// A listener: it gets what a stream prints for a while.
 #[derive(Debug)]
 pub(super) struct Listener {
     heard: String,
@@ -37,7 +37,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Hears what is said from now until `patience` has passed.
+    /// Listens from now until `patience` has passed.
     pub(super) fn new(patience: Duration, reply: oneshot::Sender<String>) -> Self {
         Self { heard: String::new(), until: tokio::time::Instant::now() + patience, reply }
     }
@@ -55,7 +55,7 @@ impl Tail {
         }
     }
 
-    /// When the first listener has heard enough; never, without one.
+    /// When the first listener's time is up; never without a listener.
     async fn heard_enough(&self) {
         match self.listeners.iter().map(|listener| listener.until).min() {
             Some(until) => sleep_until(until).await,
@@ -63,7 +63,7 @@ impl Tail {
         }
     }
 
-    /// Gives the listeners whose time is up what they have heard.
+    /// Sends the listeners whose time is up what they got.
     fn answer(&mut self) {
         let now = tokio::time::Instant::now();
         for listener in self.listeners.extract_if(.., |listener| listener.until <= now) {
@@ -106,7 +106,7 @@ pub(super) async fn pump(
     let mut chunk = vec![0_u8; 16 << 10];
     loop {
         let read = tokio::select! {
-            // Whoever asks for something to be said listens before it is.
+            // A listener is registered before it asks the worker to print.
             biased;
             Some(listener) = listeners.recv() => {
                 tail.listeners.push(listener);
@@ -150,7 +150,7 @@ fn log(line: &[u8], stream: Stream, worker: u32, limit: &mut Limit, tail: &mut T
     }
 }
 
-/// Lets so many lines a second through and counts the rest.
+/// Passes a number of lines a second and counts the rest.
 struct Limit {
     second: Instant,
     lines: u32,

@@ -1,10 +1,10 @@
-//! A pool: keeps every slot of it seated and a few standbys warm.
+//! A pool: keeps each of its slots seated and a few standbys ready.
 //!
-//! Workers are of an [`Edition`]: an interpreter, and the application's code as it was when they were started. There is one
-//! edition, and while it is being replaced a second one; every seat says of which its worker is to be.
+//! Workers have an [`Edition`]: an interpreter, and the application's code as it was when they were started. There is one edition,
+//! and a second one while it is being replaced. Every seat says of which edition its worker is to be.
 //!
-//! A worker greets, loads the application, describes its topology, is told the plan, and is ready: from then on it is a standby,
-//! until a slot wants it. [`Pool::handle`] is synchronous; what has to be done outside comes back as [`PoolNews`].
+//! A worker greets, loads the application, describes its topology, is told the plan, and is ready. From then on it is a standby,
+//! until a slot needs it. [`Pool::handle`] is synchronous; what has to be done outside comes back as [`PoolNews`].
 
 mod editions;
 mod error;
@@ -68,16 +68,16 @@ pub struct Edition(u32);
 #[derive(Debug)]
 pub struct Pool {
     id: PoolId,
-    /// What steps call it; the main pool has no name.
+    /// The name that steps use; the main pool has none.
     name: Option<String>,
     settings: PoolSettings,
-    /// What workers are made of now.
+    /// The edition of workers now.
     edition: Edition,
-    /// What they are to be made of, and the interpreter for it.
+    /// The edition that is to replace it, and its interpreter.
     next: Option<(Edition, Interpreter)>,
-    /// Of which edition the worker in each slot is to be.
+    /// The edition of the worker that each slot is to have.
     seats: BTreeMap<SlotId, Edition>,
-    /// Standbys wanted beyond the usual ones, for slots to come.
+    /// Standbys wanted beyond the usual ones, for slots that will be added.
     recruits: u32,
     members: BTreeMap<Generation, Member>,
     vacant: VecDeque<SlotId>,
@@ -99,7 +99,7 @@ struct Member {
     handle: WorkerHandle,
     hello: Option<WorkerHello>,
     phase: Phase,
-    /// It was told to go: its end is no accident.
+    /// It was told to go: its end is on purpose.
     retired: bool,
 }
 
@@ -118,7 +118,7 @@ enum Phase {
     Standby,
     /// At work.
     Seated(SlotId),
-    /// Of no use; its end is awaited.
+    /// It cannot be used; its end is awaited.
     Dismissed,
 }
 
@@ -148,7 +148,7 @@ impl Pool {
         }
     }
 
-    /// What another pool's workers describe: those of this one have to describe the same, and are told the plan made of it.
+    /// The topology that another pool's workers describe: this pool's workers have to describe the same, and are told its plan.
     pub fn join(&mut self, first: &Self) {
         self.topology.clone_from(&first.topology);
         self.plan.clone_from(&first.plan);
@@ -218,13 +218,13 @@ impl Pool {
         Ok(())
     }
 
-    /// How many workers of an edition there are to be.
+    /// How many workers of an edition are wanted.
     fn wanted(&self, edition: Edition) -> usize {
         let seats = self.seats.values().filter(|seat| **seat == edition).count();
         let standbys = if edition == self.edition {
             self.settings.standbys + self.recruits
         } else if self.is_next(edition) {
-            // One at least, or nobody could ever take a seat from a worker of the other edition.
+            // At least one, or no worker of this edition could ever take a seat from the other.
             self.settings.standbys.max(1)
         } else {
             0
@@ -250,8 +250,8 @@ impl Pool {
         self.plan = Some(plan);
     }
 
-    /// Takes in what a worker did. [`Pool::fill`] is due afterwards: starting a process takes longer than seating one that stands
-    /// by, so whoever hears of a death first passes the news on.
+    /// Takes in what a worker did. Call [`Pool::fill`] afterwards, once the news has been passed on: starting a process takes
+    /// longer than seating a standby.
     pub fn handle(&mut self, event: WorkerEvent, now: Instant) -> Vec<PoolNews> {
         let WorkerEvent { generation, news } = event;
         let mut out = Vec::new();
@@ -373,13 +373,13 @@ impl Pool {
         }
     }
 
-    /// A failure while nothing has worked yet is the user's to fix; later ones are retried for a while.
+    /// A failure before any worker was ready is for the user to fix. Later ones are retried for a while.
     fn failed_to_start(&mut self, edition: Edition, error: PoolError, now: Instant, out: &mut Vec<PoolNews>) {
         if self.closing {
             return;
         }
         if self.recruits > 0 || self.is_next(edition) {
-            // Nobody's seat depends on it.
+            // No seat depends on it.
             return out.push(PoolNews::NoRecruit(error));
         }
         if edition != self.edition {
@@ -401,7 +401,7 @@ impl Pool {
         self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);
     }
 
-    /// Kills a worker that is of no use. Its end is still reported, to no effect.
+    /// Kills a worker that cannot be used. Its end is still reported and has no effect.
     fn dismiss(&mut self, generation: Generation) {
         if let Some(member) = self.members.get_mut(&generation) {
             member.phase = Phase::Dismissed;

@@ -1,7 +1,6 @@
 //! All pools of a run: the main one, and those that steps name.
 //!
-//! What happens to a worker is its own pool's matter. The pools have in common what starts their workers, the application, and
-//! the plan.
+//! Each pool deals with its own workers. The pools share the starter, the application and the plan.
 
 use std::ops::{Index, IndexMut};
 use std::time::Instant;
@@ -22,13 +21,13 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// The main pool, without workers, and where the events of workers arrive.
+    /// The main pool without workers, and the channel on which the events of workers arrive.
     pub fn new(main: PoolSettings) -> (Self, mpsc::UnboundedReceiver<WorkerEvent>) {
         let (starter, events) = Starter::new();
         (Self { starter, pools: vec![Pool::new(PoolId::MAIN, None, main)] }, events)
     }
 
-    /// Tells the workers the plan, and adds the pools that its steps name, in the plan's order. [`Pools::fill`] is due.
+    /// Tells the workers the plan, and adds the pools that its steps name, in the plan's order. Call [`Pools::fill`] afterwards.
     pub fn plan(&mut self, plan: Vec<StagePlan>, named: Vec<(String, PoolSettings)>) {
         let Some(main) = self.pools.first_mut() else { return };
         main.plan(plan);
@@ -100,12 +99,12 @@ impl Pools {
         self.pools.iter().flat_map(Pool::members).collect()
     }
 
-    /// The pool that steps call so; the main one for `None`.
+    /// The pool of that name; the main one for `None`.
     pub fn named(&self, name: Option<&str>) -> Option<PoolId> {
         self.pools.iter().find(|pool| pool.name() == name).map(Pool::id)
     }
 
-    /// The names there are.
+    /// The names of the named pools.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.pools.iter().filter_map(Pool::name)
     }
@@ -125,7 +124,7 @@ impl IndexMut<PoolId> for Pools {
     }
 }
 
-/// An error as one of its pool, if that has a name.
+/// The error, with the name of its pool if the pool has one.
 fn in_pool(pool: &Pool, error: PoolError) -> PoolError {
     match pool.name() {
         None => error,

@@ -20,11 +20,10 @@ use wallaroo_protocol::{BatchId, NodeId, Skip};
 use super::socket::{FromWorkerHalf, ToWorkerHalf, halves};
 use crate::death::{DeathCause, Marker};
 
-/// PyPy's young generation. The lists of a batch outgrow the default of 4 MiB, are promoted and soon die: a word of word count
-/// took 25 to 30 % less with this. CPython ignores it.
+/// PyPy's young generation. The lists of a batch outgrow the default of 4 MiB, are promoted and soon die. CPython ignores this.
 const PYPY_NURSERY: (&str, &str) = ("PYPY_GC_NURSERY", "32M");
 
-/// Bytes a socket to a worker may hold: a batch goes in one piece, and not in five with a change of tasks after each.
+/// Bytes a socket to a worker may hold, so that a batch is sent in one piece and not in five with a change of tasks after each.
 const SOCKET_BUFFER: usize = 1 << 20;
 
 /// How workers are started.
@@ -38,7 +37,7 @@ pub struct Interpreter {
     pub descriptors: Option<u64>,
 }
 
-/// A worker process with its end of the conversation. Dropping it kills the process group; the runtime reaps the child.
+/// A worker process. Dropping it kills the process group; the runtime reaps the child.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -51,9 +50,9 @@ pub struct Process {
 pub struct Streams {
     /// The socket to the worker.
     pub socket: (FromWorkerHalf, ToWorkerHalf),
-    /// What it prints.
+    /// Its standard output.
     pub stdout: ChildStdout,
-    /// What it prints on standard error.
+    /// Its standard error.
     pub stderr: ChildStderr,
 }
 
@@ -63,7 +62,7 @@ pub struct Streams {
 pub struct SpawnError {
     /// The interpreter.
     pub python: PathBuf,
-    /// What the system said.
+    /// The operating system's error.
     #[source]
     pub source: io::Error,
 }
@@ -71,7 +70,7 @@ pub struct SpawnError {
 impl Process {
     /// Starts `python -m wallaroo.worker`.
     ///
-    /// Call it from the thread that lives as long as the orchestrator: the worker is killed when that thread ends.
+    /// Call it from a thread that lives as long as the orchestrator: the worker is killed when the thread ends.
     pub fn spawn(interpreter: &Interpreter) -> Result<(Self, Streams), SpawnError> {
         Self::try_spawn(interpreter).map_err(|source| SpawnError { python: interpreter.python.clone(), source })
     }
@@ -79,7 +78,7 @@ impl Process {
     fn try_spawn(interpreter: &Interpreter) -> io::Result<(Self, Streams)> {
         let (ours, theirs) = UnixStream::pair()?;
         for end in [&ours, &theirs] {
-            // The system gives as much of it as it allows; less only costs time.
+            // The system may give less, which only costs time.
             let _ = setsockopt(end, sockopt::SndBuf, &SOCKET_BUFFER);
         }
         ours.set_nonblocking(true)?;
@@ -121,7 +120,7 @@ impl Process {
     /// Waits until the process has ended and reaps it.
     ///
     /// # Cancel safety
-    /// Safe: called again it waits on.
+    /// Safe: a new call goes on waiting.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
@@ -138,7 +137,7 @@ impl Process {
         let _ = killpg(self.group, Signal::SIGKILL);
     }
 
-    /// What the worker last noted it was doing.
+    /// What the worker last noted in its marker.
     pub fn marker(&self) -> Option<Marker> {
         let mut record = [0_u8; 24];
         self.marker.read_exact_at(&mut record, 0).ok()?;
@@ -148,7 +147,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Once reaped, the number may be another group's.
+        // After reaping, the number may belong to another group.
         if self.child.id().is_some() {
             self.kill();
         }
@@ -216,7 +215,7 @@ pub fn close_inherited_on_exec() {
     let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
     let descriptors = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok());
     for descriptor in descriptors.filter(|descriptor| *descriptor > 2).collect::<Vec<_>>() {
-        // SAFETY: only a flag is changed; a descriptor closed meanwhile gives an error that is of no interest.
+        // SAFETY: only a flag is changed; a descriptor closed meanwhile gives an error, which is ignored.
         let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
         let _ = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
     }

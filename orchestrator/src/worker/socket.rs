@@ -1,8 +1,8 @@
 //! The orchestrator's end of the socket to a worker, in two halves.
 //!
-//! Tokio's own stream waits for both directions at once. On a Unix socket that wakes this process whenever the worker has taken
-//! what it was sent, for there is room again, just as the worker begins to work. Here data is waited for, and room only when
-//! there was none.
+//! Tokio's own stream waits for both directions at once. On a Unix socket that wakes this process whenever the worker has read
+//! what it was sent, since there is room again, just as the worker begins to work. Here the reader waits for data, and the writer
+//! waits for room only if there was none.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -17,15 +17,15 @@ use tokio::io::{AsyncRead, Interest, ReadBuf};
 /// Slices written with one system call: a frame's header, head and tail.
 const SLICES: usize = 4;
 
-/// What comes from a worker.
+/// The reading half.
 #[derive(Debug)]
 pub struct FromWorkerHalf(Arc<AsyncFd<UnixStream>>);
 
-/// What goes to a worker.
+/// The writing half.
 #[derive(Debug)]
 pub struct ToWorkerHalf(Arc<AsyncFd<UnixStream>>);
 
-/// Takes `socket`, which must not block, over into the runtime.
+/// Hands `socket`, which must be non-blocking, to the runtime.
 pub(super) fn halves(socket: UnixStream) -> io::Result<(FromWorkerHalf, ToWorkerHalf)> {
     let socket = Arc::new(watched(socket, Interest::READABLE)?);
     Ok((FromWorkerHalf(socket.clone()), ToWorkerHalf(socket)))
@@ -38,7 +38,7 @@ fn watched(socket: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixStr
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
-/// Reads once, without clearing first the memory that is to be filled: that is 256 KiB for a batch of 100 bytes.
+/// Reads once into memory that is not cleared first: clearing would touch 256 KiB for a batch of 100 bytes.
 #[expect(unsafe_code, reason = "std has no stable way to read into memory that was never written")]
 fn fill(mut socket: &UnixStream, into: &mut ReadBuf<'_>) -> io::Result<usize> {
     // SAFETY: reading from a socket only ever writes to the memory it is given, and what it has not written stays unfilled.
@@ -57,7 +57,7 @@ impl AsyncRead for FromWorkerHalf {
             match ready.try_io(|socket| fill(socket.get_ref(), into)) {
                 Ok(Ok(read)) => {
                     if read > 0 && into.remaining() > 0 {
-                        // That was all: what comes next is told again, and one system call is saved.
+                        // The socket is empty now: the runtime reports new data, and a read that would fail is saved.
                         ready.clear_ready();
                     }
                     return Poll::Ready(Ok(()));

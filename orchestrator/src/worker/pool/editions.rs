@@ -1,4 +1,4 @@
-//! Workers of another interpreter, or with newer code, beside those that are at work.
+//! A second edition of workers beside the one that is at work: another interpreter, or newer code.
 
 use wallaroo_protocol::{RequestId, StateEntry, ToWorker};
 
@@ -7,17 +7,17 @@ use crate::ids::{Generation, SlotId};
 use crate::worker::process::Interpreter;
 
 impl Pool {
-    /// The edition workers are of.
+    /// The edition of the workers.
     pub fn edition(&self) -> Edition {
         self.edition
     }
 
-    /// The interpreter workers run.
+    /// The interpreter of the workers.
     pub fn interpreter(&self) -> &Interpreter {
         &self.settings.interpreter
     }
 
-    /// Begins to have workers with `interpreter`, who load the application as it is now. [`Pool::fill`] is due.
+    /// Begins an edition with `interpreter`, whose workers load the application as it is now. Call [`Pool::fill`] afterwards.
     pub fn begin_edition(&mut self, interpreter: Interpreter) -> Edition {
         debug_assert!(self.next.is_none(), "one edition at a time takes over");
         let latest = self.members.values().map(|member| member.edition).max();
@@ -26,7 +26,7 @@ impl Pool {
         edition
     }
 
-    /// Lets the next edition be the only one. Every seat is its already.
+    /// Makes the next edition the only one. Every seat has it already.
     pub fn commit_edition(&mut self) {
         if let Some((next, interpreter)) = self.next.take() {
             self.edition = next;
@@ -38,7 +38,7 @@ impl Pool {
         }
     }
 
-    /// Gives the next edition up. No seat is its any more.
+    /// Gives the next edition up. No seat has it any more.
     pub fn abandon_edition(&mut self) {
         self.next = None;
         self.unrecruited.clear();
@@ -57,17 +57,17 @@ impl Pool {
         }
     }
 
-    /// Of which edition the worker is to be that sits in a slot next.
+    /// Sets the edition of the next worker in a slot.
     pub fn assign(&mut self, slot: SlotId, edition: Edition) {
         self.seats.insert(slot, edition);
     }
 
-    /// Of which edition the worker in a slot is to be.
+    /// The edition of the worker that a slot is to have.
     pub fn seat_edition(&self, slot: SlotId) -> Option<Edition> {
         self.seats.get(&slot).copied()
     }
 
-    /// Wants so many standbys beyond the usual ones. [`Pool::fill`] is due.
+    /// Sets how many standbys are wanted beyond the usual ones. Call [`Pool::fill`] afterwards.
     pub fn recruit(&mut self, recruits: u32) {
         self.recruits = recruits;
     }
@@ -79,12 +79,12 @@ impl Pool {
         ready.map(|(generation, _)| *generation).collect()
     }
 
-    /// Why workers of the next edition could not be started, if that is so.
+    /// Why workers of the next edition could not be started, if they could not.
     pub fn take_unrecruited(&mut self) -> Option<PoolError> {
         self.unrecruited.pop()
     }
 
-    /// Has those of an edition that are not ready yet print their stacks, for they will be given up.
+    /// Has the workers of an edition that are not ready print their stacks before they are given up.
     pub fn show_stuck(&self, edition: Edition) {
         let stuck = self.members.values().filter(|member| member.edition == edition && member.hello.is_some());
         for member in stuck.filter(|member| !matches!(member.phase, Phase::Standby | Phase::Seated(_))) {
@@ -92,7 +92,7 @@ impl Pool {
         }
     }
 
-    /// Asks a standby whether it can load snapshots. It answers once for each.
+    /// Asks a standby whether it can load snapshots. It answers once for each request.
     pub fn try_restore(&self, generation: Generation, entries: Vec<StateEntry>) {
         let Some(member) = self.members.get(&generation) else { return };
         for (request, entry) in (0..).map(RequestId).zip(entries) {

@@ -1,4 +1,4 @@
-//! What can be the matter with a pool.
+//! Why a pool fails.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub enum PoolError {
     /// The interpreter does not run.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
-    /// What cleans up after us cannot be started.
+    /// The guard cannot be started.
     #[error("cannot start the guard process")]
     Guard(#[source] std::io::Error),
     /// The application cannot be loaded.
@@ -25,9 +25,9 @@ pub enum PoolError {
     Start {
         /// What ended it.
         cause: DeathCause,
-        /// What it said on standard error.
+        /// Its last lines on standard error.
         last_lines: String,
-        /// Whether it spoke at all.
+        /// Whether it sent any message.
         greeted: bool,
     },
     /// Two workers describe different applications.
@@ -38,23 +38,23 @@ pub enum PoolError {
         /// What differs.
         difference: String,
     },
-    /// It is about a pool that a step names.
+    /// The error of a named pool.
     #[error("pool {pool}: {error}")]
     InPool {
         /// The pool's name.
         pool: String,
         /// The Python its workers run.
         python: PathBuf,
-        /// What is the matter.
+        /// The error.
         error: Box<PoolError>,
     },
-    /// What a worker described cannot be read.
+    /// The topology that a worker described cannot be read.
     #[error("the SDK described a topology that cannot be read")]
     Topology(#[from] ProtocolError),
 }
 
 impl PoolError {
-    /// The same without the pool it is about.
+    /// The error without the name of its pool.
     pub fn bare(&self) -> &Self {
         match self {
             Self::InPool { error, .. } => error.bare(),
@@ -62,7 +62,7 @@ impl PoolError {
         }
     }
 
-    /// Whether the interpreter ended before it said a word.
+    /// Whether the interpreter ended before it sent a message.
     pub fn is_silent(&self) -> bool {
         matches!(self.bare(), Self::Spawn(_) | Self::Start { greeted: false, .. })
     }

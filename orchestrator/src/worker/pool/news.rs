@@ -1,4 +1,4 @@
-//! What a pool reports to whoever drives it.
+//! What a pool reports to the runtime.
 
 use wallaroo_protocol::{BatchResult, CutResult, SnapshotPart, Topology};
 
@@ -13,11 +13,11 @@ pub enum PoolNews {
     Described(Topology),
     /// Something happened in a slot.
     Slot(SlotNews),
-    /// A recruit answered what it was asked to try.
+    /// A recruit answered whether it can load snapshots.
     Tried {
         /// The worker.
         generation: Generation,
-        /// What it could not do.
+        /// What it could not load.
         problem: Option<String>,
     },
     /// A recruit cannot be started.
@@ -37,7 +37,7 @@ pub struct SlotNews {
     pub change: SlotChange,
 }
 
-/// What a worker in a slot did, or what became of it.
+/// What a worker in a slot did, or that it ended.
 #[derive(Debug)]
 pub enum SlotChange {
     /// The worker is ready and took the slot.

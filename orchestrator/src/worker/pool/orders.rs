@@ -1,4 +1,4 @@
-//! What is asked of a pool's workers: by the engine, at the end, and by people.
+//! Orders to a pool's workers: from the engine, at the end of a run, and from people.
 
 use tokio::sync::oneshot;
 use wallaroo_protocol::ToWorker;
@@ -40,7 +40,7 @@ impl Pool {
         self.seat_standbys(out);
     }
 
-    /// Seats no worker in a slot any more: it is about to go.
+    /// Seats no worker in a slot any more: it is being removed.
     pub fn vacate(&mut self, slot: SlotId) {
         self.seats.remove(&slot);
         self.vacant.retain(|vacant| *vacant != slot);
@@ -62,7 +62,7 @@ impl Pool {
         }
     }
 
-    /// Has a worker print its Python stacks into `reply`; one that has not greeted yet does not know how to.
+    /// Has a worker print its Python stacks into `reply`; one that has not greeted yet cannot.
     pub fn stack(&self, generation: Generation, reply: oneshot::Sender<String>) {
         if let Some(member) = self.members.get(&generation).filter(|member| member.hello.is_some()) {
             member.handle.stack(reply);

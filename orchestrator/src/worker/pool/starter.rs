@@ -1,4 +1,4 @@
-//! What starts the workers of all pools: it numbers them, and has the guard know of them.
+//! Starts the workers of all pools, numbers them, and tells the guard about them.
 
 use tokio::sync::mpsc;
 
@@ -17,7 +17,7 @@ pub struct Starter {
 }
 
 impl Starter {
-    /// One that has started nothing, and where the events of workers arrive.
+    /// A starter, and the channel on which the events of workers arrive.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<WorkerEvent>) {
         let (events, receiver) = mpsc::unbounded_channel();
         (Self { events, guard: None, next_generation: 0 }, receiver)
@@ -40,7 +40,7 @@ impl Starter {
         Ok((generation, handle))
     }
 
-    /// A worker is gone, and has been reaped.
+    /// A worker has ended and was reaped.
     pub fn forget(&mut self, pid: i32) {
         if let Some(guard) = &mut self.guard {
             guard.forget(pid);

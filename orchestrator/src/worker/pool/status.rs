@@ -1,4 +1,4 @@
-//! What a pool's workers look like from outside.
+//! The status of a pool's workers.
 
 use wallaroo_protocol::WorkerHello;
 
@@ -17,7 +17,7 @@ pub struct MemberStatus {
     pub pool: PoolId,
     /// The slot it sits in; `None` for a standby or one that is starting.
     pub slot: Option<SlotId>,
-    /// What it said of itself.
+    /// What its greeting said about its interpreter.
     pub hello: Option<WorkerHello>,
     /// How far it has come.
     pub progress: Progress,

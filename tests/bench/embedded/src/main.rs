@@ -87,7 +87,7 @@ fn run(py: Python<'_>, application: &Application, network: Network) {
             for span in &block.spans {
                 pipeline.run(py, &block.data[span.start as usize..span.end as usize], &mut outlets);
             }
-            budgets[source.index()].release(block.weight());
+            budgets[source.index()].give_back(block.weight());
             // Objects that the network thread has let go of are freed when the interpreter is entered again.
             py.detach(|| ());
         }
