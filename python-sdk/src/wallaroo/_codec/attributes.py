@@ -1,9 +1,9 @@
-"""The attributes of plain objects, read and given in the way that leaves the objects fast.
+"""Reads and sets the attributes of plain objects in a way that keeps the objects fast.
 
-CPython 3.11 and 3.12 keep attributes in the object itself until somebody asks for its ``__dict__``; from then on every
-access goes through that dict, and a step whose state has been looked at is slower by a tenth to a third. Pickling asks.
-What is here reads the attributes one by one where it can know that they are all, and gives them one by one. Their order
-is then that of the first object of the class that was seen.
+CPython 3.11 and 3.12 keep attributes in the object itself until somebody asks for its ``__dict__``, as pickling does.
+From then on every access goes through that dict, which makes steps that use the object slower
+(spec/performance.md). So this module reads attributes one by one where it can know all their names, and sets them one
+by one. Their order is then that of the first object of the class.
 
 An object is plain here when pickling would store nothing but its class's name and its ``__dict__``.
 """
@@ -42,7 +42,7 @@ Give = Callable[[Any, dict[str, Any]], None]
 
 
 def is_plain(kind: type) -> bool:
-    """Whether objects of class ``kind`` are their class and their ``__dict__``, and nothing else."""
+    """Whether objects of class ``kind`` consist of their class and their ``__dict__`` alone."""
     *own, top = kind.__mro__
     return (
         top is object
@@ -128,7 +128,7 @@ class Attributes:
         known = self._known.get(type(objects[0])) if len(set(map(type, objects))) == 1 else None
         if known is None or len(known.names) == 1:
             return list(map(self._of_one, objects))
-        # What is below for one, by columns: half the time.
+        # The same as below for one object, by columns.
         names, get = known
         try:
             values = list(map(get, objects))
@@ -180,7 +180,7 @@ class Attributes:
 
     def _learn(self, kind: type, attributes: dict[str, Any]) -> None:
         if not attributes:
-            return  # The next object may tell.
+            return  # The next object may show it.
         # A name that is in the class, too, can be read of an object that does not have it.
         special = (*attributes, "__getattr__", "__setattr__")
         in_class = any(name in vars(base) for base in kind.__mro__[:-1] for name in special)

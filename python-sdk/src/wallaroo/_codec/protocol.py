@@ -1,8 +1,8 @@
 """The wire protocol of spec/protocol.md, version 1: message bodies to and from bytes. No I/O.
 
 Each message is a named tuple with the fields of the spec in order; its type number goes before them on the wire.
-Decoding is for what a worker receives and refuses what the spec refuses. What grows with the traffic is looked at by
-columns (C code collects their types), for a check per message in Python would cost as much as the message itself.
+It decodes what a worker receives and refuses what the spec refuses. Fields that grow with the traffic are checked by
+columns (C code collects their types): a check for each message in Python would cost as much as the message itself.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _GROUP_CODECS = frozenset(
 
 
 class ProtocolError(Exception):
-    """The peer sent what the protocol does not allow."""
+    """The peer sent a message that the protocol does not allow."""
 
 
 class VersionError(ProtocolError):

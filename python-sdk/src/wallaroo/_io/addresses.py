@@ -16,7 +16,7 @@ _HIGHEST_PORT = 65_535
 
 
 def check_host(owner: str, host: object) -> str:
-    """Return ``host``, or refuse what cannot name a host."""
+    """Return ``host``. Raise an error unless it can name a host."""
     if not isinstance(host, str) or not host:
         raise WallarooParameterError(
             f"{owner}: host must be a non-empty str, got {host!r}", hint='for example "127.0.0.1" or "localhost"'
@@ -25,7 +25,7 @@ def check_host(owner: str, host: object) -> str:
 
 
 def check_port(owner: str, port: object) -> int:
-    """Return ``port`` as an int; applications give it as a word of the command line or as an int."""
+    """Return ``port`` as an int. Applications give it as an int or as text from the command line."""
     number: int | None = None
     if isinstance(port, int) and not isinstance(port, bool):
         number = port
@@ -113,7 +113,7 @@ def _value_of(args: list[str], long: str, short: str, example: str) -> str:
 
 
 def check_path(owner: str, path: Any) -> str:
-    """Return ``path`` as ``str``, or refuse what is not the path of a file."""
+    """Return ``path`` as ``str``. Raise an error unless it can be the path of a file."""
     try:
         text = os.fspath(path)
     except TypeError:

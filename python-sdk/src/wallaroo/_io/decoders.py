@@ -1,4 +1,4 @@
-"""Decoders: what a source config takes as one, and the decorator that makes one of a function."""
+"""Decoders: what a source config accepts, and the decorator that makes a decoder from a function."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _EXAMPLE = 'for a big-endian integer of four bytes, ">I"'
 
 
 class DecodesFrames(Protocol[T_co]):
-    """An object with ``decode(bs)``, which turns a frame into a message, or into ``None`` for none.
+    """An object with ``decode(bs)``, which turns a frame into a message, or into ``None`` to discard it.
 
-    How frames are cut it tells by ``delimiter``, or by ``header_length()`` and ``payload_length(bs)``.
+    It says how to cut frames by ``delimiter``, or by ``header_length()`` and ``payload_length(bs)``.
     """
 
     def decode(self, bs: bytes, /) -> T_co | None:
@@ -58,7 +58,7 @@ class Decoder(Decorated[Callable[[bytes], Returned]], Generic[Returned]):
 
     @property
     def decode(self) -> Callable[[bytes], Returned]:
-        """The function itself, so that calling it costs nothing more."""
+        """The function itself: calling it costs nothing extra."""
         return self.function
 
 

@@ -1,4 +1,4 @@
-"""Encoders: what a sink config takes as one, and the decorator that makes one of a function."""
+"""Encoders: what a sink config accepts, and the decorator that makes an encoder from a function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class EncodesMessages(Protocol[T_contra]):
     """An object with ``encode(data)``, which turns a message into what the sink writes."""
 
     def encode(self, data: T_contra, /) -> Message:
-        """Return what is to be written."""
+        """Return the bytes or text to write."""
         ...
 
 
@@ -50,7 +50,7 @@ class Encoder(Decorated[Callable[[T_contra], M_co]], Generic[T_contra, M_co]):
 
     @property
     def encode(self) -> Callable[[T_contra], M_co]:
-        """The function itself, so that calling it costs nothing more."""
+        """The function itself: calling it costs nothing extra."""
         return self.function
 
 

@@ -1,8 +1,8 @@
-"""Recognising how a decoder cuts frames, so that the orchestrator can cut them without calling Python.
+"""Finds out how a decoder cuts frames, so that the orchestrator can cut them without calling Python.
 
-A generation 1 decoder tells a frame's length by a method. Nearly all of them read one integer of fixed width from the
-header, so the method is asked about headers whose bytes are known, and the one reading of an integer that explains
-every answer is sent to the orchestrator. When there is none, frames are cut by calling the method in a worker: slower,
+A generation 1 decoder has a method that returns a frame's length. Nearly all of them read one integer of fixed width
+from the header. So the method is called with headers whose bytes are known, and the one integer format that explains
+every answer is sent to the orchestrator. If no format does, a worker cuts the frames by calling the method: slower,
 never wrong.
 """
 

@@ -93,7 +93,7 @@ class FileSinkConfig(SinkConfig[T]):
 
     Args:
         path: The file to write; a relative path is relative to where ``wallaroo-orch`` was started.
-        encoder: As of :class:`TCPSinkConfig`.
+        encoder: As for :class:`TCPSinkConfig`.
 
     Raises:
         WallarooParameterError: The path is empty, or the encoder lacks its method.
@@ -119,7 +119,7 @@ class StdoutSinkConfig(SinkConfig[T]):
     r"""Write to the orchestrator's standard output.
 
     Args:
-        encoder: As of :class:`TCPSinkConfig`.
+        encoder: As for :class:`TCPSinkConfig`.
 
     Raises:
         WallarooParameterError: The encoder lacks its method.
@@ -141,10 +141,10 @@ class StdoutSinkConfig(SinkConfig[T]):
 
 
 def check_sink_config(where: str, sink_config: Any) -> SinkConfig[Any]:
-    """Return ``sink_config``, or refuse what is none.
+    """Return ``sink_config``, or raise an error unless it is a sink config.
 
     Raises:
-        WallarooParameterError: It is something else.
+        WallarooParameterError: It is not a sink config.
     """
     if not isinstance(sink_config, SinkConfig):
         raise WallarooParameterError(

@@ -137,8 +137,8 @@ class FileSourceConfig(SourceConfig[T]):
 
     Args:
         path: The file to read; a relative path is relative to where ``wallaroo-orch`` was started.
-        decoder: As of :class:`TCPSourceConfig`.
-        event_time: As of :class:`TCPSourceConfig`.
+        decoder: As for :class:`TCPSourceConfig`.
+        event_time: As for :class:`TCPSourceConfig`.
 
     Raises:
         WallarooParameterError: The path is empty, or the decoder lacks a method.
@@ -172,8 +172,8 @@ class StdinSourceConfig(SourceConfig[T]):
     r"""Read messages from the orchestrator's standard input; the source ends with it.
 
     Args:
-        decoder: As of :class:`TCPSourceConfig`.
-        event_time: As of :class:`TCPSourceConfig`.
+        decoder: As for :class:`TCPSourceConfig`.
+        event_time: As for :class:`TCPSourceConfig`.
 
     Raises:
         WallarooParameterError: The decoder lacks a method.
@@ -198,7 +198,7 @@ class StdinSourceConfig(SourceConfig[T]):
 
 
 class Generates(Protocol[T]):
-    """An object that generates messages, each of the one before; ``None`` ends them."""
+    """An object that makes each message from the one before. ``None`` ends them."""
 
     def initial_value(self) -> T | None:
         """Return the first message."""
@@ -220,7 +220,7 @@ class GenSourceConfig(SourceConfig[T]):
         generator: Class or instance with ``initial_value()``, the first message, and ``apply(previous)``, the message
             after ``previous``. ``None`` from either ends the source. The object is state: it is pickled with the last
             message, so that a worker's death neither repeats nor skips one.
-        event_time: As of :class:`TCPSourceConfig`.
+        event_time: As for :class:`TCPSourceConfig`.
 
     As in the last versions of Wallaroo, a name may come before the generator; it is ignored.
 
@@ -258,10 +258,10 @@ class GenSourceConfig(SourceConfig[T]):
 
 
 def check_source_config(where: str, source_config: Any) -> SourceConfig[Any]:
-    """Return ``source_config``, or refuse what is none.
+    """Return ``source_config``. Raise an error unless it is a source config.
 
     Raises:
-        WallarooParameterError: It is something else.
+        WallarooParameterError: It is not a source config.
     """
     if not isinstance(source_config, SourceConfig):
         raise WallarooParameterError(

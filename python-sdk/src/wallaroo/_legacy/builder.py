@@ -42,7 +42,7 @@ _NEXT_PIPELINE = "start one with new_pipeline(name, source_config)"
 
 
 class _Sharing(NamedTuple):
-    """What two pipelines must agree on to share state by name."""
+    """The settings on which pipelines must agree to share state by name."""
 
     pipeline: str
     table_type: str
@@ -132,10 +132,10 @@ class ApplicationBuilder:
                 ``compute_multi(data)``, which returns an iterable of outputs; ``compute_multi`` wins when both exist.
                 Or a function decorated with :func:`computation`, :func:`computation_multi` or
                 :func:`computation_batch`.
-            pool: Name of the pool whose workers run the step, as of :meth:`Pipeline.to`.
+            pool: Name of the pool whose workers run the step, as for :meth:`Pipeline.to`.
 
         Raises:
-            WallarooParameterError: No pipeline is open, the computation has neither method, or the pool's name is none.
+            WallarooParameterError: No pipeline is open, the computation has neither method, or ``pool`` is not valid.
 
         Example:
             See :class:`ApplicationBuilder`.
@@ -143,14 +143,14 @@ class ApplicationBuilder:
         return self._to_computation("to", computation, pool)
 
     def to_parallel(self, computation: Any, *, pool: str | None = None) -> ApplicationBuilder:
-        """Add a stateless step that may run on every worker at once; order is kept all the same.
+        """Add a stateless step that may run on every worker at once. Order is kept.
 
         Args:
-            computation: As of :meth:`to`.
-            pool: As of :meth:`to`.
+            computation: As for :meth:`to`.
+            pool: As for :meth:`to`.
 
         Raises:
-            WallarooParameterError: As of :meth:`to`.
+            WallarooParameterError: As for :meth:`to`.
 
         Example:
             See :class:`ApplicationBuilder`.
@@ -160,8 +160,8 @@ class ApplicationBuilder:
     def to_stateful(self, computation: Any, state_builder: Any, state_name: str) -> ApplicationBuilder:
         """Add a step with one state object for all messages.
 
-        An output may be encoded after later messages have changed the state, so it must not be the state itself or a
-        mutable part of it: return a copy of what is to be sent.
+        An output must not be the state itself or a mutable part of it: later messages may change the state before the
+        output is encoded. Return a copy.
 
         Args:
             computation: Class or instance with ``compute(data, state)``, which returns ``(output, state_changed)``, or
@@ -198,13 +198,13 @@ class ApplicationBuilder:
         As with :meth:`to_stateful`, an output must not be the state itself or a mutable part of it.
 
         Args:
-            computation: As of :meth:`to_stateful`.
-            state_builder: As of :meth:`to_stateful`; called once for each key.
+            computation: As for :meth:`to_stateful`.
+            state_builder: As for :meth:`to_stateful`; called once for each key.
             state_name: Steps that give the same name share the state; they must give the same keys and state builder.
             partition_function: Class or instance with ``partition(data)``, which returns the message's key, or a
                 function decorated with :func:`partition`.
-            partition_keys: The only keys there are: a message with any other becomes a dead letter; where the partition
-                function is decorated, other keys are made as they occur. So are all, left out or empty.
+            partition_keys: The only keys allowed: a message with another key becomes a dead letter. If the partition
+                function is decorated, other keys are created when they occur. Without a list all keys are.
 
         Raises:
             WallarooParameterError: No pipeline is open, an argument lacks a method, a key is not ``str``, ``bytes``,
@@ -228,14 +228,14 @@ class ApplicationBuilder:
         """Add a step with a state object for each key, where keys are ``int``.
 
         Args:
-            computation: As of :meth:`to_stateful`.
-            state_builder: As of :meth:`to_state_partition`.
-            state_name: As of :meth:`to_state_partition`.
-            partition_function: As of :meth:`to_state_partition`.
-            partition_keys: As of :meth:`to_state_partition`, each an ``int``.
+            computation: As for :meth:`to_stateful`.
+            state_builder: As for :meth:`to_state_partition`.
+            state_name: As for :meth:`to_state_partition`.
+            partition_function: As for :meth:`to_state_partition`.
+            partition_keys: As for :meth:`to_state_partition`, each an ``int``.
 
         Raises:
-            WallarooParameterError: As of :meth:`to_state_partition`, or a key is not an ``int``.
+            WallarooParameterError: As for :meth:`to_state_partition`, or a key is not an ``int``.
 
         Example:
             See :class:`ApplicationBuilder`.
@@ -358,7 +358,7 @@ class ApplicationBuilder:
         key_of, name = key_function(f"{where}: partition_function", partition_function)
         keys = check_keys(where, partition_keys)
         self._share(where, state_name, _Sharing(self._pipeline, state_step.table_type, keys, keyed=True))
-        # In generation 1 the list says which keys there are; since generation 2, which are there from the beginning.
+        # In generation 1 the list has all keys; since generation 2 it has those that exist from the beginning.
         reject = keys is not None and not isinstance(partition_function, KeyExtractor)
         self._head = self._add(KeyByNode(name, (self._head,), key_of, keys, reject_unknown=reject))
         return self._add_state(state_step)

@@ -38,7 +38,7 @@ U = TypeVar("U")
 
 
 class _Vertex:
-    """A node to be, of one or more pipelines: two that branch off one pipeline share what comes before.
+    """A node that has no number yet. Pipelines that branch off a common prefix share its vertices.
 
     Args:
         inputs: The vertices it takes messages from.
@@ -54,7 +54,7 @@ class _Vertex:
         self.is_step = is_step
 
 
-# By what a pipeline's messages are placed, and so what one state is of.
+# How a pipeline's messages are placed, which decides what one state belongs to.
 _BY_KEY = frozenset(("key",))
 _TOGETHER = frozenset(("collect",))
 _BY_NOTHING = frozenset(("nothing",))
@@ -102,7 +102,7 @@ class Pipeline(Generic[T_co]):
         ended_by: str | None = None,
     ) -> None:
         self._name = name
-        # After merge, there is more than one that messages come from, and they may be placed differently.
+        # After a merge messages come from several vertices, which may place them differently.
         self._heads = tuple(heads)
         self._placed_by = placed_by
         self._sinks = tuple(sinks)
@@ -127,22 +127,22 @@ class Pipeline(Generic[T_co]):
     def to(self, computation: Any, *, pool: str | None = None) -> Pipeline[Any]:
         """Add a step.
 
-        A step with state keeps one for each key of the ``key_by`` that comes before it, and one for all messages where
-        none does.
+        A step with state has one state for each key of the ``key_by`` before it, or a single one if there is no
+        ``key_by``.
 
         Args:
             computation: A function decorated with :func:`computation`, :func:`computation_multi`,
                 :func:`computation_batch`, or with :func:`state_computation` or :func:`state_computation_multi` and
-                ``state=``; or windows, as :func:`range_windows`, with what is made ``over`` them.
-            pool: Name of the pool whose workers run the step, by an interpreter of their own: ``wallaroo-orch run
-                --pool NAME=PYTHON``, or ``[pool.NAME]`` in ``wallaroo.toml``. Steps that name none run in the main
-                pool, and so do all with state. Every worker imports the application: what is installed for one pool
-                alone is to be imported inside the step.
+                ``state=``; or windows such as :func:`range_windows` with an aggregation ``over`` them.
+            pool: Name of the pool whose workers run the step with an interpreter of their own: ``wallaroo-orch run
+                --pool NAME=PYTHON``, or ``[pool.NAME]`` in ``wallaroo.toml``. Steps without a pool and all steps with
+                state run in the main pool. Every worker imports the application: import packages that only one pool
+                has inside the step.
 
         Raises:
-            WallarooParameterError: It is something else, the pipeline has ended, a step with state comes after a
-                ``merge`` of pipelines whose messages are placed differently, or a pool's name is given that is none or
-                to a step with state.
+            WallarooParameterError: It is not a step, the pipeline has ended, a step with state comes after a
+                ``merge`` of pipelines whose messages are placed differently, ``pool`` is not a valid name, or a step with state is
+                given a pool.
 
         Example:
             See :class:`Pipeline`.
@@ -164,7 +164,7 @@ class Pipeline(Generic[T_co]):
             key_extractor: A function decorated with :func:`key_extractor`.
 
         Raises:
-            WallarooParameterError: It is something else, or the pipeline has ended.
+            WallarooParameterError: The argument has another type, or the pipeline has ended.
 
         Example:
             See :class:`Pipeline`.
@@ -180,7 +180,7 @@ class Pipeline(Generic[T_co]):
         return self._then(lambda inputs: KeyByNode(name, inputs, function, None, reject_unknown=False), _BY_KEY)
 
     def collect(self) -> Pipeline[T_co]:
-        r"""Bring all messages together: one worker takes them one after another, and a state is of all of them.
+        r"""Bring all messages together: one worker takes them one after another, and they share one state.
 
         Raises:
             WallarooParameterError: The pipeline has ended.
@@ -197,13 +197,13 @@ class Pipeline(Generic[T_co]):
         return self._then(lambda inputs: CollectNode("collect", inputs), _TOGETHER)
 
     def merge(self, other: Pipeline[U]) -> Pipeline[T_co | U]:
-        r"""Join two pipelines: what comes of either goes on, in the order in which it comes.
+        r"""Join two pipelines: messages of both go on in the order in which they come.
 
         Args:
             other: Another pipeline, or another branch of this one.
 
         Raises:
-            WallarooParameterError: It is no pipeline, shares an end with this one, or either has ended.
+            WallarooParameterError: It is not a pipeline, shares an end with this one, or either has ended.
 
         Example:
             >>> import wallaroo
@@ -237,7 +237,7 @@ class Pipeline(Generic[T_co]):
             sink_config: For example a :class:`TCPSinkConfig`.
 
         Raises:
-            WallarooParameterError: It is something else, or the pipeline has ended.
+            WallarooParameterError: The argument has another type, or the pipeline has ended.
 
         Example:
             See :class:`Pipeline`.
@@ -251,7 +251,7 @@ class Pipeline(Generic[T_co]):
             sink_configs: At least one sink config.
 
         Raises:
-            WallarooParameterError: It is no list of sink configs, or the pipeline has ended.
+            WallarooParameterError: It is not a list of sink configs, or the pipeline has ended.
 
         Example:
             See :class:`Pipeline`.
@@ -383,7 +383,7 @@ def build_application(name: str, *pipelines: Pipeline[Any]) -> Application:
 
 
 class _Numbering:
-    """Makes nodes of vertices: each once, after its inputs, in the order in which the pipelines reach them."""
+    """Turns vertices into nodes: each once, after its inputs, in the order in which the pipelines reach them."""
 
     def __init__(self, where: str) -> None:
         self._where = where

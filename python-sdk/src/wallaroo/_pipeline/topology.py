@@ -1,7 +1,7 @@
 """The graph an application compiles to, whichever generation of the API described it.
 
-Nodes name their inputs by index and only earlier ones, so the list is a topological order. Each node holds what the
-orchestrator is told (``describe``) and what a worker calls; the two never mix. ``kind`` is as in spec/protocol.md.
+Nodes name their inputs by index, and only earlier ones, so the list is in topological order. Each node holds what the
+orchestrator is told (``describe``) and what a worker calls. ``kind`` is as in spec/protocol.md.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SourceNode(NamedTuple):
 class ComputationNode(NamedTuple):
     """A stateless step.
 
-    ``multi``: ``call`` returns an iterable of outputs. ``pool``: whose workers run it, if it is not the main one's.
+    ``multi``: ``call`` returns an iterable of outputs. ``pool``: its pool; ``None`` is the main one.
     """
 
     name: str
@@ -159,7 +159,7 @@ Node = Union[SourceNode, ComputationNode, BatchNode, KeyByNode, CollectNode, Sta
 
 
 def pool_of(node: Node) -> str | None:
-    """Return the pool whose workers run a node; ``None`` for the main one, which runs all that names none."""
+    """Return the pool whose workers run a node; ``None`` for the main pool."""
     return node.pool if isinstance(node, (ComputationNode, BatchNode)) else None
 
 
@@ -221,7 +221,7 @@ def window_table(name: str) -> str:
 
 
 def check_address_is_free(where: str, source_config: SourceConfig[Any], nodes: Sequence[Node]) -> None:
-    """Refuse a second source at the place of one among ``nodes``.
+    """Raise an error if another source among ``nodes`` has the same address.
 
     Raises:
         WallarooParameterError: Only one of the two could read there.
@@ -295,7 +295,7 @@ class Application:
         return [child for child in self.children(node_id) if pool_of(self.nodes[child]) == pool]
 
     def has_crossing(self, node_id: int) -> bool:
-        """Whether outputs of a node go on in another pool than its own.
+        """Whether outputs of a node go on in another pool.
 
         Args:
             node_id: The node's position in ``nodes``.

@@ -77,12 +77,12 @@ class ComputationBatch(Decorated[Callable[[list[Any]], Returned]], Step[In, Any]
 
 
 class StateStep(Decorated[Callable[[In, State], Returned]], Step[In, Any], Generic[In, State, Returned]):
-    """A function whose decorator says what its state is: it returns its output and nothing else.
+    """A function whose decorator names the class of its state. It returns its output alone.
 
     Args:
         decorator: The decorator's name.
-        name: The step's.
-        function: The user's.
+        name: The step's name.
+        function: The user's function.
         state: Makes the state of a key that has none.
     """
 
@@ -123,13 +123,13 @@ class StateComputationMulti(StateStep[In, State, Returned]):
 
 
 class BuilderStateComputation(Decorated[Callable[[In, State], Returned]], Generic[In, State, Returned]):
-    """A function whose state :class:`ApplicationBuilder` is told: it returns its output and whether the state changed.
+    """A function whose state :class:`ApplicationBuilder` names. It returns its output and whether the state changed.
 
     Args:
         decorator: The decorator's name.
-        name: The step's.
-        function: The user's.
-        multi: Whether its output is any number of outputs.
+        name: The step's name.
+        function: The user's function.
+        multi: Whether it returns any number of outputs.
     """
 
     def __init__(self, decorator: str, name: str, function: Callable[[In, State], Returned], *, multi: bool) -> None:
@@ -149,10 +149,10 @@ class BuilderStateComputation(Decorated[Callable[[In, State], Returned]], Generi
 
 
 def check_state_name(where: str, name: str) -> None:
-    """Refuse a name for state that the generators' own state has.
+    """Raise an error if a name for state is reserved.
 
     Raises:
-        WallarooParameterError: It begins with the reserved word.
+        WallarooParameterError: It begins with a reserved word.
     """
     for reserved in _RESERVED:
         if name.startswith(reserved):
@@ -162,10 +162,10 @@ def check_state_name(where: str, name: str) -> None:
 
 
 def check_state_class(where: str, state: Any) -> None:
-    """Refuse what cannot make a key's state when called without arguments.
+    """Raise an error unless ``state`` can be called without arguments to make a key's state.
 
     Raises:
-        WallarooParameterError: It is no class or function, or needs arguments.
+        WallarooParameterError: It is not a class or function, or needs arguments.
     """
     if not callable(state):
         raise WallarooParameterError(

@@ -1,7 +1,7 @@
-"""Decorated functions: what the decorators of generations 2 and 3 make, and the checks when they are made.
+"""Decorated functions: what the decorators of generations 2 and 3 return, and their checks.
 
-A decorated function is still called like the function. It is checked as it is defined, so that a wrong parameter is an
-error of the module's import and not of the first message.
+A decorated function can still be called. It is checked when it is defined, so that a wrong parameter is an error of
+the import and not of the first message.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _COPIED = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__
 
 
 class Decorated(Generic[F]):
-    """A function with what its decorator says of it.
+    """A function with the settings of its decorator.
 
     Args:
         decorator: The decorator's name, for errors.
-        function: The user's.
-        parameters: What it will be called with.
+        function: The user's function.
+        parameters: Names of the arguments it will be called with.
     """
 
     function: F
@@ -34,7 +34,7 @@ class Decorated(Generic[F]):
         for attribute in _COPIED:
             if hasattr(function, attribute):
                 setattr(self, attribute, getattr(function, attribute))
-        # What inspect.signature and doctest follow.
+        # inspect.signature and doctest follow this.
         self.__wrapped__ = function
 
     def __reduce__(self) -> str:
@@ -46,10 +46,10 @@ class Decorated(Generic[F]):
 
 
 def check_function(where: str, function: Any, *parameters: str) -> None:
-    """Refuse what cannot be called with ``parameters``, or would give no plain result.
+    """Raise an error unless ``function`` can be called with ``parameters`` and returns a plain result.
 
     Raises:
-        WallarooParameterError: It is no function, takes other arguments, or is async.
+        WallarooParameterError: It is not a function, takes other arguments, or is async.
     """
     signature = f"({', '.join(parameters)})"
     if isinstance(function, Decorated):
@@ -70,7 +70,7 @@ def check_function(where: str, function: Any, *parameters: str) -> None:
 
 
 def check_step_name(decorator: str, name: Any) -> str:
-    """Return ``name``, or refuse what cannot name a step, a function above all: the decorator was not called.
+    """Return ``name``. Raise an error unless it can name a step. A function means that the decorator was not called.
 
     Raises:
         WallarooParameterError: It is not a non-empty ``str``.

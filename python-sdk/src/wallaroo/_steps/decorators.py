@@ -1,4 +1,4 @@
-"""The decorators of generations 2 and 3 that make steps of functions."""
+"""The decorators of generations 2 and 3 that turn functions into steps."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def computation_multi(name: str) -> Callable[[Callable[[T], Outputs]], Computati
         name: The step's name.
 
     Raises:
-        WallarooParameterError: As of :func:`computation`.
+        WallarooParameterError: As for :func:`computation`.
 
     Example:
         The function returns a list or another iterable (it may yield), or ``None`` for no output; a ``None`` among the
@@ -80,7 +80,7 @@ def computation_batch(name: str) -> Callable[[Callable[[list[T]], BatchOutputs]]
         name: The step's name.
 
     Raises:
-        WallarooParameterError: As of :func:`computation`.
+        WallarooParameterError: As for :func:`computation`.
 
     Example:
         >>> @computation_batch(name="square")
@@ -144,12 +144,12 @@ def state_computation_multi(name: str, state: Any = None) -> Any:
     """Make a step with state of a function ``f(data, state)``, which returns any number of outputs.
 
     Args:
-        name: As of :func:`state_computation`.
-        state: As of :func:`state_computation`. With it the function returns its outputs, as of
+        name: As for :func:`state_computation`.
+        state: As for :func:`state_computation`. With it the function returns its outputs, as for
             :func:`computation_multi`; without it, ``(outputs, state_changed)``.
 
     Raises:
-        WallarooParameterError: As of :func:`state_computation`.
+        WallarooParameterError: As for :func:`state_computation`.
 
     Example:
         >>> @state_computation_multi(name="pairs", state=list)

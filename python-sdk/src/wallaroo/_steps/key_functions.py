@@ -1,4 +1,4 @@
-"""Functions that say what a message's key is, decorated."""
+"""Decorated functions that return a message's key."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class KeyExtractor(Decorated[Callable[[In], K_co]], Generic[In, K_co]):
 
     @property
     def name(self) -> str:
-        """The function's own name: that of its ``key_by``."""
+        """The function's name, which its ``key_by`` has too."""
         return shown_name(self.function)
 
 
@@ -67,7 +67,7 @@ def partition(function: Callable[[T], K]) -> KeyExtractor[T, K]:
     message becomes a dead letter.
 
     Args:
-        function: As of :func:`key_extractor`, which does the same under generation 3's name.
+        function: As for :func:`key_extractor`, which does the same under generation 3's name.
 
     Raises:
         WallarooParameterError: The function cannot be called with one argument.

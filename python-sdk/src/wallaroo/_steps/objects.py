@@ -1,4 +1,4 @@
-"""The user's classes: made into objects, named, and checked for the methods a step calls.
+"""The user's objects: made from classes, named, and checked for the methods that a step calls.
 
 Every check is made when the application is built, so that a misspelt method is an error before the first message.
 """
@@ -31,7 +31,7 @@ _ROUTINES = (
     WrapperDescriptorType,
 )
 
-# Of a code object's co_flags, as the module inspect has them.
+# Bits of a code object's co_flags; the module inspect has them too.
 _GENERATOR = 0x20
 _COROUTINE = 0x80
 _ASYNC_GENERATOR = 0x200
@@ -94,10 +94,10 @@ def optional_method(where: str, thing: Any, name: str, *parameters: str) -> Call
 
 
 def check_arity(described: str, found: Callable[..., Any], define_as: str, parameters: tuple[str, ...]) -> None:
-    """Refuse a function that cannot be called with so many arguments.
+    """Raise an error unless a function can be called with ``parameters``.
 
     Args:
-        described: Where it stands, and its name, for the error.
+        described: Its place and name, for the error.
         found: The function, or bound method.
         define_as: What its definition should look like.
         parameters: Names of the arguments it will be given, by position.
@@ -107,7 +107,7 @@ def check_arity(described: str, found: Callable[..., Any], define_as: str, param
     """
     if _plainly_takes(found, len(parameters)):
         return
-    import inspect  # Here, for it takes 5 ms, a tenth of the time until a worker is ready.
+    import inspect  # Imported here because it takes a tenth of a worker's start.
 
     try:
         signature = inspect.signature(found)
@@ -126,7 +126,7 @@ def check_arity(described: str, found: Callable[..., Any], define_as: str, param
 
 
 def _plainly_takes(found: Any, count: int) -> bool:
-    """Whether ``found`` takes exactly ``count`` arguments; ``False`` too when to know it takes a closer look."""
+    """Whether ``found`` certainly takes exactly ``count`` arguments. ``False`` if that needs a closer look."""
     metaclass: Any = type(found)
     if metaclass is type and found.__new__ is object.__new__:
         if found.__init__ is object.__init__:
@@ -164,19 +164,19 @@ def _counted(parameters: tuple[str, ...]) -> str:
 
 
 def class_name(thing: Any) -> str:
-    """Return the name of the class of ``thing``; of a decorated function its own name."""
+    """Return the name of the class of ``thing``, or the name of a decorated function."""
     return str(getattr(thing, "__name__", type(thing).__name__))
 
 
 def qualified_name(definition: Any) -> str:
-    """Return module and name of a class or function: the same in every worker of a run."""
+    """Return module and name of a class or function. They are the same in every worker of a run."""
     if not hasattr(definition, "__qualname__"):
         definition = type(definition)
     return f"{definition.__module__}.{definition.__qualname__}"
 
 
 def step_name(where: str, thing: Any) -> str:
-    """Return what ``thing`` calls itself by ``name()``, or the name of its class."""
+    """Return the result of ``thing.name()``, or else the name of its class."""
     named = getattr(thing, "name", None)
     if named is None:
         return class_name(thing)
@@ -193,7 +193,7 @@ def step_name(where: str, thing: Any) -> str:
 
 
 def check_name(where: str, name: Any) -> str:
-    """Return ``name``, or refuse what people could not read in a log.
+    """Return ``name``. Raise an error unless people can read it in a log.
 
     Raises:
         WallarooParameterError: It is not a non-empty ``str`` of printable characters.
@@ -206,10 +206,10 @@ def check_name(where: str, name: Any) -> str:
 
 
 def as_list(where: str, sequence: Any) -> list[Any]:
-    """Return ``sequence`` as a list, or refuse what is none.
+    """Return ``sequence`` as a list. Raise an error unless it is a sequence.
 
     Raises:
-        WallarooParameterError: It cannot be iterated, or is text, which would be taken apart.
+        WallarooParameterError: It cannot be iterated, or is text.
     """
     if isinstance(sequence, (str, bytes)):
         raise WallarooParameterError(f"{where} is {shown_type(sequence)}, not a list", hint="give a list")
@@ -225,7 +225,7 @@ def shown_step(thing: Any) -> str:
 
 
 def shown_type(thing: Any) -> str:
-    """Return what ``thing`` is, for an error that says what it is not."""
+    """Describe the type of ``thing``, for an error that says what was expected instead."""
     if isinstance(thing, type):
         return f"the class {thing.__name__}"
     if isinstance(thing, FunctionType):

@@ -1,7 +1,7 @@
 """Windows: steps that gather the values of a key and give one output for each window of them.
 
-A step is made in two calls: ``range_windows``, ``count_windows`` or ``session_windows`` says which values belong
-together, and ``over`` what is made of them. Time is event time in nanoseconds since the Unix epoch: what the source's
+Two calls make a step: ``range_windows``, ``count_windows`` or ``session_windows`` says which values belong together,
+and ``over`` how to aggregate them. Time is event time in nanoseconds since the Unix epoch: what the source's
 ``event_time`` function says of a message, or when the message arrived.
 """
 
@@ -24,9 +24,9 @@ ON_LATE = ("drop", "dead-letter")
 
 
 class Aggregation(Generic[In, Accumulator, Out]):
-    """What is made of the values of a window. Subclass it; the step has its name, by ``name()`` or that of the class.
+    """Aggregates the values of a window. Subclass it. The step is named by ``name()``, or else after the class.
 
-    An accumulator is pickled when its key is snapshotted, so it must be something that can be.
+    An accumulator must be picklable: it is pickled when its key is snapshotted.
 
     Example:
         >>> class Highest(Aggregation):
@@ -47,11 +47,11 @@ class Aggregation(Generic[In, Accumulator, Out]):
         raise NotImplementedError
 
     def update(self, data: In, accumulator: Accumulator) -> Accumulator | None:
-        """Take a value in.
+        """Add a value to an accumulator.
 
         Args:
             data: The value.
-            accumulator: What the window has come to so far. It may be changed.
+            accumulator: The accumulator so far. It may be changed.
 
         Returns:
             The new accumulator, or ``None`` when it is the one given.
@@ -75,10 +75,10 @@ class Aggregation(Generic[In, Accumulator, Out]):
 
         Args:
             key: The key whose window it is; ``None`` without a ``key_by``.
-            accumulator: What the window has come to.
+            accumulator: The accumulator of the window.
 
         Returns:
-            The output, or ``None`` for none.
+            The output, or ``None`` for no output.
         """
         raise NotImplementedError
 
@@ -88,7 +88,7 @@ AggregationLike = Union[Aggregation[In, Any, Out], Callable[[], Aggregation[In, 
 
 
 class CountWindows:
-    """So many values in a row. Made by :func:`count_windows`."""
+    """Windows of a number of values in a row. Made by :func:`count_windows`."""
 
     call: ClassVar[str] = "count_windows"
 
@@ -100,7 +100,7 @@ class CountWindows:
         return {"kind": "count", "count": self.count}
 
     def over(self, aggregation: AggregationLike[In, Out]) -> WindowStep[In, Out]:
-        """Say what is made of a window.
+        """Aggregate each window.
 
         Args:
             aggregation: A subclass of :class:`Aggregation`, or an instance of one.
@@ -118,7 +118,7 @@ class CountWindows:
 
 
 class _TimeWindows:
-    """What windows of time have in common."""
+    """The common part of windows of time."""
 
     call: ClassVar[str]
 
@@ -131,7 +131,7 @@ class _TimeWindows:
         raise NotImplementedError
 
     def over(self, aggregation: AggregationLike[In, Out]) -> WindowStep[In, Out]:
-        """Say what is made of a window.
+        """Aggregate each window.
 
         Args:
             aggregation: A subclass of :class:`Aggregation`, or an instance of one.
@@ -149,7 +149,7 @@ class _TimeWindows:
 
 
 class RangeWindows(_TimeWindows):
-    """Ranges of time. Made by :func:`range_windows`."""
+    """Windows of a range of time. Made by :func:`range_windows`."""
 
     call: ClassVar[str] = "range_windows"
 
@@ -159,13 +159,13 @@ class RangeWindows(_TimeWindows):
         self.slide = slide
 
     def with_slide(self, slide: int) -> RangeWindows:
-        """Begin a window every ``slide`` nanoseconds; they overlap when that is less than their length.
+        """Begin a window every ``slide`` nanoseconds. Windows overlap if that is less than their length.
 
         Args:
             slide: Nanoseconds, at most the length of a window.
 
         Raises:
-            WallarooParameterError: It is not such a number.
+            WallarooParameterError: ``slide`` is not such a number.
 
         Example:
             >>> from wallaroo import minutes, seconds
@@ -181,13 +181,13 @@ class RangeWindows(_TimeWindows):
         return RangeWindows(self.range, slide, self.delay, self.on_late)
 
     def with_delay(self, delay: int) -> RangeWindows:
-        """Wait so long, in event time, for values that are out of order.
+        """Wait ``delay`` nanoseconds of event time for values that are out of order.
 
         Args:
             delay: Nanoseconds by which the watermark must be past a window's end.
 
         Raises:
-            WallarooParameterError: It is no duration.
+            WallarooParameterError: ``delay`` is not a duration.
 
         Example:
             >>> from wallaroo import minutes, seconds
@@ -208,7 +208,7 @@ class RangeWindows(_TimeWindows):
 
 
 class SessionWindows(_TimeWindows):
-    """Stretches without a gap. Made by :func:`session_windows`."""
+    """Windows that end with a gap. Made by :func:`session_windows`."""
 
     call: ClassVar[str] = "session_windows"
 
@@ -217,13 +217,13 @@ class SessionWindows(_TimeWindows):
         self.gap = gap
 
     def with_delay(self, delay: int) -> SessionWindows:
-        """Wait so long, in event time, for values that are out of order.
+        """Wait ``delay`` nanoseconds of event time for values that are out of order.
 
         Args:
             delay: Nanoseconds by which the watermark must be past a session's end.
 
         Raises:
-            WallarooParameterError: It is no duration.
+            WallarooParameterError: ``delay`` is not a duration.
 
         Example:
             >>> from wallaroo import minutes, seconds
@@ -241,16 +241,16 @@ Windows = Union[CountWindows, _TimeWindows]
 
 
 def count_windows(count: int) -> CountWindows:
-    """Gather ``count`` values of a key in a row; the last window of a key may have fewer, when the sources end.
+    """Gather ``count`` values of a key in a row. When the sources end, the last window of a key may have fewer.
 
-    For windows of time below, what a window gives has the time at which it is given: no value before it in the stream
-    has a later one.
+    For windows of time below, the output of a window has the time at which it is given: no earlier value in the stream
+    has a later time.
 
     Args:
         count: At least 1.
 
     Raises:
-        WallarooParameterError: It is not such a number.
+        WallarooParameterError: ``count`` is not such a number.
 
     Example:
         >>> class Sum(Aggregation):
@@ -270,13 +270,13 @@ def count_windows(count: int) -> CountWindows:
 def range_windows(range: int, *, on_late: str = "drop") -> RangeWindows:
     """Gather the values of a key in ranges of event time, aligned to the Unix epoch.
 
-    A window is complete when the watermark is past its end: when every source that leads here has got as far, and the
-    window's delay is over. It gives its output then, or when the sources end; one without values gives none.
+    A window is complete when the watermark is past its end: every source that leads here has got as far, and the
+    window's delay is over. It gives its output then, or when the sources end. A window without values gives no output.
 
     Args:
         range: Length of a window in nanoseconds.
-        on_late: What becomes of a value that comes when all its windows are complete. It is counted in any case;
-            ``"dead-letter"`` makes it a dead letter too.
+        on_late: What happens to a value that comes when all its windows are complete. It is always counted;
+            ``"dead-letter"`` also makes it a dead letter.
 
     Raises:
         WallarooParameterError: An argument is unusable.
@@ -306,7 +306,7 @@ def session_windows(gap: int, *, on_late: str = "drop") -> SessionWindows:
 
     Args:
         gap: Nanoseconds without a value that end a session.
-        on_late: As of :func:`range_windows`.
+        on_late: As for :func:`range_windows`.
 
     Raises:
         WallarooParameterError: An argument is unusable.
@@ -330,7 +330,7 @@ def session_windows(gap: int, *, on_late: str = "drop") -> SessionWindows:
 
 
 class WindowStep(Step[In, Out], Generic[In, Out]):
-    """Windows and what is made of them. Made by ``over``.
+    """Windows with their aggregation. Made by ``over``.
 
     Args:
         windows: Which values belong together.
@@ -359,7 +359,7 @@ class WindowStep(Step[In, Out], Generic[In, Out]):
 
     @property
     def is_timed(self) -> bool:
-        """Whether its windows go by time."""
+        """Whether its windows are windows of time."""
         return not isinstance(self.windows, CountWindows)
 
     @property
