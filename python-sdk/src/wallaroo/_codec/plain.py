@@ -23,16 +23,25 @@ def _name(kind: type) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
-def _find(name: str) -> type:
-    """Return the class of that name. Its module is imported if necessary."""
+def _find(name: str) -> Any:
+    """Return the class of that name. Its module is imported if it is not yet."""
     module, _, path = name.partition(":")
     __import__(module)
     found: Any = sys.modules[module]
     for part in path.split("."):
         found = getattr(found, part)
-    if type(found) is not type or not is_plain(found):
-        raise LookupError(f"{name} is not a class of plain objects")
     return found
+
+
+def _give_as_pickle(made: Any, attributes: dict[str, Any]) -> None:
+    """Give an object its attributes as unpickling does. A pickle has no state to give if there are none."""
+    if not attributes:
+        return
+    set_state = getattr(made, "__setstate__", None)
+    if set_state is not None:
+        set_state(attributes)
+    else:
+        vars(made).update(attributes)
 
 
 class _Names(dict[type, "str | None"]):
@@ -49,16 +58,22 @@ class _Names(dict[type, "str | None"]):
         return name
 
 
-class _Classes(dict[str, "tuple[type, Give]"]):
-    """The class of each name, and what gives an object its attributes."""
+class _Classes(dict[str, "tuple[Callable[[type], Any], type, Give]"]):
+    """What makes an object of the class of each name: ``__new__``, the class, and what gives it its attributes.
+
+    The class may no longer be plain: the object may have been encoded by older code. It is then made as pickle would.
+    """
 
     def __init__(self, give: Callable[[type], Give]) -> None:
         super().__init__()
         self._give = give
 
-    def __missing__(self, name: str) -> tuple[type, Give]:
+    def __missing__(self, name: str) -> tuple[Callable[[type], Any], type, Give]:
         kind = _find(name)
-        self[name] = kind, self._give(kind)
+        if type(kind) is type and is_plain(kind):
+            self[name] = object.__new__, kind, self._give(kind)
+        else:
+            self[name] = kind.__new__, kind, _give_as_pickle
         return self[name]
 
 
@@ -115,13 +130,13 @@ class PlainObjects:
         Raises:
             Exception: A class cannot be found, or there is something else in them.
         """
-        classes, new = self._classes, object.__new__
+        classes = self._classes
         objects: list[Any] = []
         append = objects.append
         fields = iter(flat)
         for name, attributes in zip(fields, fields):
-            kind, give = classes[name]
-            made: Any = new(kind)
+            new, kind, give = classes[name]
+            made = new(kind)
             give(made, attributes)
             append(made)
         return objects

@@ -16,7 +16,6 @@ from wallaroo._version import __version__
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._compile import Compiler
 from wallaroo.worker._connection import Connection
-from wallaroo.worker._failures import RestoreError
 from wallaroo.worker._load import Loaded, LoadError, load
 from wallaroo.worker._marker import Marker
 from wallaroo.worker._results import Elapsed, result_bodies, snapshot_bodies
@@ -164,13 +163,9 @@ class Session:
         fields = iter(message.entries)
         problem = None
         for name, key, state in zip(fields, fields, fields):
-            # Of a table of its own, so that nothing is kept.
-            tried = StateTable(self._table(name).name, lambda: None)
-            tried.restore(key_from_wire(key), state)
-            try:
-                tried.open(key_from_wire(key))
-            except RestoreError as error:
-                problem = " ".join(str(error).splitlines())
+            problem = self._table(name).try_out(key_from_wire(key), state)
+            if problem is not None:
+                problem = " ".join(problem.splitlines())
                 break
         self._send(protocol.Tried(message.request, problem))
 

@@ -21,6 +21,7 @@ from wallaroo._codec.keys import key_size
 from wallaroo._codec.plain import PlainObjects
 from wallaroo.worker._contracts import too_large
 from wallaroo.worker._failures import RestoreError, exception_message, exception_type, shown
+from wallaroo.worker._traceback import class_name
 
 NO_STATE = b""
 """In place of a snapshot: the key has no state in the table any more."""
@@ -73,16 +74,40 @@ class StateTable:
         if snapshot is None:
             state = self._build()
         else:
-            try:
-                state = _state_of(snapshot)
-            except BaseException as error:
-                reason = f"{exception_type(error)}: {exception_message(error)}"
-                raise RestoreError(
-                    f"state of key {shown(key)} in table {self.name} could not be restored: {reason}"
-                ) from error
+            state = self._load(key, snapshot)
             del self._restored[key]
         self.live[key] = state
         return state
+
+    def _load(self, key: Any, snapshot: bytes) -> Any:
+        try:
+            return _state_of(snapshot)
+        except BaseException as error:
+            reason = f"{exception_type(error)}: {exception_message(error)}"
+            raise RestoreError(
+                f"state of key {shown(key)} in table {self.name} could not be restored: {reason}"
+            ) from error
+
+    def try_out(self, key: Any, snapshot: bytes) -> str | None:
+        """Say why the present code could not go on with the snapshot of ``key``; ``None`` if it could.
+
+        Nothing is kept of it. A state that lacks an attribute which a new one has was made by older code.
+        """
+        try:
+            state = self._load(key, snapshot)
+        except RestoreError as error:
+            return str(error)
+        try:
+            missing = _missing(state, self._build())
+        except BaseException:  # noqa: BLE001 - the user's build or __getattr__: says nothing about the snapshot
+            return None
+        if missing is None:
+            return None
+        kind = class_name(type(state))
+        return (
+            f"state of key {shown(key)} in table {self.name} has no attribute {missing}, which a new {kind} has: give"
+            f" the class a default, as {missing} = None, or define __setstate__ in it"
+        )
 
     def restore(self, key: Any, snapshot: bytes) -> None:
         """Install the snapshot of ``key`` in place of any state it has."""
@@ -215,6 +240,17 @@ def _state_of(snapshot: bytes) -> Any:
         return pickle.loads(snapshot)
     (state,) = _PLAIN.decode(msgpack.unpackb(snapshot, strict_map_key=False))
     return state
+
+
+def _missing(state: Any, new: Any) -> str | None:
+    """Return the name of an attribute that ``new`` has and ``state`` lacks, where the class has no say in it."""
+    kind = type(state)
+    if kind is not type(new) or hasattr(kind, "__setstate__") or hasattr(kind, "__getattr__"):
+        return None
+    own = getattr(state, "__dict__", None)
+    if own is None:
+        return None
+    return next((name for name in vars(new) if name not in own and not hasattr(kind, name)), None)
 
 
 def _envelope(table: StateTable) -> int:
