@@ -73,6 +73,25 @@ def with_method(name, method):
     return type("Step", (), {name: method})
 
 
+async def later(self, data=None):
+    return data
+
+
+def yields(self, data, state=None):
+    yield data
+
+
+class Gather(wallaroo.Aggregation):
+    def initial_accumulator(self):
+        return []
+
+    def update(self, data, accumulator):
+        accumulator.append(data)
+
+    def output(self, key, accumulator):
+        return accumulator
+
+
 CASES = {
     "a step without its method": (
         lambda: pipeline().to(Lines),
@@ -92,6 +111,46 @@ CASES = {
     "a method that is none": (
         lambda: pipeline().to(with_method("compute", 3)),
         "pipeline 'p', to(Step): Step.compute is int, not a method\nhint: define compute(self, data) in class Step",
+    ),
+    "an async method": (
+        lambda: pipeline().to(with_method("compute", later)),
+        "pipeline 'p', to(Step): Step.compute is async, and nothing would await it\n"
+        "hint: define it as: def compute(self, data)",
+    ),
+    "a compute that yields": (
+        lambda: pipeline().to(with_method("compute", yields)),
+        "pipeline 'p', to(Step): Step.compute yields, and its result is a generator\n"
+        "hint: return the result; a compute_multi(self, data) may yield",
+    ),
+    "a compute_multi with state that yields": (
+        lambda: pipeline().to_stateful(with_method("compute_multi", yields), Total, "totals"),
+        "pipeline 'p', to_stateful(Step): Step.compute_multi yields, and has no result (output, state_changed)\n"
+        "hint: return the result; a compute_multi(self, data) may yield",
+    ),
+    "a type of text as an encoder": (
+        lambda: wallaroo.StdoutSinkConfig(str),
+        "StdoutSinkConfig encoder: the argument is the class str, whose methods are not those of a step\n"
+        "hint: give a class of your own, or a function with the decorator for its place",
+    ),
+    "text as an encoder": (
+        lambda: wallaroo.StdoutSinkConfig("utf-8"),
+        "StdoutSinkConfig encoder: the argument is of type str, whose methods are not those of a step\n"
+        "hint: give a class of your own, or a function with the decorator for its place",
+    ),
+    "an event_time that is async": (
+        lambda: wallaroo.StdinSourceConfig(Lines, event_time=later),
+        "StdinSourceConfig event_time: later is async, and nothing would await it\n"
+        "hint: define it as: def event_time(data)",
+    ),
+    "windows": (
+        lambda: pipeline().to(wallaroo.count_windows(2).over(Gather)),
+        "pipeline 'p', to(WindowStep): windows are steps of pipelines, and ApplicationBuilder has none\n"
+        "hint: write wallaroo.source(...).key_by(...).to(windows), and give that to wallaroo.build_application",
+    ),
+    "windows with state": (
+        lambda: pipeline().to_stateful(wallaroo.count_windows(2).over(Gather), Total, "totals"),
+        "pipeline 'p', to_stateful(WindowStep): windows are steps of pipelines, and ApplicationBuilder has none\n"
+        "hint: write wallaroo.source(...).key_by(...).to(windows), and give that to wallaroo.build_application",
     ),
     "a class that needs arguments": (
         lambda: pipeline().to(NeedsArgument),

@@ -63,6 +63,11 @@ CASES = {
         "@wallaroo.state_computation: name must be a non-empty str of printable characters, got ''\n"
         "hint: give it a name people know",
     ),
+    "a state that cannot be changed": (
+        lambda: wallaroo.state_computation(name="count", state=int)(two),
+        "@wallaroo.state_computation: two: state is the class int, and a step cannot change such a state in place\n"
+        "hint: give a class with an attribute for what changes, such as: class Total: count = 0",
+    ),
     "too few parameters": (
         lambda: wallaroo.computation_multi("none")(none),
         "@wallaroo.computation_multi: none() cannot be called with 1 argument (data)\nhint: define it as none(data)",
@@ -207,6 +212,36 @@ def test_a_decorated_function_is_still_the_function():
     assert str(inspect.signature(reverse)) == str(inspect.signature(reverse.function))
     assert repr(reverse) == "<Computation reverse>"
     assert pickle.loads(pickle.dumps(reverse)) is reverse
+
+
+def test_a_decorator_between_may_give_further_arguments():
+    def with_rate(function):
+        @functools.wraps(function)
+        def wrapper(data):
+            return function(data, 2)
+
+        return wrapper
+
+    @wallaroo.computation(name="times")
+    @with_rate
+    def times(data, rate):
+        return data * rate
+
+    assert times(4) == 8
+
+    def with_two_more(function):
+        @functools.wraps(function)
+        def wrapper(*args):
+            return function(*args, 2, 3)
+
+        return wrapper
+
+    class Times:
+        @with_two_more
+        def compute(self, data, rate, factor):
+            return data * rate * factor
+
+    wallaroo.ApplicationBuilder("app").new_pipeline("p", wallaroo.StdinSourceConfig(text)).to(Times)
 
 
 def test_what_is_called_need_not_be_a_function():

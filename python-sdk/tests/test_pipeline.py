@@ -217,6 +217,52 @@ def test_a_pipeline_longer_than_the_stack_is_deep():
     assert len(build_application("app", p.to_sink(sink())).nodes) == 5_002
 
 
+@wallaroo.computation(name="even")
+def even(data):
+    return data if len(data) % 2 == 0 else None
+
+
+@wallaroo.computation(name="odd")
+def odd(data):
+    return data if len(data) % 2 else None
+
+
+def test_branches_may_be_merged_many_times_over():
+    words = source()
+    for _ in range(40):
+        words = words.to(even).merge(words.to(odd))
+    windows = wallaroo.range_windows(10).over(Last)
+    application = build_application(
+        "app", words.to_sink(sink()), words.key_by(word).to(count).to(windows).to_sink(sink())
+    )
+    outcome = wallaroo.testing.run(application, ["a", "bb", "a"], batch=3)
+    assert list(outcome.outputs.values()) == [[b"a\n", b"bb\n", b"a\n"], [b"('a', 2)\n", b"('bb', 1)\n"]]
+
+
+class Last(wallaroo.Aggregation):
+    def initial_accumulator(self):
+        return []
+
+    def update(self, data, accumulator):
+        return data
+
+    def output(self, key, accumulator):
+        return accumulator
+
+
+@pytest.mark.parametrize("placed", [lambda p: p, lambda p: p.key_by(word), lambda p: p.key_by(word).to(as_given)])
+def test_a_pipeline_of_a_thousand_steps_runs(placed):
+    words = placed(source())
+    for _ in range(1_000):
+        words = words.to(upper)
+    assert wallaroo.testing.run(build_application("app", words.to_sink(sink())), ["tea"] * 2).lines == ["TEA", "TEA"]
+
+
+@wallaroo.state_computation(name="as given", state=Total)
+def as_given(data, total):
+    return data
+
+
 def test_the_builder_takes_decorated_functions():
     ab = ApplicationBuilder("app").new_pipeline("p", wallaroo.StdinSourceConfig(text))
     ab.to(upper).to_parallel(split).to(lengths).to_stateful(old_count, Total, "all")

@@ -128,7 +128,7 @@ def encode(row):
     return row.note("!").shown() + "\n"
 
 
-stateless = st.lists(st.sampled_from(["note", "drop", "fail", "twice", "batch"]), max_size=3)
+stateless = st.lists(st.sampled_from(["note", "drop", "fail", "twice", "batch", "diamond"]), max_size=3)
 ways = st.deferred(lambda: st.tuples(stateless, st.lists(tails, min_size=1, max_size=3)))
 keyed = st.tuples(st.sampled_from(sorted(BY_NUMBER)), st.lists(st.sampled_from(["single", "several"]), max_size=2))
 windows = st.sampled_from([None, None, "range", "count"])
@@ -157,7 +157,10 @@ class Maker:
 
     def _through(self, p, kinds):
         for kind in kinds:
-            p = p.to(step(kind, self._number()))
+            if kind == "diamond":
+                p = p.to(step("note", self._number())).merge(p.to(step("drop", self._number())))
+            else:
+                p = p.to(step(kind, self._number()))
         return p
 
     def _tail(self, p, keyed, below, sinks):

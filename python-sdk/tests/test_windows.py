@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 import wallaroo
 from stages import Lines, Runner
 from wallaroo._codec.protocol import BEGINNING, CAREFUL, DISCARD, END, TIMER, TIMES, WHOLE
-from wallaroo._errors import WallarooParameterError
 from wallaroo._pipeline.topology import (
     Application,
     CollectNode,
@@ -28,7 +27,6 @@ from wallaroo._pipeline.topology import (
     SourceNode,
     node_of,
 )
-from wallaroo._windows.durations import hours, microseconds, milliseconds, minutes, nanoseconds, seconds
 from wallaroo._windows.windows import Aggregation, count_windows, range_windows, session_windows
 from wallaroo.worker._open_windows import OpenWindows
 from wallaroo.worker._state import NO_STATE
@@ -456,45 +454,3 @@ def test_nothing_is_kept_of_a_key_without_open_windows(windows, still_open):
     flow.crash()
     outputs = [(key, [number for _, _, number in values]) for key, values in flow.end()]
     assert outputs == [(str(number), [str(number)]) for number in range(100)] + [("0", ["100"])]
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: count_windows(0), "count_windows(0): the argument must be a whole number from 1 to 2**61"),
-        (lambda: range_windows(1.5), "range_windows(1.5): the argument must be a whole number from 1 to 2**61"),
-        (lambda: session_windows(True), "session_windows(True): the argument must be a whole number from 1 to 2**61"),
-        (
-            lambda: range_windows(5).with_slide(6),
-            "range_windows(5).with_slide(6): values between two windows would be in none",
-        ),
-        (
-            lambda: range_windows(5).with_delay(-1),
-            "range_windows(...).with_delay(-1): the argument must be a whole number from 0 to 2**61",
-        ),
-        (
-            lambda: range_windows(5, on_late="keep"),
-            'range_windows: on_late is \'keep\', which is neither "drop" nor "dead-letter"',
-        ),
-        (lambda: seconds(1.5), "seconds(1.5): durations are whole numbers"),
-        (
-            lambda: session_windows(5).over(Total),
-            "session_windows(...).over(Total): Total has no method combine, and sessions may be joined",
-        ),
-        (
-            lambda: count_windows(5).over(object),
-            "count_windows(...).over(object): object has no method initial_accumulator",
-        ),
-    ],
-)
-def test_misuse_is_refused(make, message):
-    with pytest.raises(WallarooParameterError) as caught:
-        make()
-    assert caught.value.message == message
-
-
-def test_units():
-    assert nanoseconds(7) * 1_000 == microseconds(7)
-    assert microseconds(7) * 1_000 == milliseconds(7)
-    assert milliseconds(7) * 1_000 == seconds(7)
-    assert (seconds(60), minutes(60)) == (minutes(1), hours(1))

@@ -13,7 +13,7 @@ from wallaroo._errors import WallarooParameterError
 from wallaroo._io.addresses import Description, Port, check_host, check_path, check_port
 from wallaroo._io.decoders import DecoderLike
 from wallaroo._io.framing import Framing, framing_of
-from wallaroo._steps.objects import as_object, check_arity, class_name, method, shown_type
+from wallaroo._steps.objects import as_object, check_arity, check_not_async, class_name, method, shown_type
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -59,6 +59,7 @@ class SourceConfig(Generic[T_co]):
                 f"{where} is {shown_type(event_time)}, not a function",
                 hint="give a function from a message to nanoseconds since the Unix epoch",
             )
+        check_not_async(f"{where}: {class_name(event_time)}", event_time, "event_time(data)")
         check_arity(f"{where}: {class_name(event_time)}", event_time, "event_time(data)", ("data",))
         self.event_time = event_time
 

@@ -37,6 +37,7 @@ from wallaroo._steps.computations import (
 )
 from wallaroo._steps.key_functions import KeyExtractor
 from wallaroo._steps.objects import as_list, as_object, check_name, shown_step, shown_type, step_name
+from wallaroo._windows.windows import WindowStep
 
 _NEXT_PIPELINE = "start one with new_pipeline(name, source_config)"
 
@@ -334,6 +335,7 @@ class ApplicationBuilder:
     def _to_computation(self, step: str, thing: Any, pool: str | None) -> ApplicationBuilder:
         self._require_open(step)
         where = self._where(step, thing)
+        self._refuse_windows(where, thing)
         if isinstance(thing, (Step, BuilderStateComputation)):
             if isinstance(thing, BuilderStateComputation) or thing.needs_key:
                 raise WallarooParameterError(
@@ -363,7 +365,15 @@ class ApplicationBuilder:
         self._head = self._add(KeyByNode(name, (self._head,), key_of, keys, reject_unknown=reject))
         return self._add_state(state_step)
 
+    def _refuse_windows(self, where: str, thing: Any) -> None:
+        if isinstance(thing, WindowStep):
+            raise WallarooParameterError(
+                f"{where}: windows are steps of pipelines, and ApplicationBuilder has none",
+                hint="write wallaroo.source(...).key_by(...).to(windows), and give that to wallaroo.build_application",
+            )
+
     def _state_step(self, where: str, thing: Any, state: Any, state_name: str) -> StateNode:
+        self._refuse_windows(where, thing)
         check_name(f"{where}: state_name", state_name)
         check_state_name(f"{where}: state_name", state_name)
         if isinstance(thing, StateStep):

@@ -17,6 +17,10 @@ _RESERVED = ("generator:", "window:")
 """What the names of the generators' and windows' own state tables begin with."""
 
 
+_IMMUTABLE = (int, float, complex, bool, str, bytes, tuple, frozenset)
+"""Built-in types that no state can be of: a step changes its state in place."""
+
+
 class Step(Generic[In, Out]):
     """What :meth:`Pipeline.to` takes."""
 
@@ -167,6 +171,11 @@ def check_state_class(where: str, state: Any) -> None:
     Raises:
         WallarooParameterError: It is not a class or function, or needs arguments.
     """
+    if any(state is kind for kind in _IMMUTABLE):
+        raise WallarooParameterError(
+            f"{where} is {shown_type(state)}, and a step cannot change such a state in place",
+            hint="give a class with an attribute for what changes, such as: class Total: count = 0",
+        )
     if not callable(state):
         raise WallarooParameterError(
             f"{where} is {shown_type(state)}, not a class", hint="give the class of the state, not an object of it"

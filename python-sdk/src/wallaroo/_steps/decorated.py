@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Callable, Generic, TypeVar
 
 from wallaroo._errors import WallarooParameterError
-from wallaroo._steps.objects import check_arity, check_name, is_async, shown_type
+from wallaroo._steps.objects import check_arity, check_name, check_not_async, shown_type
 
 F = TypeVar("F", bound=Callable[..., Any], covariant=True)
 
@@ -62,10 +62,7 @@ def check_function(where: str, function: Any, *parameters: str) -> None:
             hint=f"put it above: def function{signature}",
         )
     name = shown_name(function)
-    if is_async(function):
-        raise WallarooParameterError(
-            f"{where}: {name} is async, and nothing would await it", hint=f"define it as: def {name}{signature}"
-        )
+    check_not_async(f"{where}: {name}", function, name + signature)
     check_arity(f"{where}: {name}", function, name + signature, parameters)
 
 

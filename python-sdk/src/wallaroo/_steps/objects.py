@@ -31,6 +31,9 @@ _ROUTINES = (
     WrapperDescriptorType,
 )
 
+# Built-in types whose methods encode and decode mean something else.
+_TEXT = (str, bytes, bytearray)
+
 # Bits of a code object's co_flags; the module inspect has them too.
 _GENERATOR = 0x20
 _COROUTINE = 0x80
@@ -41,6 +44,11 @@ def as_object(where: str, thing: Any) -> Any:
     """Return ``thing``, or an instance of it when it is a class: steps may be given as either."""
     if thing is None:
         raise WallarooParameterError(f"{where}: got None", hint="give a class or an instance of it")
+    if isinstance(thing, _TEXT) or any(thing is kind for kind in _TEXT):
+        raise WallarooParameterError(
+            f"{where}: the argument is {shown_type(thing)}, whose methods are not those of a step",
+            hint="give a class of your own, or a function with the decorator for its place",
+        )
     if isinstance(thing, _ROUTINES):
         raise WallarooParameterError(
             f"{where}: {class_name(thing)} is a plain function",
@@ -89,8 +97,27 @@ def optional_method(where: str, thing: Any, name: str, *parameters: str) -> Call
             hint=f"define {name}({', '.join(('self', *parameters))}) in class {class_name(thing)}",
         )
     define_as = f"{name}({', '.join(('self', *parameters))})"
-    check_arity(f"{where}: {class_name(thing)}.{name}", found, define_as, parameters)
+    described = f"{where}: {class_name(thing)}.{name}"
+    check_not_async(described, found, define_as)
+    if is_generator(found) and (name != "compute_multi" or "state" in parameters):
+        result = "has no result (output, state_changed)" if "state" in parameters else "its result is a generator"
+        raise WallarooParameterError(
+            f"{described} yields, and {result}", hint="return the result; a compute_multi(self, data) may yield"
+        )
+    check_arity(described, found, define_as, parameters)
     return found  # type: ignore[no-any-return]
+
+
+def check_not_async(described: str, found: Callable[..., Any], define_as: str) -> None:
+    """Raise an error if ``found`` is an ``async def``.
+
+    Raises:
+        WallarooParameterError: ``found`` is async.
+    """
+    if is_async(found):
+        raise WallarooParameterError(
+            f"{described} is async, and nothing would await it", hint=f"define it as: def {define_as}"
+        )
 
 
 def check_arity(described: str, found: Callable[..., Any], define_as: str, parameters: tuple[str, ...]) -> None:
@@ -110,7 +137,8 @@ def check_arity(described: str, found: Callable[..., Any], define_as: str, param
     import inspect  # Imported here because it takes a tenth of a worker's start.
 
     try:
-        signature = inspect.signature(found)
+        # Of the function itself: a decorator made with functools.wraps may give the wrapped one further arguments.
+        signature = inspect.signature(found, follow_wrapped=False)
     except (TypeError, ValueError):
         return  # Written in C without a signature: the first call will tell.
     try:
@@ -134,7 +162,7 @@ def _plainly_takes(found: Any, count: int) -> bool:
         found, count = found.__init__, count + 1
     if isinstance(found, MethodType):
         found, count = found.__func__, count + 1
-    if not isinstance(found, FunctionType) or hasattr(found, "__wrapped__"):
+    if not isinstance(found, FunctionType):
         return False
     code = found.__code__
     return code.co_argcount == count and not code.co_kwonlyargcount

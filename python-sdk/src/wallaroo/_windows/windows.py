@@ -342,20 +342,28 @@ class WindowStep(Step[In, Out], Generic[In, Out]):
 
     def __init__(self, windows: Windows, aggregation: AggregationLike[In, Out]) -> None:
         where = f"{windows.call}(...).over({getattr(aggregation, '__name__', class_name(aggregation))})"
+        self._where = where
         self.windows = windows
         self.aggregation = as_object(where, aggregation)
         self.initial: Callable[[], Any] = method(where, self.aggregation, "initial_accumulator")
         self.update: Callable[[Any, Any], Any] = method(where, self.aggregation, "update", "data", "accumulator")
         self.output: Callable[[Any, Any], Any] = method(where, self.aggregation, "output", "key", "accumulator")
         self.combine: Callable[[Any, Any], Any] | None = None
+        self._require("output", "key", "accumulator")
+        self._require("update", "data", "accumulator")
+        self._require("initial_accumulator")
         if isinstance(windows, SessionWindows):
             self.combine = method(where, self.aggregation, "combine", "left", "right")
-            if getattr(type(self.aggregation), "combine", None) is Aggregation.combine:
-                raise WallarooParameterError(
-                    f"{where}: {class_name(self.aggregation)} has no method combine, and sessions may be joined",
-                    hint=f"define combine(self, left, right) in class {class_name(self.aggregation)}",
-                )
+            self._require("combine", "left", "right", why=", and sessions may be joined")
         self.name = step_name(where, self.aggregation)
+
+    def _require(self, name: str, *parameters: str, why: str = "") -> None:
+        """Raise an error if the aggregation has a method only from :class:`Aggregation`, where all of them raise."""
+        if getattr(type(self.aggregation), name, None) is getattr(Aggregation, name):
+            raise WallarooParameterError(
+                f"{self._where}: {class_name(self.aggregation)} has no method {name}{why}",
+                hint=f"define {name}({', '.join(('self', *parameters))}) in class {class_name(self.aggregation)}",
+            )
 
     @property
     def is_timed(self) -> bool:

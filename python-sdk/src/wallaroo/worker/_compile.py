@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Callable, TypeVar
@@ -56,6 +57,9 @@ _ENDS = (KeyByNode, CollectNode, SinkNode)
 """Outlets of one kind. Of the other are nodes whose values cross into another pool."""
 
 
+_FRAMES_FOR_USERS, _FRAMES_A_STEP = 1_000, 6
+
+
 class Compiler:
     """Makes stages of a plan.
 
@@ -71,6 +75,9 @@ class Compiler:
         self._tables = tables
         self._codec = codec
         self._max_body = max_body
+        # Steps call the steps below them, so a long pipeline needs a deep stack.
+        deep_enough = _FRAMES_FOR_USERS + _FRAMES_A_STEP * len(application.nodes)
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), deep_enough))
 
     def compile(self, kind: str, root: int, outlet_ids: Sequence[int], pool: str | None = None) -> AnyStage:
         """Make the stage of ``pool`` that begins at node ``root`` and ends at ``outlet_ids``.
@@ -96,7 +103,7 @@ class Compiler:
             table = self._tables.table(table_name(node.name), lambda: GeneratorState(generator))
             branches, outlets = self._branches(root, outlet_ids, None)
             if self._lead_to_time(outlet_ids):
-                stamped = [Branch(root, partial(stamping, root, node.source.event_time), branches, has_state=False)]
+                stamped = [Branch.of(root, partial(stamping, root, node.source.event_time), branches)]
                 return TimedGenerateStage(root, stamped, outlets, self._codec, GeneratorRoot(root, table))
             return GenerateStage(root, branches, outlets, self._codec, GeneratorRoot(root, table))
         if kind == "groups" and (isinstance(node, (KeyByNode, CollectNode)) or self._application.has_crossing(root)):
@@ -108,17 +115,14 @@ class Compiler:
     ) -> FramesStage | TimedFramesStage:
         branches, outlets = self._branches(root, outlet_ids, None)
         if self._lead_to_time(outlet_ids):
-            stamped = [Branch(root, partial(stamping, root, source.event_time), branches, has_state=False)]
-            decoded = [Branch(root, partial(decoder, root, decode), stamped, has_state=False)]
+            stamped = [Branch.of(root, partial(stamping, root, source.event_time), branches)]
+            decoded = [Branch.of(root, partial(decoder, root, decode), stamped)]
             return TimedFramesStage(root, decoded, outlets, self._codec)
-        steps, column_outlets = self._columns(root, outlet_ids, None)
-        return FramesStage(
-            root,
-            [Branch(root, partial(decoder, root, decode), branches, has_state=False)],
-            outlets,
-            self._codec,
-            Columns([DecodeStep(root, steps, decode)], column_outlets),
-        )
+        decoded = [Branch.of(root, partial(decoder, root, decode), branches)]
+        columns = self._columns(root, outlet_ids, None)
+        if columns is not None:
+            columns = columns._replace(steps=[DecodeStep(root, columns.steps, decode)])
+        return FramesStage(root, decoded, outlets, self._codec, columns)
 
     def _lead_to_time(self, outlet_ids: Sequence[int]) -> bool:
         return any(leads_to_time(self._application, outlet) for outlet in outlet_ids)
@@ -132,7 +136,7 @@ class Compiler:
             return TimedGroupsStage(root, branches, outlets, self._codec)
         if any(branch.changes_state for branch in branches):
             return StatefulStage(root, branches, outlets, self._codec, self._fused(root, outlets))
-        return GroupsStage(root, branches, outlets, self._codec, Columns(*self._columns(root, outlet_ids, pool)))
+        return GroupsStage(root, branches, outlets, self._codec, self._columns(root, outlet_ids, pool))
 
     def _fused(self, root: int, outlets: Sequence[Outlet]) -> StateToSink | None:
         """Return one loop for a stage that is a state computation, computations and a sink in a row."""
@@ -161,39 +165,50 @@ class Compiler:
         return None
 
     def _branches(self, root: int, outlet_ids: Sequence[int], pool: str | None) -> tuple[list[Branch], list[Outlet]]:
-        """Return the tree below ``root``, to run message by message, and its outlets."""
+        """Return the steps below ``root``, to run message by message, and its outlets."""
         outlets = {outlet: self._captured(outlet) for outlet in outlet_ids}
+        made: dict[tuple[int, int], Branch] = {}
 
         def branches_below(node_id: int, delay: int) -> list[Branch]:
             below = [branch(child, delay) for child in self._application.children_in(pool, node_id)]
             if node_id in outlets:
-                below.append(Branch(node_id, outlets[node_id].push, (), has_state=False))
+                below.append(Branch.of(node_id, outlets[node_id].push, ()))
             return below
 
         def branch(node_id: int, delay: int) -> Branch:
+            if (node_id, delay) not in made:
+                made[node_id, delay] = new_branch(node_id, delay)
+            return made[node_id, delay]
+
+        def new_branch(node_id: int, delay: int) -> Branch:
             node = self._application.nodes[node_id]
             if isinstance(node, _ENDS) and node_id in outlets:
-                return Branch(node_id, outlets[node_id].push, (), has_state=False)
+                return Branch.of(node_id, outlets[node_id].push, ())
             below = branches_below(node_id, delay + node.step.delay if isinstance(node, WindowNode) else delay)
             if isinstance(node, ComputationNode):
                 make = multi_computation if node.multi else computation
-                return Branch(node_id, partial(make, node_id, node.call), below, has_state=False)
+                return Branch.of(node_id, partial(make, node_id, node.call), below)
             if isinstance(node, BatchNode):
-                return Branch(node_id, partial(batch_computation, node_id, node.call), below, has_state=False)
+                return Branch.of(node_id, partial(batch_computation, node_id, node.call), below)
             if isinstance(node, StateNode):
                 table = self._tables.table(node.table, node.build)
                 make_state = state_multi_computation if node.multi else state_computation
-                return Branch(node_id, partial(make_state, node_id, node.call, table), below, has_state=True)
+                return Branch.of(node_id, partial(make_state, node_id, node.call, table), below, has_state=True)
             if isinstance(node, WindowNode):
                 table = self._tables.table(node.table, OpenWindows, OpenWindows.is_empty)
                 windows = step_windows(node_id, node.step, table, delay)
-                return Branch(node_id, windows.push, below, has_state=True)
+                return Branch.of(node_id, windows.push, below, has_state=True)
             raise ProtocolError(f"node {node_id}, a {node.kind}, is inside a stage but not an outlet of it")
 
         return branches_below(root, 0), list(outlets.values())
 
-    def _columns(self, root: int, outlet_ids: Sequence[int], pool: str | None) -> tuple[list[ColumnStep], list[Outlet]]:
-        """Return the tree below ``root``, to run step by step, and its outlets."""
+    def _columns(self, root: int, outlet_ids: Sequence[int], pool: str | None) -> Columns | None:
+        """Return the tree below ``root``, to run step by step, and its outlets; ``None`` where branches are merged.
+
+        What comes of one branch for a whole batch must not overtake what comes of the other.
+        """
+        if self._merges(root, outlet_ids, pool):
+            return None
         nodes = self._application.nodes
         outlets: dict[int, Outlet] = {
             outlet: self._outlet(outlet, GroupOutlet)
@@ -217,7 +232,20 @@ class Compiler:
                 return BatchStep(node_id, below, node.call)
             return (MultiStep if node.multi else ComputationStep)(node_id, below, node.call)
 
-        return steps_below(root), list(outlets.values())
+        return Columns(steps_below(root), list(outlets.values()))
+
+    def _merges(self, root: int, outlet_ids: Sequence[int], pool: str | None) -> bool:
+        """Whether some node of the stage is below several others of it."""
+        seen: set[int] = set()
+        waiting = [root]
+        while waiting:
+            for child in self._application.children_in(pool, waiting.pop()):
+                if child in seen:
+                    return True
+                seen.add(child)
+                if child not in outlet_ids or not isinstance(self._application.nodes[child], _ENDS):
+                    waiting.append(child)
+        return False
 
     def _captured(self, node_id: int) -> EagerGroupOutlet | SinkOutlet:
         timed = leads_to_time(self._application, node_id)

@@ -16,7 +16,7 @@ def iterable(produced: Any) -> Iterable[Any]:
     Raises:
         StepContractError: They are no outputs.
     """
-    if isinstance(produced, (str, bytes)):
+    if isinstance(produced, (str, bytes, bytearray, dict)):
         raise StepContractError(
             f"compute_multi returned {type(produced).__name__}, which would be taken apart; return a list of outputs"
         )

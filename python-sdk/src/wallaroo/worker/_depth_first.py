@@ -57,20 +57,23 @@ class Position:
 
 
 class Branch(NamedTuple):
-    """A step of a stage's tree and those below it.
+    """A step of a stage and those below it. Where branches were merged, a step is below several others.
 
-    ``make`` returns the step's push, given what takes its outputs and where the batch will be.
+    ``make`` returns the step's push, given what takes its outputs and where the batch will be. ``changes_state`` says
+    whether this step or one below it has state.
     """
 
     node: int
     make: Callable[[Push, Position], Push]
     below: Sequence[Branch]
-    has_state: bool
+    changes_state: bool
 
-    @property
-    def changes_state(self) -> bool:
-        """Whether this step or one below it has state."""
-        return self.has_state or any(branch.changes_state for branch in self.below)
+    @classmethod
+    def of(
+        cls, node: int, make: Callable[[Push, Position], Push], below: Sequence[Branch], *, has_state: bool = False
+    ) -> Branch:
+        """Return the branch of ``node`` above ``below``."""
+        return cls(node, make, below, has_state or any(branch.changes_state for branch in below))
 
 
 def grow(branches: Sequence[Branch], place: Position, *, discard: bool, careful: bool) -> Push:
@@ -83,14 +86,22 @@ def grow(branches: Sequence[Branch], place: Position, *, discard: bool, careful:
             returning something, an alert sent perhaps, must not be done again.
         careful: Mark each step before it runs.
     """
-    pushes = []
-    for branch in branches:
-        if branch.changes_state or not discard:
-            push = branch.make(grow(branch.below, place, discard=discard, careful=careful), place)
-            pushes.append(_marked(branch.node, push, place) if careful else push)
-    if len(pushes) == 1:
-        return pushes[0]
-    return _to_each(pushes) if pushes else to_none
+    made: dict[int, Push] = {}
+
+    def push_of(branch: Branch) -> Push:
+        push = made.get(id(branch))
+        if push is None:
+            push = branch.make(push_to(branch.below), place)
+            push = made[id(branch)] = _marked(branch.node, push, place) if careful else push
+        return push
+
+    def push_to(branches: Sequence[Branch]) -> Push:
+        pushes = [push_of(branch) for branch in branches if branch.changes_state or not discard]
+        if len(pushes) == 1:
+            return pushes[0]
+        return _to_each(pushes) if pushes else to_none
+
+    return push_to(branches)
 
 
 def to_none(value: Any) -> None:

@@ -91,7 +91,10 @@ class Columns(NamedTuple):
 
 
 class ColumnStage(Stage):
-    """A stage without state: runs step by step, and only a careful batch message by message."""
+    """A stage without state: runs step by step.
+
+    A careful batch is run message by message, and so are all where there are no ``columns``.
+    """
 
     def __init__(
         self,
@@ -99,7 +102,7 @@ class ColumnStage(Stage):
         branches: Sequence[Branch],
         outlets: Sequence[Outlet],
         codec: ValueCodec,
-        columns: Columns,
+        columns: Columns | None,
     ) -> None:
         super().__init__(root, branches, outlets, codec)
         self._columns = columns
@@ -109,7 +112,11 @@ class ColumnStage(Stage):
         return () if run.discard else super().run(given, run)
 
     def _outlets_for(self, run: BatchRun) -> Sequence[Outlet]:
-        return self._outlets if run.careful else self._columns.outlets
+        columns = self._columns_for(run)
+        return self._outlets if columns is None else columns.outlets
+
+    def _columns_for(self, run: BatchRun) -> Columns | None:
+        return None if run.careful else self._columns
 
 
 class FramesStage(ColumnStage):
@@ -118,14 +125,15 @@ class FramesStage(ColumnStage):
     def _run(self, given: Any, run: BatchRun) -> None:
         if not is_frames(given):
             raise ProtocolError("the input of a frames batch is not an array of bin")
-        if run.careful:
+        columns = self._columns_for(run)
+        if columns is None:
             self._push_each(given, run)
         elif run.skip:
             skipped = sorted(origin for origin, _ in run.skip)
             kept = [frame for origin, frame in enumerate(given) if (origin, 0) not in run.skip]
-            self._columns.feed(Column(kept, Dropped(Lineage(), skipped)), run)
+            columns.feed(Column(kept, Dropped(Lineage(), skipped)), run)
         else:
-            self._columns.feed(Column(given, Lineage()), run)
+            columns.feed(Column(given, Lineage()), run)
 
 
 class GenerateStage(Stage):
@@ -216,11 +224,12 @@ class GroupsStage(ColumnStage):
 
     def _run(self, given: Any, run: BatchRun) -> None:
         groups = GroupReader(self._root, self._codec).read(given, run)
-        if run.careful:
+        columns = self._columns_for(run)
+        if columns is None:
             _push_groups(groups, self._push(run), self._place, run)
         else:
             groups = _without_skipped(groups, run)
-            self._columns.feed(Column(groups.values, groups.lineage), run)
+            columns.feed(Column(groups.values, groups.lineage), run)
 
 
 class StatefulStage(Stage):

@@ -40,34 +40,43 @@ EventTime = Callable[[Any], int]
 
 def leads_to_time(application: Application, node_id: int) -> bool:
     """Whether windows of time are below a node."""
-    node = application.nodes[node_id]
-    if isinstance(node, WindowNode) and node.step.is_timed:
-        return True
-    return any(leads_to_time(application, child) for child in application.children(node_id))
+    seen: set[int] = set()
+    waiting = [node_id]
+    while waiting:
+        below = waiting.pop()
+        node = application.nodes[below]
+        if isinstance(node, WindowNode) and node.step.is_timed:
+            return True
+        if below not in seen:
+            seen.add(below)
+            waiting += application.children(below)
+    return False
 
 
 def has_windows(application: Application, pool: str | None, root: int) -> bool:
     """Whether windows of any kind are in the stage of ``pool`` that begins at ``root``."""
-    for child in application.children_in(pool, root):
-        node = application.nodes[child]
+    seen: set[int] = set()
+    waiting = application.children_in(pool, root)
+    while waiting:
+        below = waiting.pop()
+        node = application.nodes[below]
         if isinstance(node, WindowNode):
             return True
-        if not isinstance(node, (KeyByNode, CollectNode)) and has_windows(application, pool, child):
-            return True
+        if below not in seen and not isinstance(node, (KeyByNode, CollectNode)):
+            seen.add(below)
+            waiting += application.children_in(pool, below)
     return False
 
 
 def has_one_source(application: Application, outlet: int) -> bool:
     """Whether all that comes to a ``key_by`` or ``collect`` comes from one source."""
-    above = set(application.nodes[outlet].inputs)
-    sources = set()
-    while above:
-        node_id = above.pop()
-        node = application.nodes[node_id]
-        if isinstance(node, SourceNode):
-            sources.add(node_id)
-        above.update(node.inputs)
-    return len(sources) == 1
+    above: set[int] = set()
+    waiting = [outlet]
+    while waiting:
+        inputs = set(application.nodes[waiting.pop()].inputs) - above
+        above |= inputs
+        waiting += inputs
+    return sum(isinstance(application.nodes[node_id], SourceNode) for node_id in above) == 1
 
 
 def expanded(times: Sequence[int]) -> list[int]:
