@@ -141,8 +141,8 @@ class Pipeline(Generic[T_co]):
 
         Raises:
             WallarooParameterError: It is not a step, the pipeline has ended, a step with state comes after a
-                ``merge`` of pipelines whose messages are placed differently, ``pool`` is not a valid name, or a step with
-                state is given a pool.
+                ``merge`` of pipelines whose messages are placed differently, ``pool`` is not a valid name, or a step
+                with state is given a pool.
 
         Example:
             See :class:`Pipeline`.
