@@ -41,6 +41,19 @@ def test_a_file_gives_the_same_windows_with_any_number_of_workers(tmp_path, kind
         assert sorted(message_of(letter)[2] for letter in dead) == late
 
 
+def test_many_windows_of_a_key_may_end_together(tmp_path):
+    """With work for each window that grows with their number, the timeout takes this for a message that hangs."""
+    source, sink, letters = tmp_path / "in.txt", tmp_path / "out.txt", tmp_path / "dead.jsonl"
+    source.write_text("1000000000\n")
+    options = ["--step-timeout", "5s", "--dead-letters", letters]
+    with open(source) as stdin:
+        arguments = (APPS / "slides.py", "300000", sink)
+        with Orchestrator(*arguments, workers=1, stdin=stdin, options=options) as run:
+            assert run.wait() == 0, run.log()
+            assert run.summary()["dead_letters"] == 0
+    assert sink.read_text().count("1\n") == 300_000
+
+
 @pytest.mark.parametrize("kind", list(EXPECTED))
 def test_windows_outlive_their_workers(tmp_path, kind):
     """Killed between two halves of the stream, when windows are open, and while the second half is on its way."""

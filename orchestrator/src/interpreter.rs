@@ -17,6 +17,8 @@ const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Asks an interpreter for its version and for the modules the SDK needs. Runs under any Python since version 2.
 const QUESTIONS: &str = "
 import sys
+if sys.path[:1] == ['']:
+    del sys.path[0]
 found = []
 if sys.version_info >= (3, 4):
     from importlib.util import find_spec

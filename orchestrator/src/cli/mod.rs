@@ -80,7 +80,7 @@ pub struct LogArgs {
     /// Log more; -vv logs everything
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
-    /// Log only errors
+    /// Log only errors, and what the application writes to standard error or logs as a warning
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 }
@@ -98,7 +98,7 @@ impl LogArgs {
     /// Starts logging to standard error. `WALLAROO_LOG` overrides the level; its syntax is that of `tracing` filters.
     pub fn start(&self) {
         let level = match (self.quiet, self.verbose) {
-            (true, _) => "error",
+            (true, _) => "error,worker=warn",
             (false, 0) => "info",
             (false, 1) => "debug",
             (false, _) => "trace",

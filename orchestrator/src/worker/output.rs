@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
+use tracing::Level;
 
 /// A line longer than this is logged in pieces.
 const LONGEST_LINE: usize = 8 << 10;
@@ -13,6 +14,9 @@ const LONGEST_LINE: usize = 8 << 10;
 const LINES_A_SECOND: u32 = 200;
 /// Lines of standard error kept to explain a death.
 const KEPT_LINES: usize = 200;
+
+/// Begins a line whose level the SDK says, with the letter after it; see spec/protocol.md, "Output".
+const LEVEL_MARK: u8 = 0x1e;
 
 /// Which stream a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,16 +142,35 @@ pub(super) async fn pump(
 }
 
 fn log(line: &[u8], stream: Stream, worker: u32, limit: &mut Limit, tail: &mut Tail) {
+    let (marked, line) = level_of(line);
     let text = String::from_utf8_lossy(line);
     if stream == Stream::Stderr {
         tail.push(&text);
     }
     if limit.admits(worker, Instant::now()) {
-        match stream {
-            Stream::Stdout => tracing::info!(target: "worker", worker, "{text}"),
-            Stream::Stderr => tracing::warn!(target: "worker", worker, "{text}"),
+        let level = marked.unwrap_or(match stream {
+            Stream::Stdout => Level::INFO,
+            Stream::Stderr => Level::WARN,
+        });
+        match level {
+            Level::ERROR => tracing::error!(target: "worker", worker, "{text}"),
+            Level::WARN => tracing::warn!(target: "worker", worker, "{text}"),
+            Level::INFO => tracing::info!(target: "worker", worker, "{text}"),
+            _ => tracing::debug!(target: "worker", worker, "{text}"),
         }
     }
+}
+
+/// The level of a line that Python's logging wrote, and the line without the mark that says so.
+fn level_of(line: &[u8]) -> (Option<Level>, &[u8]) {
+    let level = match line {
+        [LEVEL_MARK, b'D', ..] => Level::DEBUG,
+        [LEVEL_MARK, b'I', ..] => Level::INFO,
+        [LEVEL_MARK, b'W', ..] => Level::WARN,
+        [LEVEL_MARK, b'E', ..] => Level::ERROR,
+        _ => return (None, line),
+    };
+    (Some(level), &line[2..])
 }
 
 /// Passes a number of lines a second and counts the rest.
@@ -194,6 +217,15 @@ mod tests {
         assert!(tail.stack().starts_with("Fatal Python error: Segmentation fault\n"), "{}", tail.stack());
         assert!(tail.stack().ends_with("  File x\n"));
         assert_eq!(tail.last(1), "  File x\n");
+    }
+
+    #[test]
+    fn lines_of_pythons_logging_say_their_level() {
+        assert_eq!(level_of(b"\x1eEbad"), (Some(Level::ERROR), &b"bad"[..]));
+        assert_eq!(level_of(b"\x1eD"), (Some(Level::DEBUG), &b""[..]));
+        assert_eq!(level_of(b"\x1e"), (None, &b"\x1e"[..]));
+        assert_eq!(level_of(b"\x1ex"), (None, &b"\x1ex"[..]));
+        assert_eq!(level_of(b"Error"), (None, &b"Error"[..]));
     }
 
     #[test]

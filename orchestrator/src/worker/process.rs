@@ -67,8 +67,13 @@ pub struct SpawnError {
     pub source: io::Error,
 }
 
+/// Runs the worker. `python -m` and `python -c` look for modules in the current folder first, so a `types.py` there would
+/// take the place of Python's own; `-P`, which turns that off, exists since Python 3.11 only.
+const START: &str =
+    "import sys; sys.path[:1] == [''] and sys.path.pop(0); from wallaroo.worker.__main__ import main; main()";
+
 impl Process {
-    /// Starts `python -m wallaroo.worker`.
+    /// Starts a worker.
     ///
     /// Call it from a thread that lives as long as the orchestrator: the worker is killed when the thread ends.
     pub fn spawn(interpreter: &Interpreter) -> Result<(Self, Streams), SpawnError> {
@@ -85,7 +90,7 @@ impl Process {
         let marker = std::fs::File::from(memfd_create("wallaroo-marker", MFdFlags::MFD_CLOEXEC)?);
         let mut command = Command::new(&interpreter.python);
         command
-            .args(["-m", "wallaroo.worker"])
+            .args(["-c", START])
             .args(["--fd", &theirs.as_raw_fd().to_string()])
             .args(["--marker-fd", &marker.as_raw_fd().to_string()])
             .env("PYTHONUNBUFFERED", "1")

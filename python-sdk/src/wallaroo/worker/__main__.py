@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from wallaroo._codec.protocol import ProtocolError
 from wallaroo.worker._connection import Connection
+from wallaroo.worker._log_levels import mark_levels
 from wallaroo.worker._marker import Marker
 from wallaroo.worker._session import RefusedError, Session
 
@@ -52,6 +53,7 @@ def _prepare_process() -> None:
     # Standard output is a pipe, which Python would fill before anything is seen.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)
+    mark_levels()
 
 
 def _serve(session: Session) -> int:

@@ -104,14 +104,15 @@ def _standard_library() -> frozenset[str]:
 
 
 def _put_first_on_path(folder: str) -> None:
-    """Put ``folder`` where ``python app.py`` has it: in place of the current folder, which ``python -m`` puts first."""
-    if sys.path and sys.path[0] in ("", os.getcwd()):
-        sys.path[0] = folder
-    else:
-        sys.path.insert(0, folder)
+    """Look for modules in ``folder`` first: ``python app.py`` does so in its folder, ``python -m`` in the current one.
+
+    Until then no folder comes before the standard library: the orchestrator starts workers in that way.
+    """
+    sys.path.insert(0, folder)
 
 
 def _import_module(name: str) -> ModuleType:
+    _put_first_on_path(os.getcwd())
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -166,12 +166,19 @@ class StepWindows:
             return
         self._table.dirty.setdefault(key, place.run.batch)
         place.watermark = timer.time - self._delay_above
-        while opened.windows and self._deadline(opened.windows[0]) <= watermark:
-            window = opened.windows.pop(0)
+        for window in self._take_complete(opened, watermark):
             is_skipped = timer.is_skipped(self._node, place.run)
             # One whose values all failed is as good as empty.
             if window.count and not is_skipped and below is not to_none:
                 self._give(window, below, place)
+
+    def _take_complete(self, opened: OpenWindows, watermark: int) -> list[Window]:
+        """Remove the windows that are complete, and return them. They come first, for a deadline follows the end."""
+        windows = opened.windows
+        count = next((n for n, window in enumerate(windows) if self._deadline(window) > watermark), len(windows))
+        complete = windows[:count]
+        del windows[:count]
+        return complete
 
     def _give(self, window: Window, below: Push, place: Position) -> None:
         try:
@@ -289,11 +296,10 @@ class Sessions(StepWindows):
 
     def _take(self, opened: OpenWindows, value: Any, below: Push, place: Position) -> None:
         start, end = place.time, place.time + self._windows.gap
-        joined = [
-            window
-            for window in opened.windows
-            if self._deadline(window) > place.watermark and window.start < end and start < window.end
-        ]
+        windows = opened.windows
+        # Sessions are in the order of their ends, so none before this one can be joined.
+        first = _first_after(windows, max(start, place.watermark - self._windows.delay))
+        joined = [window for window in windows[first:] if window.start < end]
         if not joined and end + self._windows.delay <= place.watermark:
             self._late(value, place)
             return
@@ -301,7 +307,7 @@ class Sessions(StepWindows):
         self._update(session, value)
         if not joined:
             # Not before: a value that cannot be taken in opens no session, as it prolongs none.
-            opened.windows.append(session)
+            windows.append(session)
         session.start, session.end = min(session.start, start), max(session.end, end)
         for other in joined[1:]:
             assert self._step.combine is not None, "checked when the step was made"
@@ -309,11 +315,33 @@ class Sessions(StepWindows):
             if combined is not None:
                 session.accumulator = combined
             session.start, session.end = min(session.start, other.start), max(session.end, other.end)
-            opened.windows.remove(other)
-        opened.windows.sort(key=lambda window: window.end)
+            del windows[windows.index(other, first)]
+        _put_in_order(windows, windows.index(session, first))
 
     def _deadline(self, window: Window) -> int:
         return window.end + self._windows.delay
+
+
+def _first_after(windows: list[Window], time: int) -> int:
+    """Return the position of the first of ``windows`` that ends after ``time``."""
+    low, high = 0, len(windows)
+    while low < high:
+        middle = (low + high) // 2
+        if windows[middle].end > time:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _put_in_order(windows: list[Window], position: int) -> None:
+    """Move the window at ``position`` to where its end belongs. The others are in order."""
+    window = windows.pop(position)
+    while position < len(windows) and windows[position].end < window.end:
+        position += 1
+    while position > 0 and windows[position - 1].end > window.end:
+        position -= 1
+    windows.insert(position, window)
 
 
 def step_windows(node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int) -> StepWindows:
