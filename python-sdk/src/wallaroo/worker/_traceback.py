@@ -62,7 +62,7 @@ def class_name(kind: type) -> str:
 
 def exact(text: str) -> str:
     """Return ``text`` as a plain ``str`` that can be sent."""
-    return str.__str__(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return str.encode(text, "utf-8", "backslashreplace").decode("utf-8")
 
 
 def text_of(error: BaseException) -> str:
