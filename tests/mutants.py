@@ -269,6 +269,12 @@ MUTANTS = {
         "in_flight.begun = (in_flight.begun + gap).min(now);",
         "let _ = (&in_flight, gap, now);",
     ),
+    "empty-group": Mutant(
+        "a group without values is sent too",
+        "routing/mod.rs",
+        "let lane = &self.lanes[slot][stage.index()];\n        (!lane.is_empty())",
+        "let lane = &self.lanes[slot][stage.index()];\n        (lane.messages() > 0)",
+    ),
     "fatal-value": Mutant(
         "a generator that kills who asks it for a value is not asked again",
         "recovery/poison.rs",

@@ -34,18 +34,16 @@ impl Engine {
         found
     }
 
-    /// Messages of a stage that a slot could be sent; of uncut bytes and generators nobody knows how many, so that is a lot.
+    /// Messages of a stage that a slot could be sent, if anything waits. Uncut bytes and generators count as many: nobody knows how
+    /// many. A group may have no messages at all.
     pub(super) fn waiting(&self, stage: StageId, slot: SlotId) -> Option<usize> {
-        let waiting = match self.plan.stages[stage.index()].input {
-            Input::Frames(source) => self.intake.frames(source),
-            Input::Cut(source) => return self.may_cut(stage, slot.pool, source).then_some(usize::MAX),
-            Input::Generate(source, keyspace) => {
-                return self.may_generate(slot, source, keyspace).then_some(usize::MAX);
-            }
-            Input::Groups(_) => self.routing.messages(stage, slot),
-            Input::Values => self.routing.value_messages(stage),
-        };
-        (waiting > 0).then_some(waiting)
+        match self.plan.stages[stage.index()].input {
+            Input::Frames(source) => Some(self.intake.frames(source)).filter(|frames| *frames > 0),
+            Input::Cut(source) => self.may_cut(stage, slot.pool, source).then_some(usize::MAX),
+            Input::Generate(source, keyspace) => self.may_generate(slot, source, keyspace).then_some(usize::MAX),
+            Input::Groups(_) => self.routing.waiting(stage, slot),
+            Input::Values => self.routing.waiting_values(stage),
+        }
     }
 
     /// Whether bytes of a source may be cut: they are not cut far ahead of the frames that are processed.

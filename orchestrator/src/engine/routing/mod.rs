@@ -136,9 +136,10 @@ impl Routing {
         Ok(taken)
     }
 
-    /// Messages of a keyed stage that wait in a slot.
-    pub(super) fn messages(&self, stage: StageId, slot: SlotId) -> usize {
-        self.lanes[slot][stage.index()].messages()
+    /// Messages of a keyed stage that wait in a slot; `None` if no group waits there.
+    pub(super) fn waiting(&self, stage: StageId, slot: SlotId) -> Option<usize> {
+        let lane = &self.lanes[slot][stage.index()];
+        (!lane.is_empty()).then(|| lane.messages())
     }
 
     /// Whether anything waits in a slot.
@@ -146,9 +147,10 @@ impl Routing {
         self.lanes[slot].iter().all(Lane::is_empty)
     }
 
-    /// Messages of a stage that were handed over and wait.
-    pub(super) fn value_messages(&self, stage: StageId) -> usize {
-        self.values[stage.index()].messages()
+    /// Messages of a stage that were handed over and wait; `None` if no group waits.
+    pub(super) fn waiting_values(&self, stage: StageId) -> Option<usize> {
+        let lane = &self.values[stage.index()];
+        (!lane.is_empty()).then(|| lane.messages())
     }
 
     /// Bytes that wait for a stage.
@@ -165,7 +167,7 @@ impl Routing {
     pub(super) fn all_messages(&self, stage: StageId) -> usize {
         let lanes = self.lanes.iter().map(|lanes| lanes[stage.index()].messages());
         let held = self.held.as_ref().map_or(0, |held| held.lanes[stage.index()].messages());
-        lanes.sum::<usize>() + self.value_messages(stage) + held
+        lanes.sum::<usize>() + self.values[stage.index()].messages() + held
     }
 
     /// Whether nothing waits anywhere.

@@ -75,6 +75,11 @@ pub(super) fn groups(moving: &[Moving], node: NodeId, stage: &Stage, scenario: &
             None => groups.push((key, vec![moving])),
         }
     }
+    if groups.is_empty() {
+        // As a `collect` whose values have all failed does.
+        let key = if gives_key { scenario.key(0, node) } else { wallaroo_protocol::key::nil() };
+        groups.push((key, Vec::new()));
+    }
     let with_watermarks = !gives_key || only_source(&scenario.plan, node).is_some();
     let group = |(key, moving): (Bytes, Vec<&Moving>)| {
         let column = |of: fn(&&Moving) -> u64| encode_values(&moving.iter().map(of).collect::<Vec<_>>());
