@@ -9,8 +9,8 @@ import pytest
 
 from tests.harness.clients import frames, send
 from tests.harness.numbered import by_key, expected, messages
-from tests.harness.orchestrator import PATIENCE, Orchestrator, message_of, read_dead_letters
-from tests.harness.places import APPS, WORD_COUNT, orchestrator_command
+from tests.harness.orchestrator import PATIENCE, Orchestrator, message_of, orchestrator_command, read_dead_letters
+from tests.harness.places import APPS, WORD_COUNT
 
 
 def raises(consumer, *args, options=()):

@@ -11,8 +11,8 @@ import pytest
 from tests.harness.clients import frames, send
 from tests.harness.examples import example_module, market_spread
 from tests.harness.interpreters import discover, environment_for, environment_with
-from tests.harness.orchestrator import PATIENCE, Orchestrator, read_dead_letters
-from tests.harness.places import EXAMPLES, orchestrator_command
+from tests.harness.orchestrator import PATIENCE, Orchestrator, orchestrator_command, read_dead_letters
+from tests.harness.places import EXAMPLES
 
 WORKERS = [1, 2, 3]
 

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from tests.harness.interpreters import empty_environment
-from tests.harness.orchestrator import PATIENCE
-from tests.harness.places import REQUIREMENTS, orchestrator_command, wheel
+from tests.harness.orchestrator import PATIENCE, orchestrator_command
+from tests.harness.places import REQUIREMENTS, wheel
 
 COUNTED = ["be => 1", "be => 2", "is => 1", "not => 1", "or => 1", "question => 1", "that => 1", "the => 1"]
 COUNTED += ["to => 1", "to => 2"]

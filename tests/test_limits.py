@@ -4,8 +4,8 @@ import subprocess
 
 from tests.harness.clients import frames, send
 from tests.harness.numbered import by_key, expected, messages
-from tests.harness.orchestrator import PATIENCE, Orchestrator, message_of, read_dead_letters
-from tests.harness.places import APPS, orchestrator_command
+from tests.harness.orchestrator import PATIENCE, Orchestrator, message_of, orchestrator_command, read_dead_letters
+from tests.harness.places import APPS
 
 
 def run_app(consumer, name, *args, options=()):

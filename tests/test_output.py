@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tests.harness.orchestrator import PATIENCE, Orchestrator
-from tests.harness.places import APPS, orchestrator_command
+from tests.harness.orchestrator import PATIENCE, Orchestrator, orchestrator_command
+from tests.harness.places import APPS
 
 APP = APPS / "logs.py"
 LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO", "WARNING": "WARN", "ERROR": "ERROR"}

@@ -12,8 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 from tests.harness.interpreters import discover
-from tests.harness.orchestrator import PATIENCE
-from tests.harness.places import ROOT, orchestrator_command, wheel
+from tests.harness.orchestrator import PATIENCE, orchestrator_command
+from tests.harness.places import ROOT, wheel
 
 TEXT = {"capture_output": True, "text": True, "timeout": PATIENCE, "check": True}
 README = (ROOT / "README.md").read_text()

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from tests.harness.interpreters import empty_environment
-from tests.harness.orchestrator import PATIENCE, Orchestrator
-from tests.harness.places import APPS, WORD_COUNT, orchestrator_command
+from tests.harness.orchestrator import PATIENCE, Orchestrator, orchestrator_command
+from tests.harness.places import APPS, WORD_COUNT
 
 USAGE, LOAD, BUSY = 2, 3, 4
 ADDRESSES = ["--in", "127.0.0.1:0", "--out", "127.0.0.1:1"]

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from tests.harness.clients import send
-from tests.harness.orchestrator import PATIENCE, Orchestrator
-from tests.harness.places import APPS, WORD_COUNT, orchestrator_command
+from tests.harness.orchestrator import PATIENCE, Orchestrator, orchestrator_command
+from tests.harness.places import APPS, WORD_COUNT
 
 LINES = [f"line {number}" for number in range(5_000)]
 INPUT = "\n".join(LINES) + "\n"

@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 
-from tests.harness.orchestrator import PATIENCE
-from tests.harness.places import WORD_COUNT, orchestrator_command
+from tests.harness.orchestrator import PATIENCE, orchestrator_command
+from tests.harness.places import WORD_COUNT
 
 FIXTURES = """
 from wallaroo.testing import frames

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.harness.interpreters import Interpreter
-from tests.harness.places import orchestrator_command
+from tests.harness.orchestrator import orchestrator_command
 
 
 @dataclass(frozen=True)

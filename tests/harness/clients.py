@@ -2,17 +2,12 @@
 
 import contextlib
 import socket
-import struct
 import threading
 import time
 
+from wallaroo.testing import frames as frames
+
 from tests.harness.orchestrator import PATIENCE
-
-
-def frames(messages) -> bytes:
-    """Messages as length-prefixed frames."""
-    encoded = (message.encode() if isinstance(message, str) else message for message in messages)
-    return b"".join(struct.pack(">I", len(message)) + message for message in encoded)
 
 
 def send(address, data: bytes) -> None:

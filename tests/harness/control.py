@@ -3,8 +3,7 @@
 import json
 import subprocess
 
-from tests.harness.orchestrator import PATIENCE
-from tests.harness.places import orchestrator_command
+from tests.harness.orchestrator import PATIENCE, orchestrator_command
 
 
 def words(*arguments) -> "list[str]":

@@ -1,4 +1,4 @@
-"""A running ``wallaroo-orch run``: its log as events to wait for, its end, and what it leaves behind."""
+"""``wallaroo-orch run`` for end-to-end tests. At its end no process may be left behind."""
 
 import base64
 import contextlib
@@ -9,23 +9,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 import uuid
 from pathlib import Path
 
 import msgpack
+from wallaroo.testing._running import PATIENCE, Running, orchestrator_command
 
 from tests.harness import processes
-from tests.harness.places import orchestrator_command
 
-# Ample for a machine that is busy with other things; nothing waits that long when all is well.
-PATIENCE = 60.0
 # What is promised even for a killed orchestrator.
 LEFT_BEHIND_FOR = 2.0
 
 
-class Orchestrator:
+class Orchestrator(Running):
     """``wallaroo-orch run APP ARGS...``, in a ``with`` block. At its end it is killed, and no process may be left."""
 
     def __init__(
@@ -59,21 +55,8 @@ class Orchestrator:
         environment.pop("VIRTUAL_ENV", None)
         stdin = subprocess.DEVNULL if stdin is None else stdin
         stdout = subprocess.DEVNULL if stdout is None else stdout
-        self.process = subprocess.Popen(
-            command,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            env=environment,
-            cwd=cwd,
-            pass_fds=pass_fds,
-        )
+        super().__init__(command, stdin=stdin, stdout=stdout, env=environment, cwd=cwd, pass_fds=pass_fds)
         self.pid = self.process.pid
-        self.events = []
-        self._news = threading.Condition()
-        self._ended = False
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
     def __enter__(self):
         return self
@@ -89,85 +72,37 @@ class Orchestrator:
                 os.kill(pid, signal.SIGKILL)
         if self.process.returncode == -signal.SIGKILL:
             self.control.unlink(missing_ok=True)
-        self._reader.join(PATIENCE)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-        self.process.stderr.close()
+        self.close()
         if kind is not None:
             # The block's own failure says more than what is left; pytest shows the log beside it.
             print(self.log(), file=sys.stderr)
         elif left:
             raise AssertionError(f"processes were left behind: {described}\n{self.log()}")
 
-    def _read(self):
-        for line in self.process.stderr:
-            text = line.decode(errors="replace").rstrip("\n")
-            try:
-                event = json.loads(text)
-            except ValueError:
-                event = None
-            if not isinstance(event, dict):
-                # Not every line is a log line: an error that ends the run is for people.
-                event = {"level": "TEXT", "message": text}
-            with self._news:
-                self.events.append(event)
-                self._news.notify_all()
-        with self._news:
-            self._ended = True
-            self._news.notify_all()
-
     def wait_for(self, wanted, timeout=PATIENCE, count=1):
-        """Waits for ``count`` events, past ones included, and returns the last of them.
-
-        ``wanted`` is part of an event's message, or a function that recognises the event.
-        """
-        matches = wanted if callable(wanted) else lambda event: wanted in event.get("message", "")
-        deadline = time.monotonic() + timeout
-        seen = left = 0
-        with self._news:
-            while True:
-                for event in self.events[seen:]:
-                    left += bool(matches(event))
-                    if left == count:
-                        return event
-                seen = len(self.events)
-                if self._ended:
-                    raise AssertionError(f"the orchestrator ended without: {wanted}\n{self.log()}")
-                if not self._news.wait(deadline - time.monotonic()):
-                    raise AssertionError(f"not seen within {timeout} s: {wanted}\n{self.log()}")
+        """Waits for ``count`` log records, past ones included, and returns the last of them."""
+        return self.wait_for_event(wanted, timeout, count)
 
     def ready(self):
         """Waits until the application runs; returns this."""
-        self.wait_for(lambda event: event.get("message") == "ready")
+        self.wait_until_ready()
         return self
 
     def addresses(self) -> "list[tuple[str, int]]":
         """Where the TCP sources listen."""
-        self.ready()
-        prefix = "listening on "
-        places = [event["message"] for event in self.events if event.get("message", "").startswith(prefix)]
-        return [(host, int(port)) for host, _, port in (place[len(prefix) :].rpartition(":") for place in places)]
+        return self.listening()
 
     def address(self) -> "tuple[str, int]":
         """Where the only TCP source listens."""
-        (address,) = self.addresses()
+        (address,) = self.listening()
         return address
-
-    def workers(self) -> "list[int]":
-        """Process ids of the workers, standbys included, oldest first."""
-        return [pid for pid in processes.children(self.pid) if "wallaroo.worker" in processes.command_line(pid)]
 
     def signal(self, number):
         self.process.send_signal(number)
 
     def wait(self, timeout=PATIENCE) -> int:
         """Waits for the end; returns the exit code."""
-        try:
-            code = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"the orchestrator did not end within {timeout} s\n{self.log()}") from None
-        self._reader.join(PATIENCE)
-        return code
+        return self.wait_for_end(timeout)
 
     def stop(self, timeout=PATIENCE):
         """Ctrl-C: finishes what was accepted. Fails unless that ends well."""
@@ -180,16 +115,12 @@ class Orchestrator:
         return self.wait_for("finished after")
 
     def text(self) -> str:
-        """What was printed for people, outside the log."""
-        return "\n".join(event["message"] for event in self.events if event["level"] == "TEXT")
-
-    def messages(self, level=None) -> "list[str]":
-        return [event.get("message", "") for event in self.events if level in (None, event.get("level"))]
+        """The lines printed for people, outside the log."""
+        return "\n".join(self.messages("TEXT"))
 
     def log(self, lines=60) -> str:
         """The end of the log, for failures."""
-        shown = (f"{event.get('level')}: {event.get('message')}" for event in self.events[-lines:])
-        return "--- log of wallaroo-orch ---\n" + "\n".join(shown)
+        return self.shown_log(lines)
 
 
 def message_of(letter: dict) -> str:

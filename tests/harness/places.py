@@ -1,7 +1,5 @@
 """Where things lie."""
 
-import os
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -12,12 +10,6 @@ WORD_COUNT = ROOT / "examples" / "word_count" / "word_count.py"
 TEXT = ROOT / "examples" / "word_count" / "text.txt"
 WHEEL_REQUIREMENTS = ROOT / "tests" / "apps" / "requirements.txt"
 REQUIREMENTS = ROOT / "tests" / "requirements.txt"
-
-
-def orchestrator_command() -> str:
-    """The wallaroo-orch under test: the one installed beside this Python, unless ``WALLAROO_ORCH`` names another."""
-    beside = Path(sys.executable).parent / "wallaroo-orch"
-    return os.environ.get("WALLAROO_ORCH", str(beside))
 
 
 def wheel() -> Path:

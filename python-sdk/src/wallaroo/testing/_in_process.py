@@ -1,6 +1,6 @@
-"""Running an application in the test's own process: the stages that workers run, with a queue between them.
+"""Runs an application in the test's own process: the stages that workers run, with a queue between them.
 
-All steps run here, those of pools too.
+Steps of all pools run here.
 
 Values cross from stage to stage through the value codec and the wire's messages, as they do between processes.
 """
@@ -91,15 +91,15 @@ def run(
 
 
 class InProcess:
-    r"""An application that is given messages bit by bit.
+    r"""An application that is given messages in portions.
 
     Args:
-        application: As of :func:`run`.
-        args: As of :func:`run`.
-        batch: As of :func:`run`.
+        application: As for :func:`run`.
+        args: As for :func:`run`.
+        batch: As for :func:`run`.
 
     Raises:
-        WallarooParameterError: As of :func:`run`.
+        WallarooParameterError: As for :func:`run`.
 
     Example:
         >>> import wallaroo, wallaroo.testing
@@ -148,7 +148,7 @@ class InProcess:
         self._dead_letters: list[DeadLetter] = []
 
     def send(self, messages: Iterable[Message], *, source: str | None = None) -> None:
-        """Let messages come in at a source, and take them to the sinks.
+        """Give messages to a source and take them to the sinks.
 
         Args:
             messages: The payloads of frames, ``str`` encoded as UTF-8.
@@ -163,14 +163,14 @@ class InProcess:
             self._run(root, frames[start : start + self._batch_size])
 
     def generate(self, most: int | None = None, *, source: str | None = None) -> None:
-        """Let a generator source generate messages, and take them to the sinks.
+        """Let a generator source make messages and take them to the sinks.
 
         Args:
-            most: How many; without it, all until it ends.
+            most: How many messages; all until it ends if left out.
             source: The source's name; may be left out when there is only one.
 
         Raises:
-            ValueError: There is no such source, or it is no generator.
+            ValueError: There is no such source, or it is not a generator.
         """
         root = self._source(source, generates=True)
         while not self._stages[root].ended and most != 0:
@@ -179,10 +179,10 @@ class InProcess:
             most = None if most is None else most - count
 
     def advance(self, nanoseconds: int) -> None:
-        """Let time pass: messages of sources without event times arrive that much later, and windows may be complete.
+        """Let time pass: later messages of sources without event times arrive that much later, and windows may end.
 
         Args:
-            nanoseconds: How much; :func:`wallaroo.seconds` and the like give it.
+            nanoseconds: How much time, for example from :func:`wallaroo.seconds`.
 
         Raises:
             ValueError: Time does not go back.
@@ -196,7 +196,7 @@ class InProcess:
         self._wake()
 
     def end(self, *, source: str | None = None) -> None:
-        r"""Let sources end: when all that lead to a window have, it is complete.
+        r"""End sources. A window is complete when all sources that lead to it have ended.
 
         Args:
             source: The source's name; all sources, if it is left out.
@@ -245,7 +245,7 @@ class InProcess:
 
     @property
     def outcome(self) -> Outcome:
-        """What has come of the messages so far."""
+        """The outputs and dead letters so far."""
         outputs: dict[str, list[bytes]] = {}
         for number, messages in self._written.items():
             name = self._nodes[number].name

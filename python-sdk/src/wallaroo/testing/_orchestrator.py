@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -15,10 +14,9 @@ import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any, Callable
+from typing import Any, Callable
 
-PATIENCE = 60.0
-"""Seconds to wait for what happens at once when all is well."""
+from wallaroo.testing._running import PATIENCE, Running, orchestrator_command
 
 
 def frames(messages: Iterable[bytes | str], header: str = ">I") -> bytes:
@@ -73,28 +71,17 @@ class Orchestrator:
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="wallaroo-")
         self._letters = Path(self._folder.name) / "dead-letters.jsonl"
-        command = [_command(), "run", "--log-format", "json", "--workers", str(workers), "--python", os.fspath(python)]
-        command += ["--dead-letters", str(self._letters), "--control", str(Path(self._folder.name) / "control.sock")]
-        command += [*options, os.fspath(app), *args]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        self._news = threading.Condition()
-        self._events: list[dict[str, Any]] = []
-        self._over = False
-        assert self.process.stderr is not None, "a pipe was asked for"
-        self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
-        self._reader.start()
+        command = [orchestrator_command(), "run", "--log-format", "json", "--workers", str(workers)]
+        command += ["--python", os.fspath(python), "--dead-letters", str(self._letters)]
+        command += ["--control", str(Path(self._folder.name) / "control.sock"), *options, os.fspath(app), *args]
+        self._run = Running(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.process = self._run.process
 
     def __enter__(self) -> Orchestrator:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._reader.join(PATIENCE)
-        if self.process.stderr is not None:
-            self.process.stderr.close()
+        self._run.close()
         self._folder.cleanup()
 
     def address(self, source: int = 0) -> tuple[str, int]:
@@ -103,11 +90,7 @@ class Orchestrator:
         Args:
             source: Which TCP source, by its position among them.
         """
-        self._ready()
-        prefix = "listening on "
-        places = [text[len(prefix) :] for text in self.log if text.startswith(prefix)]
-        host, _, port = places[source].rpartition(":")
-        return host.strip("[]"), int(port)
+        return self._run.listening()[source]
 
     def send(self, data: bytes, source: int = 0) -> None:
         """Send bytes to a TCP source, on a connection of their own: :func:`frames`, or lines.
@@ -120,9 +103,8 @@ class Orchestrator:
             connection.sendall(data)
 
     def workers(self) -> list[int]:
-        """Return the process ids of the workers, standbys included."""
-        pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in pids if b"wallaroo.worker" in _command_line(pid)]
+        """Return the process ids of the workers, standbys included, oldest first."""
+        return self._run.workers()
 
     def kill_worker(self, pid: int | None = None, number: int = signal.SIGKILL) -> int:
         """Send a signal to a worker.
@@ -134,7 +116,7 @@ class Orchestrator:
         Returns:
             The worker's process id. What it held is rebuilt by the time anything that needs it comes out of a sink.
         """
-        self._ready()
+        self._run.wait_until_ready()
         pid = pid if pid is not None else self.workers()[0]
         os.kill(pid, number)
         return pid
@@ -143,28 +125,14 @@ class Orchestrator:
         """Wait for a log record, past ones included, and return it.
 
         Args:
-            wanted: Part of its message, or what recognises it.
+            wanted: Part of its message, or a function that recognises it.
         """
-        matches = wanted if callable(wanted) else lambda event: wanted in event["message"]
-        with self._news:
-            found: list[dict[str, Any]] = []
-
-            def is_there() -> bool:
-                found[:] = [event for event in self._events if matches(event)]
-                return bool(found) or self._over
-
-            in_time = self._news.wait_for(is_there, PATIENCE)
-        if not found:
-            why = "wallaroo-orch ended without" if in_time else f"within {PATIENCE:.0f} s there was no"
-            shown = "what was waited for" if callable(wanted) else repr(wanted)
-            raise AssertionError(f"{why} {shown}\n" + "\n".join(self.log[-40:]))
-        return found[0]
+        return self._run.wait_for_event(wanted)
 
     @property
     def log(self) -> list[str]:
         """The messages logged so far."""
-        with self._news:
-            return [event["message"] for event in self._events]
+        return self._run.messages()
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """Return the dead letters written so far, as the file has them."""
@@ -178,39 +146,18 @@ class Orchestrator:
         Raises:
             AssertionError: It goes on, or ends with another code than 0.
         """
-        try:
-            code = self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise AssertionError("wallaroo-orch did not end\n" + "\n".join(self.log[-40:])) from None
-        self._reader.join(PATIENCE)
-        assert code == 0, f"wallaroo-orch ended with code {code}\n" + "\n".join(self.log[-40:])
+        code = self._run.wait_for_end()
+        assert code == 0, f"wallaroo-orch ended with code {code}\n{self._run.shown_log()}"
 
     def stop(self) -> None:
         """Let it finish what it has read, and end.
 
         Raises:
-            AssertionError: As of :meth:`wait`.
+            AssertionError: As for :meth:`wait`.
         """
-        self._ready()
+        self._run.wait_until_ready()
         self.process.send_signal(signal.SIGINT)
         self.wait()
-
-    def _ready(self) -> None:
-        self.wait_for(lambda event: bool(event["message"] == "ready"))
-
-    def _read(self, stream: IO[str]) -> None:
-        for line in stream:
-            try:
-                event = json.loads(line)
-                event["message"] = str(event["message"])
-            except (ValueError, TypeError, KeyError):
-                event = {"level": "TEXT", "message": line.rstrip("\n")}  # What is said for people when it cannot run.
-            with self._news:
-                self._events.append(event)
-                self._news.notify_all()
-        with self._news:
-            self._over = True
-            self._news.notify_all()
 
 
 class Sink:
@@ -296,18 +243,3 @@ class Sink:
                 self._data += data
                 self._lines += data.count(b"\n")
                 self._news.notify_all()
-
-
-def _command() -> str:
-    beside = Path(sys.executable).parent / "wallaroo-orch"
-    found = os.environ.get("WALLAROO_ORCH") or (str(beside) if beside.exists() else shutil.which("wallaroo-orch"))
-    if found is None:
-        raise FileNotFoundError("no wallaroo-orch beside this interpreter or on the path: pip install wallaroo-sdk")
-    return found
-
-
-def _command_line(pid: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""  # It ended meanwhile.

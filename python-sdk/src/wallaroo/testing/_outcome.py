@@ -1,4 +1,4 @@
-"""What came of a run: messages by sink, and dead letters."""
+"""The outcome of a run: messages by sink, and dead letters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class DeadLetter:
 
     Args:
         step: The step's name.
-        key: The message's key, ``None`` where it had none.
+        key: The message's key, or ``None``.
         exception: The exception's class, with its module unless that is ``builtins``.
         message: What the exception says.
         traceback: Of the application's own code; empty where it did nothing but return what it must not.
@@ -35,7 +35,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class Outcome:
-    r"""What came of a run.
+    r"""The outcome of a run.
 
     Args:
         outputs: What every sink was given to write, message by message, by the sink's name: ``stdout``, ``file PATH``

@@ -13,7 +13,7 @@ from wallaroo._pipeline.topology import Application, CollectNode, KeyByNode, Nod
 
 
 class PlannedStage(NamedTuple):
-    """A stage, as a worker is told it."""
+    """A stage of the plan, as a worker receives it."""
 
     kind: str
     root: int

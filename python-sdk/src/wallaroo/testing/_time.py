@@ -1,6 +1,6 @@
-"""Time in one process: watermarks and timers, as the orchestrator's ``watermark.rs`` keeps them.
+"""Time in one process: watermarks and timers, as the orchestrator's ``engine/time`` keeps them.
 
-It is simpler here: nothing is ever under way when time advances, for every message has gone as far as it goes by then.
+It is simpler here: nothing is under way when time advances, since every message has gone as far as it can.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class StageTimes:
         }
         # The watermark of what has come in at a source with event times, and of a keyed stage: the last before the end.
         self._watermarks = {stage.root: BEGINNING for stage in stages}
-        # Sources, and keyed stages for which nothing is to come.
+        # Sources that have ended, and keyed stages that get nothing more.
         self._ended: set[int] = set()
         self._timers: dict[int, dict[Any, int]] = {root: {} for root in self._feeders}
         self.clock = 0
@@ -70,7 +70,7 @@ class StageTimes:
         """Move time on, and return the next stage and key to be woken, and the watermark there."""
         for root, feeders in self._feeders.items():
             running = [feeder for feeder in feeders if feeder not in self._ended]
-            # Where none is running none holds another back.
+            # Where no feeder is running, none holds another back.
             last = min(map(self._below, running)) if running else max(map(self._below, feeders))
             self._watermarks[root] = max(self._watermarks[root], last)
             due = self._take_due(root, self._watermarks[root])

@@ -21,10 +21,10 @@ class UnreadGroup(NamedTuple):
 
 
 class BatchRun:
-    """What is the same for all steps while a batch is run, and the failures so far.
+    """The part of a running batch that all steps share, and its failures so far.
 
     Args:
-        message: The batch; what of it is not the same for all kinds of stage is their own matter.
+        message: The batch.
         codec: Encodes the value a failing step was given.
         marker: Told before each step.
     """
@@ -37,7 +37,7 @@ class BatchRun:
         self.failures: list[FailureFields] = []
         # The key of each group of a keyed stage; empty in others, where values have no key yet.
         self.keys: list[Any] = []
-        # What windows need to know, and what they have to say.
+        # Times for windows, and what windows report.
         self.times = message.times
         self.time: int | None = None
         self.late = 0

@@ -1,4 +1,4 @@
-"""Running a stage without state step by step: each step is applied to all values of a batch before the next step is.
+"""Runs a stage without state step by step: each step is applied to all values of a batch before the next.
 
 A loop is shaped so that a value costs nothing but the call and the append. The ``try`` stands outside it: the iterator
 outlives an exception, so the loop goes on after the value that failed. Positions are counted only when a value is
@@ -80,7 +80,7 @@ class ColumnStep:
 
 
 def run_each(steps: Sequence[ColumnStep], column: Column, run: BatchRun) -> None:
-    """Give ``column`` to each of ``steps``; where there are several, each gets values of its own."""
+    """Give ``column`` to each of ``steps``. If there are several, each gets values of its own."""
     if len(steps) == 1:
         steps[0].run(column, run)
         return

@@ -1,4 +1,4 @@
-"""Compiling: the plan's trees of nodes, made into stages that run."""
+"""Compiles the plan's trees of nodes into stages that run."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _FRAMES_FOR_USERS, _FRAMES_A_STEP = 1_000, 6
 
 
 class Compiler:
-    """Makes stages of a plan.
+    """Compiles the stages of a plan.
 
     Args:
         application: Its nodes hold the user's code.

@@ -1,4 +1,4 @@
-"""What a step's result must look like, and what is said of one that does not."""
+"""The form that a step's result must have, and the errors for other results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def iterable(produced: Any) -> Iterable[Any]:
     """Return the outputs of a ``compute_multi`` that returned neither a list nor ``None``.
 
     Raises:
-        StepContractError: They are no outputs.
+        StepContractError: It is not an iterable of outputs.
     """
     if isinstance(produced, (str, bytes, bytearray, dict)):
         raise StepContractError(
@@ -33,7 +33,7 @@ def is_unchanged(changed: Any) -> bool:
     """Read the ``state_changed`` of a result that is not ``True``; numpy's booleans and 0 and 1 are taken as such.
 
     Raises:
-        StepContractError: It is something else.
+        StepContractError: It is not a truth value.
     """
     if changed is False or changed is None:
         return True

@@ -1,4 +1,4 @@
-"""Cutting frames by calling the decoder, for one whose header is not a plain length prefix."""
+"""Cuts frames by calling the decoder, if its header is not a plain length prefix."""
 
 from __future__ import annotations
 

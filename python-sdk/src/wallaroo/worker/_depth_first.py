@@ -1,4 +1,4 @@
-"""Running a stage message by message: each goes through all steps to the outlets before the next begins.
+"""Runs a stage message by message: each goes through all steps to the outlets before the next begins.
 
 This is how stages with state run, and all stages in a careful batch. What a state computation returns may be the state
 itself, or share parts with it, so the steps below must be done with it before the state sees its next message. (A stage
@@ -30,7 +30,7 @@ Push = Callable[[Any], None]
 
 
 class Position:
-    """Where a batch has got to: which message of it is on its way through the steps."""
+    """The message of a batch that is on its way through the steps."""
 
     run: BatchRun
     origin = 0
@@ -47,7 +47,7 @@ class Position:
         self.at_end: deque[Callable[[], None]] = deque()
 
     def finish(self) -> None:
-        """Let go of what was held back, once the last message has been pushed."""
+        """Push the values that were held back, once the last message has been pushed."""
         while self.at_end:
             self.at_end.popleft()()
 
@@ -105,7 +105,7 @@ def grow(branches: Sequence[Branch], place: Position, *, discard: bool, careful:
 
 
 def to_none(value: Any) -> None:
-    """Do nothing with a value: nothing below wants it."""
+    """Do nothing with a value: nothing below takes it."""
 
 
 def _to_each(pushes: Sequence[Push]) -> Push:

@@ -37,7 +37,7 @@ class EagerGroupOutlet(Outlet):
         node: Its id.
         codec: Encodes the values.
         key: The key function, or ``None`` to put all values under the key ``None``.
-        crosses: Values cross into another pool, in small pieces under the keys they came with; see ``_crossing``.
+        crosses: Values cross into another pool, in small pieces under the keys they came with; see ``_pool_outlet``.
     """
 
     kind = GROUPS

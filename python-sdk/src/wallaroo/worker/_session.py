@@ -1,4 +1,4 @@
-"""The conversation with the orchestrator, from greeting to goodbye, in the order of spec/protocol.md."""
+"""The conversation with the orchestrator, from the first message to the last, in the order of spec/protocol.md."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOSTLY_WAITING = 4
 
 
 class RefusedError(Exception):
-    """The worker cannot serve; what it is to say before it leaves."""
+    """The worker cannot serve. It holds the message to send before it exits."""
 
     def __init__(self, refused: protocol.Refused) -> None:
         super().__init__(refused.message)
@@ -41,7 +41,7 @@ class Session:
 
     Args:
         connection: To the orchestrator.
-        marker: Told which step runs.
+        marker: Notes which step runs.
     """
 
     def __init__(self, connection: Connection, marker: Marker) -> None:

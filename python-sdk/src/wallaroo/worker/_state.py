@@ -89,7 +89,7 @@ class StateTable:
             ) from error
 
     def try_out(self, key: Any, snapshot: bytes) -> str | None:
-        """Say why the present code could not go on with the snapshot of ``key``; ``None`` if it could.
+        """Return why the present code could not go on with the snapshot of ``key``; ``None`` if it could.
 
         Nothing is kept of it. A state that lacks an attribute which a new one has was made by older code.
         """

@@ -231,7 +231,7 @@ class TimedOutlet(EagerGroupOutlet):
         codec: Encodes the values.
         key: The key function, or ``None`` to put all values under the key ``None``.
         watermarks: Whether values go with their watermarks too.
-        crosses: As of :class:`EagerGroupOutlet`.
+        crosses: As for :class:`EagerGroupOutlet`.
     """
 
     def __init__(
