@@ -50,7 +50,7 @@ def test_a_message_that_kills_its_worker(consumer, tmp_path, name, cause, where)
 
 
 @pytest.mark.parametrize("where", ["stateless", "state"])
-@pytest.mark.parametrize("name", ["endless_loop", "slow_step", "interpreter_lock"])
+@pytest.mark.parametrize("name", ["endless_loop", "slow_step", "interpreter_lock", "leaves_its_group"])
 def test_a_message_that_never_ends(consumer, tmp_path, name, where):
     sent = messages(1_000, bad=BAD[:1])
     guilty = GUILTY[:1]
@@ -101,6 +101,17 @@ def test_recursion_without_a_limit(consumer, tmp_path):
 def test_what_harms_nobody(consumer, tmp_path, name, args, where):
     _, run = misbehave(consumer, tmp_path, name, "--where", where, *args)
     assert run.summary()["worker_deaths"] == 0
+
+
+def test_a_generator_that_kills_who_asks_it_for_a_value(tmp_path):
+    """The values before come out, the generator has ended, and the run ends by itself."""
+    path, written = tmp_path / "dead.jsonl", tmp_path / "numbers.txt"
+    options = ["--dead-letters", path]
+    with Orchestrator(APPS / "fatal_generator.py", "30", written, workers=1, options=options) as run:
+        assert run.wait() == 0, run.log()
+        assert run.summary()["worker_deaths"] <= 5
+    assert written.read_text().split() == [str(number) for number in range(30)]
+    assert [letter["step"] for letter in read_dead_letters(path)] == ["numbers", "numbers"]
 
 
 def test_a_flood_of_output_is_cut_short_with_a_count(consumer, tmp_path):

@@ -12,7 +12,7 @@ from tests.harness.word_counts import check_in_order, text_lines, totals
 LINES = text_lines(2_000)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_drains(consumer, number):
     with Orchestrator(WORD_COUNT, "--in", "127.0.0.1:0", "--out", consumer.place) as run:
         Sender(run.address(), frames(LINES)).join()

@@ -21,6 +21,8 @@ pub mod dead_message;
 
 pub mod sink_chunk;
 
+mod keepalive;
+
 // What the application is, and the Python that runs it.
 pub mod plan;
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use wallaroo_orch::cli::Cli;
+use wallaroo_orch::cli::{self, Cli};
 use wallaroo_orch::worker::process::close_inherited_on_exec;
 
 fn main() -> ExitCode {
@@ -20,11 +20,13 @@ fn main() -> ExitCode {
         }
         Err(error) => Err(error.into()),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprint!("{}", error.render());
+            cli::note(&error.render());
             error.exit_code()
         }
-    }
+    };
+    cli::flush();
+    code
 }

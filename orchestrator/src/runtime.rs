@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
@@ -121,17 +121,11 @@ pub struct Summary {
 /// Runs an application until its sources have ended, it is told to stop, or it fails. `started` is called once, when the workers
 /// and sources are ready.
 pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Result<Summary, RunError> {
-    let mut interrupts = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
-    let mut terminations = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
-    let mut hangups = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
+    let mut signals = Signals::listen().map_err(RunError::Signals)?;
     let mut control = Control::open(&options.control, options.metrics).await?;
     let (mut pools, mut workers) = Pools::new(options.pool.clone());
     let early = async {
-        tokio::select! {
-            _ = interrupts.recv() => (),
-            _ = terminations.recv() => (),
-            _ = hangups.recv() => (),
-        }
+        signals.next().await;
         Err(RunError::InterruptedEarly)
     };
     let result = tokio::select! {
@@ -160,7 +154,7 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
     let mut from_workers = Vec::new();
     let mut from_sources = Vec::new();
     let mut from_sinks = Vec::new();
-    let mut signals = 0;
+    let mut heard = 0;
     // A channel that is closed is always ready: it must not be asked again, or this loop would spin.
     let mut sources_are_open = true;
     let outcome = loop {
@@ -172,9 +166,7 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
             }
             _ = runtime.sink_events.recv_many(&mut from_sinks, EVENTS_A_TURN) => runtime.sinks(&mut pools, from_sinks.drain(..)),
             request = control.next() => runtime.request(&mut pools, request),
-            _ = interrupts.recv() => runtime.signalled(&mut pools, &mut signals),
-            _ = terminations.recv() => runtime.signalled(&mut pools, &mut signals),
-            _ = hangups.recv() => runtime.signalled(&mut pools, &mut signals),
+            () = signals.next() => runtime.signalled(&mut pools, &mut heard),
             () = retry(pools.next_fill()) => pools.fill(Instant::now()).map_err(RunError::from),
             _ = ticks.tick() => runtime.tick(&mut pools),
         };
@@ -188,17 +180,42 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
     inputs.stop.cancel();
     // The first signal is always graceful, also when the run is ending anyway.
     let hurry = async {
-        for _ in signals..2 {
-            tokio::select! {
-                _ = interrupts.recv() => (),
-                _ = terminations.recv() => (),
-                _ = hangups.recv() => (),
-            }
+        for _ in heard..2 {
+            signals.next().await;
         }
     };
     tokio::select! {
         summary = runtime.close(&mut pools, &mut workers, outcome, hurry) => summary,
         never = control.refuse_all(Refusal::ending()) => never,
+    }
+}
+
+/// Signals that end a run: the first one drains it, the second one stops it at once.
+struct Signals {
+    interrupts: Signal,
+    terminations: Signal,
+    hangups: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupts: signal(SignalKind::interrupt())?,
+            terminations: signal(SignalKind::terminate())?,
+            hangups: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next signal.
+    ///
+    /// # Cancel safety
+    /// Safe: a signal that arrives meanwhile is reported by the next call.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupts.recv() => (),
+            _ = self.terminations.recv() => (),
+            _ = self.hangups.recv() => (),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 use super::control::{ControlArgs, print_json};
 use super::error::CliError;
 use super::run::duration;
+use crate::cli::terminal;
 use crate::control::report::{ChangeReport, Scale, Swap};
 use crate::control::routes::MOST_WORKERS;
 use crate::interpreter;
@@ -75,9 +76,9 @@ fn print(report: &ChangeReport, json: bool) -> std::io::Result<()> {
         format!(", {} {}  {}", interpreter.implementation, interpreter.version, interpreter.executable)
     });
     let pause = longest_pause_seconds * 1e3;
-    println!("{workers} workers{interpreter}");
-    println!(
+    terminal::line(format_args!("{workers} workers{interpreter}"));
+    terminal::line(format_args!(
         "{moved_partitions} partitions moved; a key waited {pause:.0} ms at most; the change took {elapsed_seconds:.1} s"
-    );
+    ));
     Ok(())
 }

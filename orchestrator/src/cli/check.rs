@@ -5,6 +5,7 @@ use clap::Args;
 use super::LogArgs;
 use super::error::CliError;
 use super::run::ApplicationArgs;
+use crate::cli::terminal;
 use crate::plan::{Input, Plan, Target};
 use crate::runtime::RunError;
 
@@ -22,7 +23,7 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), CliError> {
     args.log.start();
     let topology = args.application.describe().await?;
     let plan = Plan::new(topology).map_err(RunError::from)?;
-    print!("{}", stages(&plan));
+    terminal::text(format_args!("{}", stages(&plan)));
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::terminal;
 use crate::control::client::{Client, ClientError};
 
 /// The option that says which running application is meant.
@@ -43,6 +44,6 @@ impl ControlArgs {
 
 /// Prints `report` as one line of JSON.
 pub(super) fn print_json(report: &impl Serialize) -> std::io::Result<()> {
-    println!("{}", serde_json::to_string(report)?);
+    terminal::line(format_args!("{}", serde_json::to_string(report)?));
     Ok(())
 }

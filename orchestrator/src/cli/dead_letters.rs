@@ -17,6 +17,7 @@ use self::print::Table;
 use self::retry::RetryArgs;
 use self::selection::{Numbers, Selection};
 use super::send::SendError;
+use crate::cli::terminal;
 use crate::dead_letter::file::{Damage, LetterFile, LetterFileError, Line};
 
 /// Arguments of `wallaroo-orch dead-letters`.
@@ -232,7 +233,7 @@ fn remove(args: &DropArgs) -> Result<(), DeadLettersError> {
     selection.check(&file)?;
     let unknown = damaged.check(&file);
     file.remove(&removed)?;
-    eprintln!("dropped {} letters", removed.len());
+    terminal::note(format_args!("dropped {} letters", removed.len()));
     unknown
 }
 

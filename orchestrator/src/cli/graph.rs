@@ -10,6 +10,7 @@ use wallaroo_protocol::{NodeId, Topology};
 use super::LogArgs;
 use super::error::CliError;
 use super::run::ApplicationArgs;
+use crate::cli::terminal;
 
 /// Arguments of `wallaroo-orch graph`.
 #[derive(Debug, Args)]
@@ -40,7 +41,7 @@ pub(super) enum GraphFormat {
 pub(super) async fn run(args: GraphArgs) -> Result<(), CliError> {
     args.log.start();
     let topology = args.application.describe().await?;
-    print!("{}", render(&topology, args.format));
+    terminal::text(format_args!("{}", render(&topology, args.format)));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::cli::terminal;
 use clap::{Args, ValueEnum};
 
 /// Stands in the templates for the application's name.
@@ -97,7 +98,7 @@ pub(super) fn run(args: &InitArgs) -> Result<(), InitError> {
         let path = folder.join(file);
         write_new(&path, &text.replace(NAME, &name)).map_err(|source| InitError::Write { path, source })?;
     }
-    println!("{}", next_steps(folder, *template));
+    terminal::line(format_args!("{}", next_steps(folder, *template)));
     Ok(())
 }
 

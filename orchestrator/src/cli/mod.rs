@@ -8,6 +8,7 @@ mod ending;
 mod error;
 mod graph;
 mod init;
+mod log_writer;
 mod option;
 mod pools;
 mod receive;
@@ -16,6 +17,7 @@ mod send;
 mod stack;
 mod status;
 mod table;
+mod terminal;
 mod top;
 
 use std::io::IsTerminal;
@@ -26,6 +28,8 @@ use tracing_subscriber::EnvFilter;
 use crate::worker::guard;
 
 pub use self::error::CliError;
+use self::log_writer::LogWriter;
+pub use self::log_writer::{flush, note};
 use self::option::FieldsWithOption;
 
 /// Runs Python stream processing applications in a pool of worker processes.
@@ -104,7 +108,7 @@ impl LogArgs {
             (false, _) => "trace",
         };
         let filter = EnvFilter::try_from_env("WALLAROO_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(LogWriter);
         let fields = FieldsWithOption::default();
         match self.log_format {
             LogFormat::Text => {

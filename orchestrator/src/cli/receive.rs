@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::send::{Address, WireFraming};
+use crate::cli::terminal;
 use crate::frame::FrameBlock;
 use crate::ids::SourceId;
 use crate::source::framing::{Cutter, LengthPrefix};
@@ -58,8 +59,8 @@ impl ReceiveError {
 pub(super) async fn run(args: ReceiveArgs) -> Result<(), ReceiveError> {
     let listener = tcp::bind(&args.listen.host, args.listen.port).await?;
     match listener.local_addr() {
-        Ok(address) => eprintln!("listening on {address}"),
-        Err(_) => eprintln!("listening on {}", args.listen),
+        Ok(address) => terminal::note(format_args!("listening on {address}")),
+        Err(_) => terminal::note(format_args!("listening on {}", args.listen)),
     }
     match receive(listener, &args, io::stdout().lock()).await {
         Err(ReceiveError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -103,7 +104,7 @@ async fn receive(
             }
             Some(SourceEvent::Closed { outcome, .. }) => {
                 if let CloseReason::Failed(error) = outcome {
-                    eprintln!("{error}");
+                    terminal::note(format_args!("{error}"));
                 }
                 if args.until_close {
                     break;

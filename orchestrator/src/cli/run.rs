@@ -211,7 +211,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
     let python = options.pool.interpreter.python.clone();
     let running = runtime::run(options, |started| {
         if show && !json {
-            eprint!("{}", banner(&started));
+            crate::cli::note(&banner(&started));
         }
         for source in started.sources.iter().filter_map(|source| source.strip_prefix("tcp ")) {
             tracing::info!("listening on {source}");

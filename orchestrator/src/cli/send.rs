@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub(super) use self::connection::Connection;
 use self::lines::Lines;
 use self::pace::Pace;
+use crate::cli::terminal;
 
 /// Bytes read from the input at a time.
 const BUFFER: usize = 1 << 20;
@@ -162,7 +163,10 @@ fn send(args: &SendArgs) -> Result<(), SendError> {
     connection.finish(messages)?;
     progress.finish_and_clear();
     let elapsed = began.elapsed().as_secs_f64();
-    eprintln!("sent {messages} messages in {elapsed:.3} s ({:.0} messages/s)", messages as f64 / elapsed.max(1e-9));
+    terminal::note(format_args!(
+        "sent {messages} messages in {elapsed:.3} s ({:.0} messages/s)",
+        messages as f64 / elapsed.max(1e-9)
+    ));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::control::{ControlArgs, print_json};
 use super::error::CliError;
+use crate::cli::terminal;
 use crate::control::report::WorkerStack;
 
 /// Arguments of `wallaroo-orch stack`.
@@ -28,7 +29,7 @@ pub(super) async fn run(args: StackArgs) -> Result<(), CliError> {
         let seat = pool.map_or_else(|| seat.clone(), |pool| format!("{pool} {seat}"));
         let stack =
             if stack.is_empty() { "(no stack was printed: the worker is loading, or stopped)\n" } else { &stack };
-        println!("{seat}, pid {pid}:\n{stack}");
+        terminal::line(format_args!("{seat}, pid {pid}:\n{stack}"));
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use self::picture::{Move, Picture};
 use super::control::SocketArgs;
 use super::error::CliError;
 use super::run::duration;
+use crate::cli::terminal;
 use crate::control::client::{Client, ClientError};
 use crate::control::report::StatusReport;
 
@@ -41,7 +42,7 @@ pub(super) async fn run(args: TopArgs) -> Result<(), CliError> {
         show(&mut screen.0, &client, first, args.interval).await?
     };
     if left == Left::ApplicationEnded {
-        eprintln!("{application} has ended");
+        terminal::note(format_args!("{application} has ended"));
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use super::acknowledged::bytes_acknowledged;
 use super::outbox::{Outbox, Progress};
 use super::{SinkChunks, SinkError, SinkEvent, SinkEvents};
 use crate::ids::SinkId;
+use crate::keepalive::keep_alive;
 use crate::sink_chunk::SinkChunk;
 
 /// First pause between attempts to connect; doubled up to [`LONGEST_PAUSE`].
@@ -161,6 +162,7 @@ impl Connection {
     fn new(stream: TcpStream, outbox: &Outbox) -> io::Result<Self> {
         // Messages are put together here already; waiting for more would only delay them.
         stream.set_nodelay(true)?;
+        keep_alive(&stream);
         let baseline = bytes_acknowledged(&stream)?;
         Ok(Self { stream, origin: outbox.position(), baseline })
     }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{Connection, Shared};
 use super::{SourceContext, SourceError, SourceEvent};
 use crate::ids::ConnectionId;
+use crate::keepalive::keep_alive;
 
 /// First pause after a failed accept, usually because no descriptor is free; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -79,7 +80,10 @@ async fn accept(listener: Option<&TcpListener>) -> (TcpStream, String) {
     let mut pause = FIRST_PAUSE;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer.to_string()),
+            Ok((stream, peer)) => {
+                keep_alive(&stream);
+                return (stream, peer.to_string());
+            }
             // The client went away while it queued.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {

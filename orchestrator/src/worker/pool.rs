@@ -89,7 +89,7 @@ pub struct Pool {
     backoff: Duration,
     /// No worker is started before this.
     not_before: Option<Instant>,
-    ever_ready: bool,
+    ever_loaded: bool,
     closing: bool,
 }
 
@@ -143,7 +143,7 @@ impl Pool {
             failures: VecDeque::new(),
             backoff: FIRST_BACKOFF,
             not_before: None,
-            ever_ready: false,
+            ever_loaded: false,
             closing: false,
         }
     }
@@ -185,7 +185,9 @@ impl Pool {
             return Ok(());
         }
         self.not_before = None;
-        self.fill_edition(starter, self.edition)?;
+        if let Err(error) = self.fill_edition(starter, self.edition) {
+            self.note_failure(error, now)?;
+        }
         if let Some((next, _)) = self.next
             && let Err(error) = self.fill_edition(starter, next)
         {
@@ -292,7 +294,7 @@ impl Pool {
             }
             Phase::Standby if !self.closing => tracing::warn!(worker, pool, pid, "standby died: {cause}"),
             Phase::Standby | Phase::Dismissed => {}
-            _ if self.ever_ready && cause.may_be_from_outside() => {
+            _ if self.ever_loaded && cause.may_be_from_outside() => {
                 tracing::warn!(worker, pool, pid, "worker died while it started: {cause}");
             }
             phase => {
@@ -316,12 +318,12 @@ impl Pool {
             }
             (FromWorker::Topology(topology), Phase::Loading) => {
                 member.phase = Phase::Described;
+                self.ever_loaded = true;
                 self.described(generation, topology, out);
             }
             (FromWorker::Ready, Phase::Preparing) => {
                 member.phase = Phase::Standby;
                 tracing::debug!(worker = generation.0, pid = member.handle.pid, "standby is ready");
-                self.ever_ready = true;
                 self.backoff = FIRST_BACKOFF;
             }
             (FromWorker::Tried { problem, .. }, Phase::Standby) => out.push(PoolNews::Tried { generation, problem }),
@@ -373,7 +375,7 @@ impl Pool {
         }
     }
 
-    /// A failure before any worker was ready is for the user to fix. Later ones are retried for a while.
+    /// A failure before any worker has loaded the application is for the user to fix. Later ones are retried for a while.
     fn failed_to_start(&mut self, edition: Edition, error: PoolError, now: Instant, out: &mut Vec<PoolNews>) {
         if self.closing {
             return;
@@ -385,12 +387,19 @@ impl Pool {
         if edition != self.edition {
             return;
         }
+        if let Err(error) = self.note_failure(error, now) {
+            out.push(PoolNews::Failed(error));
+        }
+    }
+
+    /// Has a failure to start tried again after a pause; an error if nothing ever worked, or if it failed too often.
+    fn note_failure(&mut self, error: PoolError, now: Instant) -> Result<(), PoolError> {
         self.failures.push_back(now);
         while self.failures.front().is_some_and(|first| now.duration_since(*first) > FAILURE_PERIOD) {
             self.failures.pop_front();
         }
-        if !self.ever_ready || self.failures.len() >= MOST_FAILURES {
-            return out.push(PoolNews::Failed(error));
+        if !self.ever_loaded || self.failures.len() >= MOST_FAILURES {
+            return Err(error);
         }
         tracing::warn!(
             pool = self.name.as_deref(),
@@ -399,6 +408,7 @@ impl Pool {
         );
         self.not_before = Some(now + self.backoff);
         self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);
+        Ok(())
     }
 
     /// Kills a worker that cannot be used. Its end is still reported and has no effect.

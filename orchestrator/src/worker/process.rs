@@ -137,9 +137,11 @@ impl Process {
         }
     }
 
-    /// Kills the whole group: the worker and what user code started.
+    /// Kills the whole group: the worker and what user code started. The worker is killed by its number too, since user code may
+    /// have moved it to another group.
     pub fn kill(&self) {
         let _ = killpg(self.group, Signal::SIGKILL);
+        self.signal(Signal::SIGKILL);
     }
 
     /// What the worker last noted in its marker.

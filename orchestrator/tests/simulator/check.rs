@@ -76,13 +76,16 @@ pub(crate) fn everything(world: &World) {
             );
         }
     }
-    if generated && !world.is_cut_short() {
-        let killers = expected.iter().filter(|value| kills_its_generator(world, **value)).count();
-        // The value that cannot be made has a letter, and the generator itself another one.
-        let fatal = if made < Some(scenario.values.len() as u64) { 2 } else { 0 };
-        assert_eq!(anonymous_letters(world), killers + fatal, "dead letters of generated values that kill");
-    }
+    letters_of_generators(world, &expected);
     counts(world);
+}
+
+/// Each generated value that kills its generator has a letter. A value that cannot be made has one too, and its generator another.
+fn letters_of_generators(world: &World, expected: &BTreeSet<u64>) {
+    let Some(made) = world.generated().filter(|_| !world.is_cut_short()) else { return };
+    let killers = expected.iter().filter(|value| kills_its_generator(world, **value)).count();
+    let fatal = if made < world.scenario.values.len() as u64 { 2 } else { 0 };
+    assert_eq!(anonymous_letters(world), killers + fatal, "dead letters of generated values that kill");
 }
 
 /// Whether a value kills the worker that generates it. Its dead letter cannot say which value it was.

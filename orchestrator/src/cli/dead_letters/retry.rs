@@ -12,6 +12,7 @@ use clap::Args;
 use super::selection::{Numbers, Selection};
 use super::{DeadLettersError, LetterFile, Line};
 use crate::cli::send::{Address, Connection, SendError, WireFraming, seconds};
+use crate::cli::terminal;
 use crate::dead_letter::file::Damage;
 use crate::dead_letter::{DeadLetter, PayloadCodec, SourceFraming};
 
@@ -105,7 +106,7 @@ fn plan(args: &RetryArgs, file: &LetterFile) -> Result<Plan, DeadLettersError> {
     selection.check(file)?;
     plan.refused = refused.len();
     for (number, refusal) in refused {
-        eprintln!("letter {number} is kept: {refusal}");
+        terminal::note(format_args!("letter {number} is kept: {refusal}"));
     }
     Ok(plan)
 }
@@ -167,6 +168,6 @@ fn send(
     }
     connection.write(&encoded, written).map_err(undelivered)?;
     connection.finish(written + gathered).map_err(undelivered)?;
-    eprintln!("sent {} messages to {to}", written + gathered);
+    terminal::note(format_args!("sent {} messages to {to}", written + gathered));
     Ok(())
 }
