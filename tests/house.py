@@ -17,7 +17,7 @@ FOLDERS = ("orchestrator", "protocol", "python-sdk", "tests", "examples")
 _SKIPPED = {"target", ".venv", "__pycache__"}
 #: The library of the command line, and names of its options, which only the folder `cli` knows.
 _OPTION = re.compile(r"\bclap\b|(?<![-\w])--[a-z][a-z-]+")
-_SOURCES = "orchestrator/src"
+_SOURCES = ("orchestrator/src", "protocol/src")
 #: These start the SDK's worker, whose command line is not ours.
 _OPTIONS_OF_WORKERS = {"--fd", "--marker-fd"}
 _RUST_FUNCTION = re.compile(r"\bfn\s+(\w+)")
@@ -82,9 +82,9 @@ def main() -> int:
     found = [fault for folder in FOLDERS for fault in faults(ROOT / folder)]
     for file, line, what, lines, most in found:
         print(f"{file.relative_to(ROOT)}:{line}: {what} has {lines} lines, more than {most}")
-    named = list(options_named(ROOT / _SOURCES))
+    named = [option for sources in _SOURCES for option in options_named(ROOT / sources)]
     for file, line, name in named:
-        print(f"{file.relative_to(ROOT)}:{line}: {name} belongs into {_SOURCES}/cli")
+        print(f"{file.relative_to(ROOT)}:{line}: {name} belongs into {_SOURCES[0]}/cli")
     return 1 if found or named else 0
 
 

@@ -276,10 +276,10 @@ MUTANTS = {
         "let lane = &self.lanes[slot][stage.index()];\n        (lane.messages() > 0)",
     ),
     "fatal-value": Mutant(
-        "a generator that kills who asks it for a value is not asked again",
+        "the values that a generator made before the one that kills who asks for it are kept",
         "recovery/poison.rs",
-        "let noted = fatal.map_or(noted, |_| Some(GENERATOR));",
-        "let noted = fatal.map_or(noted, |_| None);",
+        "batch.messages = fatal.map_or(0, |fatal| fatal.origin);",
+        "batch.messages = 0;",
     ),
     "repeated": Mutant(
         "a partition waits for batches to be repeated",

@@ -7,9 +7,7 @@ use crate::{MAX_NESTING, PROTOCOL_VERSION, key::KeyError, topology::TopologyErro
 #[non_exhaustive]
 pub enum ProtocolError {
     /// A frame's header announced more than the connection's cap. Nothing was allocated for it.
-    #[error(
-        "a frame of {length} bytes exceeds the cap of {cap}; raise --max-frame if messages are meant to be this large"
-    )]
+    #[error("a frame of {length} bytes exceeds the cap of {cap} bytes")]
     Oversize {
         /// Length of the body, as announced or as about to be sent.
         length: usize,

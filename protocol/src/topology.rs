@@ -1,4 +1,4 @@
-//! The topology: what the SDK says an application consists of. Also what `graph --format json` prints.
+//! The topology: what the SDK says an application consists of. `wallaroo-orch graph` prints it as JSON.
 
 mod error;
 mod map;

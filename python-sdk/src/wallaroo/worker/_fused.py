@@ -55,7 +55,7 @@ class StateToSink:
             states = chain.from_iterable(map(repeat, states, counts))
             lineage = Expanded(lineage, list(accumulate(counts)))
         run.enter(self._node, values)
-        node, call, computations = self._node, self._call, self._computations
+        node, call, computed = self._node, self._call, self._computed if self._computations else None
         sink, encode = self._sink.node, self._sink.encode
         # One for each value, None where there is none: how many there are says which value is at hand.
         messages: list[Any] = []
@@ -71,8 +71,8 @@ class StateToSink:
                     output, changed = call(value, state)
                     if changed is not True and is_unchanged(changed):
                         unchanged.append(len(messages))
-                    if computations:
-                        output = self._computed(output, lineage, len(messages), run)
+                    if computed is not None:
+                        output = computed(output, lineage, len(messages), run)
                     if output is None:
                         append(None)
                         gaps = True

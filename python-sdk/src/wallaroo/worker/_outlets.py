@@ -89,10 +89,13 @@ class KeyFunction:
         return None
 
     def fits_all(self, keys: Collection[Any]) -> bool:
-        """Whether all ``keys`` certainly can be keys: by columns, a third of what asking for each takes."""
+        """Whether all ``keys`` certainly can be keys. ``run`` has refused those of other types."""
         if self._known is not None:
             return list(map(self._known.get, keys)) == list(map(type, keys)) and tuple not in self._known.values()
-        return set(map(type, keys)) <= {str} and all(map(str.isascii, keys))
+        try:
+            return "".join(keys).isascii()
+        except TypeError:
+            return False
 
 
 def sendable(key: Any) -> Any:
