@@ -19,7 +19,7 @@ _SKIPPED = {"target", ".venv", "__pycache__"}
 _OPTION = re.compile(r"\bclap\b|(?<![-\w])--[a-z][a-z-]+")
 _SOURCES = ("orchestrator/src", "protocol/src")
 #: These start the SDK's worker, whose command line is not ours.
-_OPTIONS_OF_WORKERS = {"--fd", "--marker-fd"}
+_OPTIONS_OF_WORKERS = {"--fd", "--marker-fd", "--progress-ms"}
 _RUST_FUNCTION = re.compile(r"\bfn\s+(\w+)")
 
 

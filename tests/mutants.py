@@ -281,6 +281,24 @@ MUTANTS = {
         "batch.messages = fatal.map_or(0, |fatal| fatal.origin);",
         "batch.messages = 0;",
     ),
+    "progress": Mutant(
+        "a batch that is slow but moves on is not hung",
+        "dispatch/mod.rs",
+        "front.alive = now;",
+        "let _ = now;",
+    ),
+    "saving": Mutant(
+        "no message is blamed for a state that cannot be saved",
+        "recovery/deaths.rs",
+        "                    self.workers.note_progress(slot);\n                }\n                return;",
+        "                    self.workers.note_progress(slot);\n                }\n                abandoned.next()",
+    ),
+    "unsaved": Mutant(
+        "a new worker is told which states it must not save",
+        "recovery/deaths.rs",
+        "self.recovery.forbid_saving(slot, generation, actions);",
+        "let _ = generation;",
+    ),
     "repeated": Mutant(
         "a partition waits for batches to be repeated",
         "change/scaling.rs",

@@ -103,6 +103,31 @@ def test_what_harms_nobody(consumer, tmp_path, name, args, where):
     assert run.summary()["worker_deaths"] == 0
 
 
+@pytest.mark.parametrize("where", ["stateless", "state"])
+def test_a_slow_batch_that_moves_on_is_not_hung(consumer, tmp_path, where):
+    """Batches sized for microseconds a message outlast the step timeout by far when a database has a bad minute."""
+    sent = messages(1_000, bad=[500])
+    args = ["--in", "127.0.0.1:0", "--out", consumer.place, "--where", where]
+    with Orchestrator(APPS / "turns_slow.py", *args, options=["--step-timeout", "1s"], workers=1) as run:
+        send(run.address(), frames(sent[:500]))
+        consumer.wait_count(500)
+        send(run.address(), frames(sent[500:]))
+        consumer.wait_count(1_000)
+        run.stop()
+    assert by_key(consumer.lines()) == expected(sent)
+    assert (run.summary()["worker_deaths"], run.summary()["dead_letters"]) == (0, 0)
+
+
+@pytest.mark.parametrize(("saving", "deaths"), [("hang", 1), ("crash", 2), ("slow", 0)])
+def test_a_state_that_harms_who_saves_it(consumer, tmp_path, saving, deaths):
+    """No message is blamed, the key is named, and the states of others are still saved."""
+    options = ["--step-timeout", "700ms", "--replay-budget", "10ms"]
+    _, run = misbehave(consumer, tmp_path, "fatal_saving", "--saving", saving, options=options)
+    assert run.summary()["worker_deaths"] <= deaths
+    named = any("saving the state of key 'k7'" in message for message in run.messages())
+    assert named == (run.summary()["worker_deaths"] == deaths > 0)
+
+
 def test_a_generator_that_kills_who_asks_it_for_a_value(tmp_path):
     """The values before come out, the generator has ended, and the run ends by itself."""
     path, written = tmp_path / "dead.jsonl", tmp_path / "numbers.txt"

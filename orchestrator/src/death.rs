@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use nix::sys::signal::Signal;
 use wallaroo_protocol::{BatchId, NodeId, Skip};
 
@@ -90,12 +91,31 @@ impl std::fmt::Display for DeathCause {
 }
 
 /// What a worker noted it was doing before it died; see the marker in `spec/protocol.md`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Marker {
+    /// It ran a step.
+    Running(Running),
+    /// It pickled the state of this encoded key for a snapshot. The key is empty if it was too long for the marker.
+    Saving(Bytes),
+}
+
+/// A step that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Marker {
-    /// The batch it was running.
+pub struct Running {
+    /// The batch.
     pub batch: BatchId,
-    /// The step it was in.
+    /// The step.
     pub node: NodeId,
-    /// The message it was at, when the batch was run carefully.
+    /// The message, when the batch was run carefully.
     pub message: Option<Skip>,
+}
+
+impl Marker {
+    /// The step that ran, if one did.
+    pub fn running(&self) -> Option<Running> {
+        match self {
+            Self::Running(running) => Some(*running),
+            Self::Saving(_) => None,
+        }
+    }
 }

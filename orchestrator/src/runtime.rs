@@ -307,6 +307,9 @@ impl Runtime {
 
     /// Tells the engine that time has passed, and which workers have grown too large.
     fn tick(&mut self, pools: &mut Pools) -> Result<(), RunError> {
+        for (slot, generation) in pools.moved() {
+            self.feed(pools, Event::Moved { slot, generation })?;
+        }
         self.feed(pools, Event::Tick)?;
         self.observed.sample(self.engine.counts(), Instant::now());
         self.continue_change(pools)?;

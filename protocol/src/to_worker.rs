@@ -20,6 +20,7 @@ const STOP: u8 = 8;
 const SNAPSHOT_KEYS: u8 = 9;
 const FORGET: u8 = 10;
 const TRY_RESTORE: u8 = 11;
+const DO_NOT_SAVE: u8 = 12;
 
 /// Bit of a batch's `flags`: run for the effect on state only.
 const DISCARD: u64 = 1;
@@ -73,6 +74,9 @@ pub enum ToWorker {
         /// The snapshots.
         entries: Vec<StateEntry>,
     },
+    /// Make no snapshots of the states of these encoded keys, and report each as a failure when it is asked for: saving them has
+    /// killed workers.
+    DoNotSave(Vec<Bytes>),
     /// Finish what was sent before, then close.
     Stop,
 }
@@ -210,10 +214,7 @@ impl ToWorker {
             Self::SnapshotKeys { request, keys } => {
                 let mut writer = Writer::message(SNAPSHOT_KEYS, 2);
                 writer.uint(request.0);
-                writer.array(keys.len());
-                for key in keys {
-                    writer.raw(key);
-                }
+                write_keys(&mut writer, keys);
                 writer.finish()
             }
             Self::Forget(states) => {
@@ -225,6 +226,11 @@ impl ToWorker {
                 let mut writer = Writer::message(TRY_RESTORE, 2);
                 writer.uint(request.0);
                 write_entries(&mut writer, entries);
+                writer.finish()
+            }
+            Self::DoNotSave(keys) => {
+                let mut writer = Writer::message(DO_NOT_SAVE, 1);
+                write_keys(&mut writer, keys);
                 writer.finish()
             }
             Self::Stop => Writer::message(STOP, 0).finish(),
@@ -260,8 +266,7 @@ impl ToWorker {
             SNAPSHOT_KEYS => {
                 reader.expect("snapshot_keys", 2, found)?;
                 let request = RequestId(reader.uint("request")?);
-                let count = reader.array("keys")?;
-                Self::SnapshotKeys { request, keys: (0..count).map(|_| reader.key("key")).collect::<Result<_, _>>()? }
+                Self::SnapshotKeys { request, keys: read_keys(&mut reader)? }
             }
             FORGET => {
                 reader.expect("forget", 1, found)?;
@@ -271,6 +276,10 @@ impl ToWorker {
                 reader.expect("try_restore", 2, found)?;
                 let request = RequestId(reader.uint("request")?);
                 Self::TryRestore { request, entries: read_entries(&mut reader)? }
+            }
+            DO_NOT_SAVE => {
+                reader.expect("do_not_save", 1, found)?;
+                Self::DoNotSave(read_keys(&mut reader)?)
             }
             STOP => {
                 reader.expect("stop", 0, found)?;
@@ -361,6 +370,18 @@ impl Batch {
             writer.int(time.0);
         }
         Outgoing { head: writer.finish(), tail: self.input.clone() }
+    }
+}
+
+fn read_keys(reader: &mut Reader) -> Result<Vec<Bytes>, ProtocolError> {
+    let count = reader.array("keys")?;
+    (0..count).map(|_| reader.key("key")).collect()
+}
+
+fn write_keys(writer: &mut Writer, keys: &[Bytes]) {
+    writer.array(keys.len());
+    for key in keys {
+        writer.raw(key);
     }
 }
 

@@ -235,7 +235,7 @@ def test_what_cannot_be_kept_is_run_at_once_and_in_order():
 def test_a_careful_batch_runs_each_message_alone(tmp_path):
     marked = []
 
-    with open(tmp_path / "marker", "w+b") as marker:
+    with open(tmp_path / "marker", "w+b", buffering=0) as marker:
 
         @batch
         def look(numbers):

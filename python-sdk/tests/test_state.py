@@ -96,6 +96,17 @@ def test_a_snapshot_of_some_keys_takes_those_that_changed():
     assert states(run.snapshot(9)[0]) == {"a": ["a"]}
 
 
+def test_a_state_that_must_not_be_saved_is_a_failure_and_stays_dirty():
+    run = runner()
+    feed(run, ("a", ["a"]), ("b", ["b"]), batch=10)
+    run.tables.do_not_save(["a"])
+    for keys in (None, ["a", "b"]):
+        feed(run, ("b", ["b"]), batch=11)
+        entries, failures, oldest, _ = run.snapshot(9, keys)
+        assert (set(states(entries)), oldest) == ({"b"}, 10)
+        assert failures[1::3] == ["a"]
+
+
 def test_a_state_that_is_forgotten_is_built_anew():
     run = runner()
     feed(run, ("a", ["a"]), ("b", ["b"]))

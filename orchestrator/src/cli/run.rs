@@ -23,6 +23,10 @@ use crate::worker::process::Interpreter;
 /// Default of `--max-frame` in bytes.
 const DEFAULT_MAX_FRAME: usize = 16 << 20;
 
+/// Bounds of how often workers report whether they have moved on.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The application and the Python that runs it.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ApplicationArgs {
@@ -42,7 +46,12 @@ impl ApplicationArgs {
     fn pool(&self, slots: u32, standbys: u32, max_frame: usize) -> Result<PoolSettings, CliError> {
         let python = interpreter::resolve(self.python.as_deref())?;
         Ok(PoolSettings {
-            interpreter: Interpreter { python, hash_seed: hash_seed(), descriptors: None },
+            interpreter: Interpreter {
+                python,
+                hash_seed: hash_seed(),
+                descriptors: None,
+                progress_interval: LONGEST_INTERVAL,
+            },
             application: self.app.clone(),
             args: self.app_args.clone(),
             slots,
@@ -185,6 +194,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
     let max_frame = args.max_frame.as_u64() as usize;
     let mut pool = args.application.pool(workers, args.standbys, max_frame)?;
     pool.interpreter.descriptors = args.worker_descriptors;
+    pool.interpreter.progress_interval = (args.step_timeout / 8).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
     let named_pools = pools::settings(&args.pools, &pool)?;
     pool.memory = args.worker_memory.map(|limit| limit.as_u64());
     let options = RunOptions {

@@ -111,6 +111,8 @@ pub(super) struct InFlight {
     pub(super) expected: Duration,
     /// When the worker could begin with it: when it was sent, or when the batch before it was answered.
     pub(super) begun: Duration,
+    /// When the worker last gave a sign of life: it began, or moved on within the batch.
+    pub(super) alive: Duration,
     /// The parts of the answer received so far.
     pub(super) answer: Answer,
 }

@@ -98,6 +98,13 @@ pub enum Event {
         /// Its answer.
         result: CutResult,
     },
+    /// A worker has moved on within what it was sent: to another message, step or state.
+    Moved {
+        /// The worker's slot.
+        slot: SlotId,
+        /// The worker.
+        generation: Generation,
+    },
     /// A worker sent snapshots.
     Snapshot {
         /// The worker's slot.
@@ -149,6 +156,7 @@ impl Event {
             | Self::Overweight { slot, .. }
             | Self::Result { slot, .. }
             | Self::CutResult { slot, .. }
+            | Self::Moved { slot, .. }
             | Self::Snapshot { slot, .. }
             | Self::Replace { slot } => Some(*slot),
             Self::Frames { .. }

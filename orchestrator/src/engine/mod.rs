@@ -123,6 +123,10 @@ impl Engine {
             }
             Event::Result { slot, generation, result } => self.result(slot, generation, result, now, actions),
             Event::CutResult { slot, generation, result } => self.cut_result(slot, generation, &result, now, actions),
+            Event::Moved { slot, generation } => {
+                self.moved(slot, generation, now);
+                Ok(())
+            }
             Event::Snapshot { slot, generation, part } => self.snapshot(slot, generation, part, now, actions),
             Event::SinkWritten { sink, bytes } => self.sinks.written(sink, bytes),
             Event::Scale { pool, slots } => self.scale(pool, slots, actions),
@@ -131,7 +135,7 @@ impl Engine {
                 Ok(())
             }
             Event::Save => {
-                self.save(actions);
+                self.save(now, actions);
                 Ok(())
             }
             Event::Drain => {
@@ -140,6 +144,7 @@ impl Engine {
             }
             Event::StoodStill { gap } => {
                 self.dispatch.put_off(gap, now);
+                self.recovery.put_off(gap, now);
                 self.time.put_off(gap, now);
                 Ok(())
             }

@@ -13,6 +13,7 @@ use tokio_stream::StreamExt;
 use tokio_util::codec::FramedRead;
 use wallaroo_protocol::{ENVELOPE_BYTES, FrameCodec, FromWorker, Outgoing, ProtocolError, encode_header};
 
+use super::marker_file::MarkerFile;
 use super::output::{Listener, Stream, Tail, pump};
 use super::process::{Interpreter, Process, SpawnError, Streams, death_cause};
 use super::socket::{FromWorkerHalf, ToWorkerHalf};
@@ -60,6 +61,7 @@ pub enum WorkerNews {
 pub struct WorkerHandle {
     outgoing: mpsc::UnboundedSender<Outgoing>,
     orders: mpsc::UnboundedSender<Order>,
+    marker: MarkerFile,
     /// Its process id.
     pub pid: i32,
 }
@@ -79,6 +81,11 @@ impl WorkerHandle {
     pub fn send(&self, message: Outgoing) {
         // The last event of a dead worker reports its end; the engine repeats what it was sent.
         let _ = self.outgoing.send(message);
+    }
+
+    /// A number that changes when the worker has moved on.
+    pub fn progress(&self) -> u64 {
+        self.marker.progress()
     }
 
     /// Kills the worker's process group.
@@ -108,10 +115,10 @@ pub fn start(
     let (process, streams) = Process::spawn(interpreter)?;
     let (outgoing, queue) = mpsc::unbounded_channel();
     let (orders, received) = mpsc::unbounded_channel();
-    let pid = process.pid().as_raw();
+    let (pid, marker) = (process.pid().as_raw(), process.marker().clone());
     let max_body = max_frame + ENVELOPE_BYTES;
     tokio::spawn(live(process, streams, generation, max_body, queue, received, events));
-    Ok(WorkerHandle { outgoing, orders, pid })
+    Ok(WorkerHandle { outgoing, orders, marker, pid })
 }
 
 async fn live(
@@ -156,7 +163,7 @@ async fn live(
     writer.abort();
     process.kill();
     let _ = process.wait().await;
-    let marker = noted.unwrap_or_else(|| process.marker());
+    let marker = noted.unwrap_or_else(|| process.marker().read());
     let (trace, last_lines) = (tail.stack(), tail.last(40));
     let _ = events.send(WorkerEvent { generation, news: WorkerNews::Ended { cause, marker, trace, last_lines } });
 }
@@ -187,7 +194,7 @@ async fn live_until_its_end(
             }
             Some(Order::KillAfterStack) => {
                 // Read before the signal: it ends a call that gives up on EINTR, and the worker would go on to the next message.
-                let marker = process.marker();
+                let marker = process.marker().read();
                 process.signal(Signal::SIGUSR1);
                 let _ = timeout(DUMP_GRACE, process.wait()).await;
                 return (killed, Some(marker));

@@ -3,6 +3,7 @@
 
 pub mod connection;
 pub mod guard;
+mod marker_file;
 mod output;
 pub mod pool;
 pub mod pools;

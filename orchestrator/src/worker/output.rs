@@ -15,6 +15,9 @@ const LINES_A_SECOND: u32 = 200;
 /// Lines of standard error kept to explain a death.
 const KEPT_LINES: usize = 200;
 
+/// The module of the SDK's thread that reports progress, in a line of its stack.
+const REPORTER: &str = "/wallaroo/worker/_progress.py\"";
+
 /// Begins a line whose level the SDK says, with the letter after it; see spec/protocol.md, "Output".
 const LEVEL_MARK: u8 = 0x1e;
 
@@ -82,9 +85,7 @@ impl Tail {
         };
         let thread = |line: &String| line.starts_with("Current thread 0x") || line.starts_with("Thread 0x");
         let start = self.lines.iter().rposition(begins).or_else(|| self.lines.iter().position(thread));
-        start
-            .map(|start| self.lines.range(start..).fold(String::new(), |text, line| text + line + "\n"))
-            .unwrap_or_default()
+        start.map(|start| without_reporter(self.lines.range(start..))).unwrap_or_default()
     }
 
     /// The last `count` lines.
@@ -92,6 +93,23 @@ impl Tail {
         let skipped = self.lines.len().saturating_sub(count);
         self.lines.range(skipped..).fold(String::new(), |text, line| text + line + "\n")
     }
+}
+
+/// The lines of stacks, without that of the SDK's thread that reports progress.
+fn without_reporter<'a>(lines: impl Iterator<Item = &'a String>) -> String {
+    let mut stacks: Vec<(String, bool)> = Vec::new();
+    for line in lines {
+        let is_thread = line.starts_with("Current thread 0x") || line.starts_with("Thread 0x");
+        if stacks.is_empty() || is_thread {
+            stacks.push((String::new(), false));
+        }
+        if let Some((stack, is_reporter)) = stacks.last_mut() {
+            stack.push_str(line);
+            stack.push('\n');
+            *is_reporter |= line.contains(REPORTER);
+        }
+    }
+    stacks.into_iter().filter(|(_, is_reporter)| !is_reporter).map(|(stack, _)| stack).collect()
 }
 
 /// Logs a stream until it ends, and keeps its last lines in `tail`.

@@ -101,6 +101,8 @@ struct Member {
     phase: Phase,
     /// It was told to go: its end is on purpose.
     retired: bool,
+    /// What its marker last said of its progress.
+    progress: u64,
 }
 
 /// How far a worker has come.
@@ -214,8 +216,10 @@ impl Pool {
                 generation: generation.0,
             };
             handle.send(ToWorker::Load(load).encode());
-            self.members
-                .insert(generation, Member { edition, handle, hello: None, phase: Phase::Greeting, retired: false });
+            self.members.insert(
+                generation,
+                Member { edition, handle, hello: None, phase: Phase::Greeting, retired: false, progress: 0 },
+            );
         }
         Ok(())
     }

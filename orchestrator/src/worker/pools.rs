@@ -10,7 +10,7 @@ use wallaroo_protocol::StagePlan;
 
 use super::connection::{WorkerEvent, WorkerNews};
 use super::pool::{MemberStatus, Pool, PoolError, PoolNews, PoolSettings, Starter};
-use crate::ids::{Generation, PoolId};
+use crate::ids::{Generation, PoolId, SlotId};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -97,6 +97,11 @@ impl Pools {
     /// All workers with their pools, oldest first in each.
     pub fn members(&self) -> Vec<MemberStatus> {
         self.pools.iter().flat_map(Pool::members).collect()
+    }
+
+    /// The workers at work that have moved on since this was last called.
+    pub fn moved(&mut self) -> Vec<(SlotId, Generation)> {
+        self.pools.iter_mut().flat_map(Pool::moved).collect()
     }
 
     /// The pool of that name; the main one for `None`.

@@ -3,22 +3,21 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
-use wallaroo_protocol::{BatchId, NodeId, Skip};
 
+use super::marker_file::MarkerFile;
 use super::socket::{FromWorkerHalf, ToWorkerHalf, halves};
-use crate::death::{DeathCause, Marker};
+use crate::death::DeathCause;
 
 /// PyPy's young generation. The lists of a batch outgrow the default of 4 MiB, are promoted and soon die. CPython ignores this.
 const PYPY_NURSERY: (&str, &str) = ("PYPY_GC_NURSERY", "32M");
@@ -35,6 +34,8 @@ pub struct Interpreter {
     pub hash_seed: u32,
     /// Descriptors a worker may have open; `None`: as many as this process.
     pub descriptors: Option<u64>,
+    /// How often a worker reports whether it has moved on.
+    pub progress_interval: Duration,
 }
 
 /// A worker process. Dropping it kills the process group; the runtime reaps the child.
@@ -42,7 +43,7 @@ pub struct Interpreter {
 pub struct Process {
     child: Child,
     group: Pid,
-    marker: std::fs::File,
+    marker: MarkerFile,
 }
 
 /// The streams of a process just started.
@@ -87,12 +88,13 @@ impl Process {
             let _ = setsockopt(end, sockopt::SndBuf, &SOCKET_BUFFER);
         }
         ours.set_nonblocking(true)?;
-        let marker = std::fs::File::from(memfd_create("wallaroo-marker", MFdFlags::MFD_CLOEXEC)?);
+        let marker = MarkerFile::create()?;
         let mut command = Command::new(&interpreter.python);
         command
             .args(["-c", START])
             .args(["--fd", &theirs.as_raw_fd().to_string()])
-            .args(["--marker-fd", &marker.as_raw_fd().to_string()])
+            .args(["--marker-fd", &marker.descriptor().to_string()])
+            .args(["--progress-ms", &interpreter.progress_interval.as_millis().to_string()])
             .env("PYTHONUNBUFFERED", "1")
             .env("PYTHONHASHSEED", interpreter.hash_seed.to_string())
             .stdin(Stdio::null())
@@ -103,7 +105,7 @@ impl Process {
         if std::env::var_os(PYPY_NURSERY.0).is_none() {
             command.env(PYPY_NURSERY.0, PYPY_NURSERY.1);
         }
-        inherit(&mut command, [theirs.as_raw_fd(), marker.as_raw_fd()], interpreter.descriptors);
+        inherit(&mut command, [theirs.as_raw_fd(), marker.descriptor()], interpreter.descriptors);
         let mut child = command.spawn()?;
         drop(theirs);
         let missing = || io::Error::other("the child has no output pipes");
@@ -144,11 +146,9 @@ impl Process {
         self.signal(Signal::SIGKILL);
     }
 
-    /// What the worker last noted in its marker.
-    pub fn marker(&self) -> Option<Marker> {
-        let mut record = [0_u8; 24];
-        self.marker.read_exact_at(&mut record, 0).ok()?;
-        parse_marker(&record)
+    /// What the worker notes about itself.
+    pub fn marker(&self) -> &MarkerFile {
+        &self.marker
     }
 }
 
@@ -159,19 +159,6 @@ impl Drop for Process {
             self.kill();
         }
     }
-}
-
-/// The record laid down in `spec/protocol.md`.
-fn parse_marker(record: &[u8; 24]) -> Option<Marker> {
-    let [batch, step, message] = [0, 8, 16].map(|at| {
-        let mut word = [0; 8];
-        word.copy_from_slice(&record[at..at + 8]);
-        u64::from_ne_bytes(word)
-    });
-    let halves = |word: u64| (word as u32, (word >> 32) as u32);
-    let ((node, phase), (origin, value)) = (halves(step), halves(message));
-    let message = (origin != u32::MAX).then_some(Skip { origin, value });
-    (phase == 1).then_some(Marker { batch: BatchId(batch), node: NodeId(node), message })
 }
 
 /// Bytes of memory a process has resident; `None` once it is gone.
@@ -225,25 +212,5 @@ pub fn close_inherited_on_exec() {
         // SAFETY: only a flag is changed; a descriptor closed meanwhile gives an error, which is ignored.
         let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
         let _ = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn markers_are_read_as_the_spec_lays_down() {
-        let mut record = [0_u8; 24];
-        record[..8].copy_from_slice(&77_u64.to_ne_bytes());
-        record[8..16].copy_from_slice(&3_u64.to_ne_bytes());
-        assert_eq!(parse_marker(&record), None, "idle");
-        record[8..16].copy_from_slice(&(3_u64 | 1 << 32).to_ne_bytes());
-        record[16..24].fill(0xff);
-        let marker = Marker { batch: BatchId(77), node: NodeId(3), message: None };
-        assert_eq!(parse_marker(&record), Some(marker));
-        record[16..24].copy_from_slice(&(5_u64 | 6 << 32).to_ne_bytes());
-        let message = Some(Skip { origin: 5, value: 6 });
-        assert_eq!(parse_marker(&record), Some(Marker { message, ..marker }));
     }
 }

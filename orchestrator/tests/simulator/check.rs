@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wallaroo_orch::dead_message::DeadMessage;
 use wallaroo_orch::plan::{Input, Target};
 use wallaroo_protocol::NodeId;
 use wallaroo_protocol::topology::NodeKind;
@@ -96,7 +97,9 @@ pub(crate) fn kills_its_generator(world: &World, value: u64) -> bool {
 
 fn anonymous_letters(world: &World) -> usize {
     let generates = |node: NodeId| matches!(world.scenario.plan.topology.node(node).kind, NodeKind::Source { .. });
-    world.dead.iter().filter(|message| message.exception == "WorkerDeath" && generates(message.node)).count()
+    // A stage of a pool that begins at the generator knows the value.
+    let is_anonymous = |message: &&DeadMessage| message.payload.is_empty() && generates(message.node);
+    world.dead.iter().filter(|message| message.exception == "WorkerDeath").filter(is_anonymous).count()
 }
 
 /// The counts a state table gave a key are 1, 2, …, n over all sinks it feeds, and rise at each.

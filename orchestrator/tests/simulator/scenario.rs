@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use wallaroo_orch::death::DeathCause;
 use wallaroo_orch::engine::EngineConfig;
 use wallaroo_orch::plan::{Plan, Stage};
 use wallaroo_protocol::topology::{Framing, Node, NodeKind, OnLate, SinkConfig, SourceConfig, UnknownKey, Window};
@@ -9,7 +10,7 @@ use wallaroo_protocol::{NodeId, Topology, key};
 
 use crate::pooled::{pooled, pooled_windows, sites};
 use crate::random::{Random, mix};
-use crate::worker::encode_values;
+use crate::worker::{Outcome, encode_values};
 
 /// In the nanoseconds of event time.
 const MILLISECOND: i64 = 1_000_000;
@@ -60,6 +61,10 @@ pub(crate) struct Scenario {
     pub(crate) stands_still: bool,
     /// The value that a generator cannot make: whoever asks it for that dies.
     pub(crate) fatal_value: Option<usize>,
+    /// Once in how many steps workers take long, but move on; 0: never.
+    pub(crate) slow: usize,
+    /// A key whose state cannot be saved, and what becomes of a worker that tries.
+    pub(crate) fatal_saving: Option<(bytes::Bytes, Outcome)>,
     /// Results are cut into parts of this many outputs.
     pub(crate) part: usize,
 }
@@ -91,6 +96,7 @@ impl Scenario {
         let mut values = Vec::new();
         let lanes = lanes(&plan, &mut values, random);
         let config = any_config(&plan, random);
+        let fatal_saving = fatal_saving(&config, random);
         Self {
             plan,
             config,
@@ -104,6 +110,8 @@ impl Scenario {
             drains_early: random.one_in(4),
             stands_still: random.one_in(4),
             fatal_value: random.one_in(4).then(|| random.below(40)),
+            slow: random.pick(&[0, 0, 0, 50]),
+            fatal_saving,
             part: random.pick(&[1, 2, 1000]),
         }
     }
@@ -203,6 +211,12 @@ fn any_config(plan: &Plan, random: &mut Random) -> EngineConfig {
         idle_after: random.pick(&[Duration::ZERO, Duration::from_millis(40), Duration::from_secs(3600)]),
         replay_budget: random.pick(&[Duration::ZERO, Duration::from_millis(20), Duration::from_secs(250)]),
     }
+}
+
+/// Only where journals may grow: the state can be rebuilt from nothing else.
+fn fatal_saving(config: &EngineConfig, random: &mut Random) -> Option<(bytes::Bytes, Outcome)> {
+    let outcome = if random.one_in(2) { Outcome::Hangs } else { Outcome::Died(DeathCause::Signalled(11)) };
+    (config.queue_bytes >= 1 << 20 && random.one_in(4)).then(|| (key_number(0), outcome))
 }
 
 fn key_number(number: usize) -> bytes::Bytes {

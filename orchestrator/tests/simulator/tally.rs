@@ -24,6 +24,8 @@ pub(crate) struct Tally {
     pub(crate) pool_deaths: u64,
     pub(crate) pool_scalings: u64,
     pub(crate) standstills: u64,
+    pub(crate) slow: u64,
+    pub(crate) unsaved: u64,
 }
 
 impl Tally {
@@ -49,9 +51,11 @@ impl Tally {
         self.pool_deaths += other.pool_deaths;
         self.pool_scalings += other.pool_scalings;
         self.standstills += other.standstills;
+        self.slow += other.slow;
+        self.unsaved += other.unsaved;
     }
 
-    pub(crate) fn accidents(&self) -> [(&'static str, u64); 20] {
+    pub(crate) fn accidents(&self) -> [(&'static str, u64); 22] {
         [
             ("crashes", self.crashes),
             ("poisonings", self.poisonings),
@@ -73,6 +77,8 @@ impl Tally {
             ("deaths in pools", self.pool_deaths),
             ("scalings of pools", self.pool_scalings),
             ("standstills", self.standstills),
+            ("slow workers that move on", self.slow),
+            ("states that cannot be saved", self.unsaved),
         ]
     }
 }

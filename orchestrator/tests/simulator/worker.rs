@@ -11,7 +11,8 @@ use wallaroo_orch::death::{DeathCause, Marker};
 use wallaroo_orch::ids::Generation;
 use wallaroo_protocol::topology::{Node, NodeKind};
 use wallaroo_protocol::{
-    BatchId, BatchResult, ForgottenState, FromWorker, SnapshotPart, StateEntry, Timer, Timing, ToWorker,
+    BatchId, BatchResult, ForgottenState, FromWorker, RequestId, SnapshotFailure, SnapshotPart, StateEntry, Timer,
+    Timing, ToWorker,
 };
 
 use crate::random::Random;
@@ -21,7 +22,7 @@ use crate::windows::{Fired, Open, Shape};
 pub(crate) use self::encoding::{Seen, decode_values, encode_values};
 
 /// What came of one message to a worker.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Lives,
     Died(DeathCause),
@@ -34,6 +35,8 @@ pub(crate) struct Worker {
     pub(crate) inbox: VecDeque<ToWorker>,
     pub(crate) outbox: VecDeque<FromWorker>,
     pub(crate) hangs: bool,
+    /// Keys whose states it is not to save.
+    unsaved: Vec<Bytes>,
     pub(crate) marker: Option<Marker>,
     states: HashMap<(String, Bytes), Vec<u64>>,
     /// Keys changed since their last snapshot, longest first.
@@ -54,6 +57,7 @@ impl Worker {
             inbox: VecDeque::new(),
             outbox: VecDeque::new(),
             hangs: false,
+            unsaved: Vec::new(),
             marker: None,
             states: HashMap::new(),
             dirty: Vec::new(),
@@ -72,29 +76,16 @@ impl Worker {
                 Outcome::Lives
             }
             Some(ToWorker::Snapshot { request, max_keys }) => {
-                let keys = (max_keys as usize).min(1 + random.below(5)).min(self.dirty.len());
-                let taken: Vec<_> = self.dirty.drain(..keys).collect();
-                let entries = self.save(&taken, scenario);
-                let oldest_dirty = self.dirty.first().map(|dirty| dirty.since);
-                let split = random.below(entries.len() + 1);
-                let part = |more: bool, entries: &[StateEntry]| SnapshotPart {
-                    request,
-                    more,
-                    entries: entries.to_vec(),
-                    failures: Vec::new(),
-                    oldest_dirty: if more { None } else { oldest_dirty },
-                };
-                self.outbox.push_back(FromWorker::SnapshotPart(part(true, &entries[..split])));
-                self.outbox.push_back(FromWorker::SnapshotPart(part(false, &entries[split..])));
-                Outcome::Lives
+                let most = (max_keys as usize).min(1 + random.below(5));
+                let keys: Vec<Bytes> = self.savable().take(most).collect();
+                self.snapshot(request, &keys, random.below(8), scenario)
             }
             Some(ToWorker::SnapshotKeys { request, keys }) => {
-                let wanted = |dirty: &mut Dirty| keys.contains(&dirty.key);
-                let taken: Vec<_> = self.dirty.extract_if(.., wanted).collect();
-                let entries = self.save(&taken, scenario);
-                let oldest_dirty = self.dirty.first().map(|dirty| dirty.since);
-                let part = SnapshotPart { request, more: false, entries, failures: Vec::new(), oldest_dirty };
-                self.outbox.push_back(FromWorker::SnapshotPart(part));
+                let keys: Vec<Bytes> = self.savable().filter(|key| keys.contains(key)).collect();
+                self.snapshot(request, &keys, usize::MAX, scenario)
+            }
+            Some(ToWorker::DoNotSave(keys)) => {
+                self.unsaved = keys;
                 Outcome::Lives
             }
             Some(ToWorker::Forget(states)) => {
@@ -109,6 +100,38 @@ impl Worker {
             Some(message) => panic!("the engine sends no {message:?}"),
             None => Outcome::Lives,
         }
+    }
+
+    fn savable(&self) -> impl Iterator<Item = Bytes> {
+        self.dirty.iter().map(|dirty| dirty.key.clone()).filter(|key| !self.unsaved.contains(key))
+    }
+
+    /// Sends the states of `keys` in one part, or in two if they are more than `split`. Says which states it is not to save.
+    fn snapshot(&mut self, request: RequestId, keys: &[Bytes], split: usize, scenario: &Scenario) -> Outcome {
+        if let Some((key, outcome)) = &scenario.fatal_saving
+            && keys.contains(key)
+        {
+            self.marker = Some(Marker::Saving(key.clone()));
+            return outcome.clone();
+        }
+        let taken: Vec<_> = self.dirty.extract_if(.., |dirty| keys.contains(&dirty.key)).collect();
+        let entries = self.save(&taken, scenario);
+        let unsaved = self.dirty.iter().filter(|dirty| self.unsaved.contains(&dirty.key));
+        let states = unsaved.flat_map(|dirty| dirty.tables.iter().map(|table| (table.as_str(), dirty.key.clone())));
+        let failure =
+            |(table, key): (&str, Bytes)| SnapshotFailure { table: table.into(), key, message: String::new() };
+        let failures: Vec<_> = states.map(failure).collect();
+        let oldest_dirty = self.dirty.iter().map(|dirty| dirty.since).min();
+        let (first, last) = entries.split_at(split.min(entries.len()));
+        if split != usize::MAX {
+            let (entries, failures, oldest_dirty) = (first.to_vec(), Vec::new(), None);
+            let part = SnapshotPart { request, more: true, entries, failures, oldest_dirty };
+            self.outbox.push_back(FromWorker::SnapshotPart(part));
+        }
+        let entries = if split == usize::MAX { first } else { last }.to_vec();
+        let part = SnapshotPart { request, more: false, entries, failures, oldest_dirty };
+        self.outbox.push_back(FromWorker::SnapshotPart(part));
+        Outcome::Lives
     }
 
     /// Sends a result, cut into parts of so many outputs. Timers go with the first.

@@ -199,7 +199,7 @@ impl World {
                     }
                     Outcome::Died(cause) => {
                         self.tally.poisonings += 1;
-                        let marker = worker.marker;
+                        let marker = worker.marker.clone();
                         self.bury(slot, cause, marker);
                     }
                 }
@@ -361,33 +361,40 @@ impl World {
                 if let Some(worker) = self.workers.get(&slot).filter(|worker| worker.generation == generation) {
                     let hung = !matches!(reason, KillReason::Timeout(_)) || worker.hangs;
                     assert!(hung, "the worker in {slot:?} answers, and is killed as if it hung");
-                    let marker = self.workers[&slot].marker;
+                    let marker = self.workers[&slot].marker.clone();
                     self.bury(slot, DeathCause::Signalled(9), marker);
                 }
             }
             Action::Seat { slot } => self.vacant.push(slot),
             Action::RemoveSlot { slot } => self.vacant.retain(|vacant| *vacant != slot),
             Action::Scaled { slots, moved, problem, .. } => {
-                assert_eq!(problem, None, "every state can be pickled");
+                let may_fail = self.scenario.fatal_saving.is_some();
+                assert!(problem.is_none() || may_fail, "every state can be pickled: {problem:?}");
                 assert_eq!(self.engine.slots(self.scaling), slots);
                 self.tally.scalings += 1;
                 self.tally.pool_scalings += u64::from(self.scaling != PoolId::MAIN);
                 self.tally.moves += moved as u64;
             }
             Action::Replaced { problem, .. } => {
-                assert_eq!(problem, None, "every state can be rebuilt");
+                let may_fail = self.scenario.fatal_saving.is_some();
+                assert!(problem.is_none() || may_fail, "every state can be rebuilt: {problem:?}");
                 self.tally.replacements += 1;
             }
             Action::Recovered { .. } => {}
-            Action::Warn(warning) => {
-                let expected =
-                    warning.contains("above its limit") || self.stopped && warning.contains("inside a frame");
-                assert!(expected, "nothing to warn of: {warning}");
-            }
+            Action::Warn(warning) => self.warned(&warning),
             Action::CloseConnection { error, .. } => panic!("no reason to close: {error}"),
             Action::Finished => self.finished = true,
             Action::Fail(error) => panic!("the engine gives up: {error}"),
         }
+    }
+
+    fn warned(&mut self, warning: &str) {
+        let unsaved = warning.contains("saving the state") || warning.contains("cannot be pickled");
+        let expected = warning.contains("above its limit")
+            || self.stopped && warning.contains("inside a frame")
+            || unsaved && self.scenario.fatal_saving.is_some();
+        assert!(expected, "nothing to warn of: {warning}");
+        self.tally.unsaved += u64::from(unsaved);
     }
 
     /// The keys of windows that were given up because their timer was there when a worker died once too often.

@@ -82,10 +82,7 @@ fn a_header_of_4_gib_allocates_nothing() {
     assert!(matches!(error, ProtocolError::Oversize { length: 0xffff_ffff, cap } if cap == 17 << 20), "{error:?}");
     assert_eq!(buffer.capacity(), before);
     let message = error.to_string();
-    assert_eq!(
-        message,
-        "a frame of 4294967295 bytes exceeds the cap of 17825792 bytes"
-    );
+    assert_eq!(message, "a frame of 4294967295 bytes exceeds the cap of 17825792 bytes");
 }
 
 #[test]

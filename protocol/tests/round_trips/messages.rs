@@ -26,6 +26,7 @@ pub(crate) fn to_worker() -> impl Strategy<Value = ToWorker> {
         (any::<u64>(), vec(encoded_key(), 0..20))
             .prop_map(|(request, keys)| ToWorker::SnapshotKeys { request: RequestId(request), keys }),
         vec(forgotten(), 0..20).prop_map(ToWorker::Forget),
+        vec(encoded_key(), 0..20).prop_map(ToWorker::DoNotSave),
         (any::<u64>(), vec(entry(), 0..20))
             .prop_map(|(request, entries)| ToWorker::TryRestore { request: RequestId(request), entries }),
         Just(ToWorker::Stop),

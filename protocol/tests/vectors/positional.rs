@@ -35,6 +35,9 @@ pub(crate) fn to_worker(message: &ToWorker) -> Value {
             let states = states.iter().flat_map(|state| [json!(*state.table), neutral::value(&state.key)]);
             json!([10, states.collect::<Vec<_>>()])
         }
+        ToWorker::DoNotSave(keys) => {
+            json!([12, keys.iter().map(|key| neutral::value(key)).collect::<Vec<_>>()])
+        }
         ToWorker::TryRestore { request, entries: state } => json!([11, request, entries(state)]),
     }
 }

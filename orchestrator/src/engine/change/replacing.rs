@@ -63,7 +63,7 @@ impl Engine {
                     return self.retire(slot, generation, now, actions);
                 }
                 self.change.replacements.insert(slot, Replacement::Saving(requests + 1));
-                self.request_snapshot(slot, actions);
+                self.request_snapshot(slot, now, actions);
             }
             Seat::Seated(_) => {}
             Seat::Retiring(old) | Seat::Dying(old, _) => self.await_successor(slot, Some(old), now),

@@ -144,7 +144,7 @@ impl Engine {
             scaling.wave = self.begin_wave(&mut scaling, now);
         }
         if let Some(wave) = &mut scaling.wave {
-            self.ask_for(wave, actions);
+            self.ask_for(wave, now, actions);
         } else if scaling.planned.is_empty() && self.has_settled(&scaling, now, actions)? {
             let Scaling { pool, moved, longest_pause, problem, .. } = *scaling;
             let slots = self.slots(pool);
@@ -181,7 +181,7 @@ impl Engine {
 
     /// Asks the slot that partitions leave for what changed of their keys, once nothing of them waits to be run again there. Asks
     /// again when its worker died before it answered.
-    fn ask_for(&mut self, wave: &mut Wave, actions: &mut Vec<Action>) {
+    fn ask_for(&mut self, wave: &mut Wave, now: Duration, actions: &mut Vec<Action>) {
         let slot = wave.from;
         let Some(generation) = self.workers.available(slot) else { return };
         if self.recovery.awaits_snapshot(slot) || !self.recovery.is_slot_idle(slot) {
@@ -197,7 +197,7 @@ impl Engine {
         };
         let keys = take_keys(&mut unsaved, self.config.message_bytes);
         wave.unsaved = Some(unsaved);
-        let request = self.recovery.request(slot);
+        let request = self.recovery.request(slot, now);
         wave.request = Some(request);
         actions.push(Action::Send { slot, generation, message: ToWorker::SnapshotKeys { request, keys } });
     }

@@ -23,6 +23,9 @@ use super::{Action, Engine, EngineConfig};
 use crate::ids::{PoolId, SlotId};
 use crate::plan::{Input, Plan};
 
+/// A batch that has taken longer says how long messages take, before it is answered.
+const LONG: Duration = Duration::from_secs(1);
+
 /// The part of the service target that a worker has to be busy for before small batches are sent ahead.
 const LEAST_PART: u32 = 10;
 
@@ -171,7 +174,7 @@ impl Dispatch {
 
     fn sent(&mut self, slot: SlotId, batch: Batch, replay: bool, now: Duration) {
         let expected = self.expected(batch.stage, batch.messages as usize);
-        let in_flight = InFlight { batch, replay, begun: now, expected, answer: Answer::default() };
+        let in_flight = InFlight { batch, replay, begun: now, alive: now, expected, answer: Answer::default() };
         self.slots[slot].in_flight.push_back(in_flight);
         self.refresh(slot);
     }
@@ -191,7 +194,7 @@ impl Dispatch {
         let window = &mut self.slots[slot];
         let answered = window.in_flight.pop_front()?;
         if let Some(next) = window.in_flight.front_mut() {
-            next.begun = now;
+            (next.begun, next.alive) = (now, now);
         }
         self.stages[answered.batch.stage.index()].service.observe(answered.batch.messages, elapsed);
         self.refresh(slot);
@@ -224,9 +227,20 @@ impl Dispatch {
         self.slots.iter().all(|window| window.in_flight.is_empty())
     }
 
-    /// When the worker of a slot could begin with what it is to answer next.
-    pub(super) fn begun(&self, slot: SlotId) -> Option<Duration> {
-        self.slots[slot].in_flight.front().map(|front| front.begun)
+    /// When the worker of a slot last gave a sign of life in what it is to answer next.
+    pub(super) fn alive(&self, slot: SlotId) -> Option<Duration> {
+        self.slots[slot].in_flight.front().map(|front| front.alive)
+    }
+
+    /// Notes that a worker has moved on in what it is to answer next. Batches that are formed from now on are smaller if that takes
+    /// long.
+    pub(super) fn moved(&mut self, slot: SlotId, now: Duration) {
+        let Some(front) = self.slots[slot].in_flight.front_mut() else { return };
+        front.alive = now;
+        let elapsed = now.saturating_sub(front.begun);
+        if elapsed > LONG {
+            self.stages[front.batch.stage.index()].service.takes_at_least(front.batch.messages, elapsed);
+        }
     }
 
     /// Puts all deadlines off by `gap`.
@@ -234,6 +248,7 @@ impl Dispatch {
         for slot in self.slots.ids() {
             for in_flight in &mut self.slots[slot].in_flight {
                 in_flight.begun = (in_flight.begun + gap).min(now);
+                in_flight.alive = (in_flight.alive + gap).min(now);
             }
         }
     }

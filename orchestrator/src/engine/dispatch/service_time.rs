@@ -19,6 +19,12 @@ impl ServiceTime {
         });
     }
 
+    /// Takes in that `messages` have not been done after `elapsed`.
+    pub(in crate::engine) fn takes_at_least(&mut self, messages: u32, elapsed: Duration) {
+        let least = elapsed.as_nanos() as f64 / f64::from(messages.max(1));
+        self.nanoseconds = Some(self.nanoseconds.unwrap_or_default().max(least));
+    }
+
     /// How many messages fit into `target`; one while nothing is known.
     pub(in crate::engine) fn messages_within(self, target: Duration, most: u32) -> u32 {
         match self.nanoseconds {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use wallaroo_protocol::{Skip, input, key};
 
-use crate::death::{Death, DeathCause, KillReason};
+use crate::death::{Death, DeathCause, KillReason, Marker};
 use crate::engine::batch::{Batch, CAREFUL_AFTER, InFlight, Origin};
 use crate::engine::invariant::Checked;
 use crate::engine::routing::router::PartitionId;
@@ -41,6 +41,7 @@ impl Engine {
         if !self.workers.sit(slot, generation, actions) {
             return Ok(());
         }
+        self.recovery.forbid_saving(slot, generation, actions);
         let batches: Vec<Batch> = self.recovery.journal(slot).cloned().collect();
         let replay = batches.into_iter().filter_map(|batch| self.uncovered(slot, batch)).collect();
         let recovery = &mut self.recovery.slots[slot];
@@ -136,8 +137,15 @@ impl Engine {
     ) {
         let hung = matches!(death.cause, DeathCause::Killed(KillReason::Timeout(_)));
         let mut abandoned = abandoned.into_iter();
-        let running = match death.marker {
-            Some(marker) => abandoned.find(|abandoned| abandoned.batch.id == marker.batch),
+        let running = match &death.marker {
+            Some(Marker::Saving(key)) => {
+                if let Some(warning) = self.recovery.note_fatal_saving(slot, key, &death.cause) {
+                    actions.push(Action::Warn(warning));
+                    self.workers.note_progress(slot);
+                }
+                return;
+            }
+            Some(Marker::Running(marker)) => abandoned.find(|abandoned| abandoned.batch.id == marker.batch),
             None if hung => abandoned.next(),
             None => None,
         };
@@ -211,25 +219,38 @@ impl Engine {
         self.dispatch.close(slot);
     }
 
-    /// Kills workers that have not answered in time, and asks idle ones for snapshots of what they have changed.
+    /// Takes in that a worker has moved on.
+    pub(in crate::engine) fn moved(&mut self, slot: SlotId, generation: Generation, now: Duration) {
+        if self.workers.hears(slot, generation) {
+            self.dispatch.moved(slot, now);
+            self.recovery.slots[slot].alive = now;
+        }
+    }
+
+    /// Kills workers that have neither answered nor moved on in time, and asks idle ones for snapshots of what they have changed.
     pub(in crate::engine) fn check_deadlines(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let timeout = self.config.step_timeout;
         for slot in self.workers.ids() {
-            if self.dispatch.begun(slot).is_some_and(|begun| begun + timeout <= now) {
+            if self.alive(slot).is_some_and(|alive| alive + timeout <= now) {
                 self.kill(slot, KillReason::Timeout(timeout), actions);
             } else if self.is_slot_idle(slot)
                 && !self.recovery.is_unpicklable(slot)
                 && self.recovery.journal_size(slot).batches > 0
             {
-                self.request_snapshot(slot, actions);
+                self.request_snapshot(slot, now, actions);
             }
         }
     }
 
     /// When [`Event::Tick`](crate::engine::Event::Tick) is next needed.
     pub fn next_deadline(&self) -> Option<Duration> {
-        let begun = self.workers.ids().into_iter().filter_map(|slot| self.dispatch.begun(slot)).min();
-        begun.map(|begun| begun + self.config.step_timeout)
+        let alive = self.workers.ids().into_iter().filter_map(|slot| self.alive(slot)).min();
+        alive.map(|alive| alive + self.config.step_timeout)
+    }
+
+    /// When the worker of a slot last gave a sign of life, if an answer of it is awaited.
+    fn alive(&self, slot: SlotId) -> Option<Duration> {
+        self.dispatch.alive(slot).or_else(|| self.recovery.alive(slot))
     }
 
     /// Does what is due once a slot has answered a batch: retirement, or a snapshot when its journal has grown too long.
@@ -264,7 +285,7 @@ impl Engine {
         let budget = replay_budget(self.config.replay_budget, since_death);
         // Asked for at half the budget: the journal goes on growing until the snapshots are here.
         if size.replay > (budget / 2).max(kept.replay * 2) || size.bytes > self.config.queue_bytes.max(kept.bytes * 2) {
-            self.request_snapshot(slot, actions);
+            self.request_snapshot(slot, now, actions);
         }
         Ok(())
     }

@@ -6,9 +6,10 @@ pub(super) mod ledger;
 mod poison;
 pub(super) mod snapshots;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
 use wallaroo_protocol::{BatchId, RequestId, StageId, StateEntry};
 
 use self::ledger::{JournalEntry, JournalSize, Ledger};
@@ -49,6 +50,12 @@ struct SlotRecovery {
     missed: usize,
     /// The snapshot that has been asked for and has not arrived whole.
     request: Option<RequestId>,
+    /// When the worker last gave a sign of life while that was awaited.
+    alive: Duration,
+    /// Keys whose states are not pickled any more: that has killed workers.
+    unsaved: BTreeSet<Bytes>,
+    /// The key whose state was being pickled at the last death, and how often in a row.
+    suspect: Option<(Bytes, u32)>,
     /// Parts of that snapshot. They count once it is whole: a key whose tables came in two parts would else be covered by half.
     arrived: Vec<(PartitionId, StateEntry)>,
     /// The last stateful batch completed.
@@ -141,6 +148,20 @@ impl Recovery {
     /// Whether a slot's worker has been asked for a snapshot that has not arrived.
     pub(super) fn awaits_snapshot(&self, slot: SlotId) -> bool {
         self.slots[slot].request.is_some()
+    }
+
+    /// Puts the deadlines of all snapshots off by `gap`.
+    pub(super) fn put_off(&mut self, gap: Duration, now: Duration) {
+        for slot in self.slots.ids() {
+            let alive = &mut self.slots[slot].alive;
+            *alive = (*alive + gap).min(now);
+        }
+    }
+
+    /// When a slot's worker last gave a sign of life, if a snapshot is awaited.
+    fn alive(&self, slot: SlotId) -> Option<Duration> {
+        let slot = &self.slots[slot];
+        slot.request.map(|_| slot.alive)
     }
 
     /// What a replay of a slot's journal would take.

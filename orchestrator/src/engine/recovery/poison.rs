@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wallaroo_protocol::{Group, NodeId, Skip, input};
 
 use crate::dead_message::DeadMessage;
-use crate::death::{Death, DeathCause};
+use crate::death::{Death, DeathCause, Marker};
 use crate::engine::batch::{Batch, CAREFUL_AFTER, Origin};
 use crate::engine::invariant::Checked;
 use crate::engine::{Action, CuttingError, Engine};
@@ -76,8 +76,9 @@ impl Engine {
     /// Makes the message a dead letter that a worker died of while it ran `batch` carefully. Returns whether one was found.
     pub(super) fn convict(&mut self, batch: &mut Batch, death: &Death, actions: &mut Vec<Action>) -> bool {
         let root = self.plan.stages[batch.stage.index()].root;
-        let node = death.marker.map_or(root, |marker| marker.node);
-        let noted = death.marker.and_then(|marker| marker.message);
+        let running = death.marker.as_ref().and_then(Marker::running);
+        let node = running.map_or(root, |running| running.node);
+        let noted = running.and_then(|running| running.message);
         // A generated value that is skipped is still asked for: who dies of it once more dies of the generator.
         let of_generator = matches!(batch.origin, Origin::Generate);
         let fatal = noted.filter(|noted| of_generator && batch.skip.contains(noted));

@@ -9,7 +9,7 @@ use wallaroo_protocol::{ForgottenState, RequestId, SnapshotFailure, SnapshotPart
 
 use super::Recovery;
 use super::ledger::{JournalSize, Recalled};
-use crate::death::KillReason;
+use crate::death::{DeathCause, KillReason};
 use crate::engine::batch::Batch;
 use crate::engine::invariant::{Checked, Invariant};
 use crate::engine::routing::router::{PartitionId, Router};
@@ -21,6 +21,8 @@ use crate::plan::Input;
 const SNAPSHOT_KEYS: u32 = 4096;
 /// Partitions of a keyspace that are looked at for samples.
 const SAMPLED_PARTITIONS: usize = 4;
+/// Workers that die while they pickle one state, until it is not tried again; one more if somebody else may have killed them.
+const SAVING_DEATHS: u32 = 2;
 /// Bytes that an entry takes beyond its key, table and state.
 pub(in crate::engine) const ENTRY_OVERHEAD: usize = 24;
 
@@ -118,9 +120,10 @@ impl Recovery {
     }
 
     /// The number of a new request for a snapshot of a slot.
-    pub(in crate::engine) fn request(&mut self, slot: SlotId) -> RequestId {
+    pub(in crate::engine) fn request(&mut self, slot: SlotId, now: Duration) -> RequestId {
         let request = self.number_request();
         self.slots[slot].request = Some(request);
+        self.slots[slot].alive = now;
         request
     }
 
@@ -156,6 +159,35 @@ impl Recovery {
             slot.unpicklable = known.filter(|_| is_dirty);
         }
         warning
+    }
+
+    /// Notes that a worker died or hung while it pickled the state of a key. Returns a warning if that is not tried again.
+    pub(super) fn note_fatal_saving(&mut self, slot: SlotId, key: &Bytes, cause: &DeathCause) -> Option<String> {
+        let slot = &mut self.slots[slot];
+        let times = match slot.suspect.take() {
+            Some((suspect, times)) if suspect == key => times + 1,
+            _ => 1,
+        };
+        let hung = matches!(cause, DeathCause::Killed(KillReason::Timeout(_)));
+        let verdict = if hung { 1 } else { SAVING_DEATHS + u32::from(cause.may_be_from_outside()) };
+        if times < verdict {
+            slot.suspect = Some((key.clone(), times));
+            return None;
+        }
+        slot.unsaved.insert(key.clone());
+        Some(format!(
+            "saving the state of key {} has ended its worker ({cause}): no snapshot is made of it any more",
+            key::display(key)
+        ))
+    }
+
+    /// Tells a new worker of a slot which states it must not pickle.
+    pub(super) fn forbid_saving(&self, slot: SlotId, generation: Generation, actions: &mut Vec<Action>) {
+        let unsaved = &self.slots[slot].unsaved;
+        if !unsaved.is_empty() {
+            let message = ToWorker::DoNotSave(unsaved.iter().cloned().collect());
+            actions.push(Action::Send { slot, generation, message });
+        }
     }
 
     /// Ends a snapshot that has arrived whole: the journal before `oldest_dirty` is covered now.
@@ -219,20 +251,20 @@ impl Engine {
     }
 
     /// Asks a slot's worker for snapshots of what has changed, unless it has been asked or replays.
-    pub(in crate::engine) fn request_snapshot(&mut self, slot: SlotId, actions: &mut Vec<Action>) {
+    pub(in crate::engine) fn request_snapshot(&mut self, slot: SlotId, now: Duration, actions: &mut Vec<Action>) {
         if self.recovery.awaits_snapshot(slot) || !self.recovery.has_replayed(slot) {
             return;
         }
         let Some(generation) = self.workers.available(slot) else { return };
-        let request = self.recovery.request(slot);
+        let request = self.recovery.request(slot, now);
         let message = ToWorker::Snapshot { request, max_keys: SNAPSHOT_KEYS };
         actions.push(Action::Send { slot, generation, message });
     }
 
     /// Asks every slot for what has changed.
-    pub(in crate::engine) fn save(&mut self, actions: &mut Vec<Action>) {
+    pub(in crate::engine) fn save(&mut self, now: Duration, actions: &mut Vec<Action>) {
         for slot in self.workers.ids() {
-            self.request_snapshot(slot, actions);
+            self.request_snapshot(slot, now, actions);
         }
     }
 
@@ -259,6 +291,7 @@ impl Engine {
             return Ok(());
         }
         let SnapshotPart { request, more, entries, failures, oldest_dirty } = part;
+        self.recovery.slots[slot].alive = now;
         let (plan, router) = (&self.plan, self.routing.router());
         let of_slot = |entry: StateEntry| {
             let partition = router.partition(plan.keyspace_of(&entry.table)?, &entry.key);

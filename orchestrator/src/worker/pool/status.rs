@@ -37,6 +37,19 @@ pub enum Progress {
 }
 
 impl Pool {
+    /// The workers at work that have moved on since this was last called.
+    pub fn moved(&mut self) -> Vec<(SlotId, Generation)> {
+        let mut moved = Vec::new();
+        for (generation, member) in &mut self.members {
+            let Phase::Seated(slot) = member.phase else { continue };
+            let progress = member.handle.progress();
+            if progress != std::mem::replace(&mut member.progress, progress) {
+                moved.push((slot, *generation));
+            }
+        }
+        moved
+    }
+
     /// All workers, oldest first.
     pub fn members(&self) -> Vec<MemberStatus> {
         let status = |(generation, member): (&Generation, &Member)| MemberStatus {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use wallaroo_orch::death::{DeathCause, Marker};
+use wallaroo_orch::death::{DeathCause, Marker, Running};
 use wallaroo_orch::ids::SourceId;
 use wallaroo_orch::plan::{Input, Stage, Target};
 use wallaroo_protocol::topology::NodeKind;
@@ -128,7 +128,8 @@ impl Run<'_> {
             };
             if scenario.fatal_value == Some(next as usize) {
                 let message = self.batch.careful.then_some(Skip { origin, value: 0 });
-                self.worker.marker = Some(Marker { batch: self.batch.batch, node: self.stage.root, message });
+                self.worker.marker =
+                    Some(Marker::Running(Running { batch: self.batch.batch, node: self.stage.root, message }));
                 return Err(Outcome::Died(DeathCause::Signalled(11)));
             }
             self.messages += 1;
@@ -192,7 +193,7 @@ impl Run<'_> {
         self.messages += 1;
         let message = Skip { origin, value: 0 };
         let noted = self.batch.careful.then_some(message);
-        self.worker.marker = Some(Marker { batch: self.batch.batch, node: *node, message: noted });
+        self.worker.marker = Some(Marker::Running(Running { batch: self.batch.batch, node: *node, message: noted }));
         let watermark = decode_values(&group.values())[0] as i64;
         let time = self.times[origin as usize];
         let fired = self.worker.fire(table, *shape, group.key(), (watermark, time), self.batch.batch);
@@ -250,7 +251,7 @@ impl Run<'_> {
         key: Option<Bytes>,
     ) -> Result<bool, Outcome> {
         let noted = self.batch.careful.then_some(message);
-        self.worker.marker = Some(Marker { batch: self.batch.batch, node, message: noted });
+        self.worker.marker = Some(Marker::Running(Running { batch: self.batch.batch, node, message: noted }));
         if value & OUTPUT != 0 {
             return Ok(true);
         }

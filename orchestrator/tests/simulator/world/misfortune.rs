@@ -1,6 +1,6 @@
 //! What goes wrong, and what users change, at any time.
 
-use wallaroo_orch::death::{Death, DeathCause, Marker};
+use wallaroo_orch::death::{Death, DeathCause, Marker, Running};
 use wallaroo_orch::engine::Event;
 use wallaroo_orch::ids::PoolId;
 use wallaroo_orch::ids::SlotId;
@@ -8,7 +8,7 @@ use wallaroo_orch::plan::Input;
 use wallaroo_protocol::{Batch, NodeId, Skip, ToWorker, input};
 
 use super::{World, heard};
-use crate::worker::decode_values;
+use crate::worker::{Worker, decode_values};
 
 /// Deaths in a row of one slot that bad luck alone may cause.
 const MOST_BAD_LUCK: usize = 4;
@@ -62,10 +62,28 @@ impl World {
             self.tell(Event::Tick);
             return true;
         }
+        if self.scenario.slow > 0 && self.random.one_in(self.scenario.slow) {
+            self.go_slowly();
+            return true;
+        }
         if self.random.one_in(50) {
             self.tell(Event::Tick);
         }
         false
+    }
+
+    /// All workers take longer than the step timeout for what they were sent, but move on.
+    fn go_slowly(&mut self) {
+        self.tally.slow += 1;
+        for _ in 0..3 {
+            self.now += self.scenario.config.step_timeout / 2;
+            let lives = |(slot, worker): (&SlotId, &Worker)| (!worker.hangs).then_some((*slot, worker.generation));
+            let moved: Vec<_> = self.workers.iter().filter_map(lives).collect();
+            for (slot, generation) in moved {
+                self.tell(Event::Moved { slot, generation });
+            }
+            self.tell(Event::Tick);
+        }
     }
 
     /// The user wants more slots or fewer, or another worker in one of them.
@@ -98,10 +116,10 @@ impl World {
             return;
         }
         self.tally.crashes += 1;
-        let mut marker = worker.marker.filter(|_| worker.hangs);
+        let mut marker = worker.marker.clone().filter(|_| worker.hangs);
         if let Some(batch) = running.filter(|_| !worker.hangs) {
             let (node, noted) = self.note(&batch);
-            marker = Some(Marker { batch: batch.batch, node, message: noted });
+            marker = Some(Marker::Running(Running { batch: batch.batch, node, message: noted }));
         }
         self.bury(slot, DeathCause::Signalled(9), marker);
     }

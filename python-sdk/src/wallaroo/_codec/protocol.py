@@ -136,6 +136,12 @@ class TryRestore(NamedTuple):
     entries: list[Any]
 
 
+class DoNotSave(NamedTuple):
+    """12: make no snapshots of the states of these keys: that has killed workers."""
+
+    keys: list[Any]
+
+
 class WorkerHello(NamedTuple):
     """33: the worker's greeting."""
 
@@ -311,6 +317,7 @@ _RECEIVED: dict[int, tuple[type[Any], tuple[Check, ...]]] = {
     9: (SnapshotKeys, (_uint, _array(_key))),
     10: (Forget, (_flat(_str, _key),)),
     11: (TryRestore, (_uint, _flat(_str, _key, _bytes))),
+    12: (DoNotSave, (_array(_key),)),
 }
 _TYPES: dict[type[Any], int] = {
     **{message: number for number, (message, _) in _RECEIVED.items()},
@@ -336,6 +343,11 @@ def encode(message: Sent | Received) -> bytes:
         OverflowError: An ``int`` has more than 64 bits.
     """
     return _pack([_TYPES[type(message)], *message])  # type: ignore[no-any-return]
+
+
+def packed_key(key: Any) -> bytes:
+    """Return a key as it is in a message."""
+    return _pack(key)  # type: ignore[no-any-return]
 
 
 def frame(body: bytes) -> bytes:

@@ -1,4 +1,7 @@
-"""``python -m wallaroo.worker --fd N [--marker-fd M]``: started by ``wallaroo-orch``, with one end of a socket pair."""
+"""``python -m wallaroo.worker --fd N [--marker-fd M] [--progress-ms T]``: started by ``wallaroo-orch``.
+
+``N`` is one end of a socket pair. ``M`` is the file of the marker; progress is reported there every ``T`` milliseconds.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from wallaroo._codec.protocol import ProtocolError
 from wallaroo.worker._connection import Connection
 from wallaroo.worker._log_levels import mark_levels
 from wallaroo.worker._marker import Marker
+from wallaroo.worker._progress import report_progress
 from wallaroo.worker._session import RefusedError, Session
 
 _REFUSED = 3
@@ -22,9 +26,12 @@ _PROTOCOL_ERROR = 70
 
 def main() -> NoReturn:
     """Serve, then leave without waiting for threads that user code started."""
-    fd, marker_fd = _descriptors(sys.argv[1:])
+    options = _options(sys.argv[1:])
     _prepare_process()
-    code = _serve(Session(Connection.from_fd(fd), Marker.from_fd(marker_fd)))
+    marker = Marker.from_fd(options.get("--marker-fd"))
+    if "--progress-ms" in options:
+        report_progress(marker, options["--progress-ms"] / 1000)
+    code = _serve(Session(Connection.from_fd(options["--fd"]), marker))
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # User code may have closed it.
@@ -32,16 +39,16 @@ def main() -> NoReturn:
     os._exit(code)
 
 
-def _descriptors(words: list[str]) -> tuple[int, int | None]:
-    """Return the inherited socket, and the inherited file that says which step runs.
+def _options(words: list[str]) -> dict[str, int]:
+    """Return the numbers given to the worker, by option.
 
     By hand: importing argparse takes 4 ms, a fifteenth of the time until a worker is ready.
     """
     options = dict(zip(words[0::2], words[1::2]))
-    if len(words) % 2 or not options.keys() <= {"--fd", "--marker-fd"} or "--fd" not in options:
-        sys.exit("usage: python -m wallaroo.worker --fd N [--marker-fd M], started by wallaroo-orch")
-    marker_fd = options.get("--marker-fd")
-    return int(options["--fd"]), None if marker_fd is None else int(marker_fd)
+    known = {"--fd", "--marker-fd", "--progress-ms"}
+    if len(words) % 2 or not options.keys() <= known or "--fd" not in options:
+        sys.exit("usage: python -m wallaroo.worker --fd N [--marker-fd M] [--progress-ms T], started by wallaroo-orch")
+    return {option: int(word) for option, word in options.items()}
 
 
 def _prepare_process() -> None:

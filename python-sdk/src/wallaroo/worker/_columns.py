@@ -23,6 +23,7 @@ from wallaroo._codec.plain import SCALAR_TYPES
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import iterable
 from wallaroo.worker._lineage import Dropped, Expanded, Lineage
+from wallaroo.worker._progress import watched
 
 _NONE = frozenset((type(None),))
 
@@ -101,7 +102,7 @@ class ComputationStep(ColumnStep):
         outputs: list[Any] = []
         append = outputs.append
         dropped: list[int] = []
-        remaining = iter(column.values)
+        remaining = watched(column.values)
         while True:
             try:
                 for value in remaining:
@@ -141,7 +142,7 @@ class MultiStep(ColumnStep):
         outputs: list[Any] = []
         extend = outputs.extend
         ends: list[int] = []
-        remaining = iter(column.values)
+        remaining = watched(column.values)
         while True:
             try:
                 for value in remaining:

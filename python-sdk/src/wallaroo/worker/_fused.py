@@ -16,6 +16,7 @@ from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import is_unchanged, plain_message, state_result_explained
 from wallaroo.worker._lineage import Expanded, Lineage
 from wallaroo.worker._outlets import Encoded, SinkOutlet
+from wallaroo.worker._progress import watched
 from wallaroo.worker._state import StateTable
 
 _NOT_LIVE = object()
@@ -64,7 +65,7 @@ class StateToSink:
         unchanged: list[int] = []
         gaps = False
         # It ends where ``values`` end: they are what is emptied in a child that user code forks.
-        remaining = zip(values, states)
+        remaining = zip(watched(values), states)
         while True:
             try:
                 for value, state in remaining:

@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import mmap
 import os
+from typing import Any
 
-from wallaroo._codec.protocol import WHOLE
+from wallaroo._codec.protocol import WHOLE, packed_key
 from wallaroo.worker._forked import in_child, leave_if_child
 
-_SIZE = 24
-_BATCH, _STEP, _MESSAGE = range(3)
+_SIZE = 40 + (1 << 16)
+_BATCH, _STEP, _MESSAGE, _PROGRESS, _KEY_BYTES = range(5)
 _IDLE = 0
 _IN_STEP = 1 << 32
+_SAVING = 2 << 32
+_KEY = 40
+"""Where the bytes of a key begin."""
 
 
 class Marker:
-    """Writes the record of spec/protocol.md, three words of 64 bits, at the start of the file.
+    """Writes the record of spec/protocol.md: five words of 64 bits, and the key whose state is being saved.
 
     Args:
         fd: Descriptor of the file, or ``None`` for no file.
@@ -37,6 +41,8 @@ class Marker:
                 os.ftruncate(fd, _SIZE)
             memory = mmap.mmap(fd, _SIZE)
         self._words = memoryview(memory).cast("Q")
+        self._bytes = self._words.cast("B")
+        self._saved = 0
 
     @classmethod
     def from_fd(cls, fd: int | None) -> Marker:
@@ -52,6 +58,7 @@ class Marker:
         # Kept, not closed: user code may have closed the descriptor that goes with it and have another of that number.
         self._mapped = self._words
         self._words = memoryview(bytearray(_SIZE)).cast("Q")
+        self._bytes = self._words.cast("B")
 
     def entering(self, batch: int, node: int, origin: int = WHOLE, value: int = WHOLE) -> None:
         """Leave the mark that ``node`` is about to run: on one message, or on the whole batch."""
@@ -66,3 +73,29 @@ class Marker:
         """Leave the mark that ``batch`` is over."""
         self._words[_STEP] = _IDLE
         self._words[_BATCH] = batch
+
+    def saving(self, key: Any) -> None:
+        """Leave the mark that the state of ``key`` is about to be pickled. A key too long for the file is not named."""
+        encoded = packed_key(key)
+        if len(encoded) > _SIZE - _KEY:
+            encoded = b""
+        words = self._words
+        words[_STEP] = _IDLE
+        words[_KEY_BYTES] = len(encoded)
+        self._bytes[_KEY : _KEY + len(encoded)] = encoded
+        self._saved += 1
+        words[_MESSAGE] = self._saved
+        words[_STEP] = _SAVING
+
+    def saved(self) -> None:
+        """Leave the mark that nothing is being pickled."""
+        self._words[_STEP] = _IDLE
+
+    def marks(self) -> tuple[int, ...]:
+        """Return the words that say what is running."""
+        words = self._words
+        return words[_BATCH], words[_STEP], words[_MESSAGE]
+
+    def moved(self) -> None:
+        """Leave the sign that the main thread has moved on."""
+        self._words[_PROGRESS] += 1

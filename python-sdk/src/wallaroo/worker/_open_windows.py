@@ -15,6 +15,7 @@ from wallaroo._windows.windows import CountWindows, RangeWindows, SessionWindows
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._depth_first import Position, Push, to_none
 from wallaroo.worker._forked import in_child, leave_if_child
+from wallaroo.worker._progress import advance
 from wallaroo.worker._state import StateTable
 
 
@@ -81,6 +82,7 @@ class Timer:
 
     def is_skipped(self, node: int, run: BatchRun) -> bool:
         """Count one more window that is complete, and say whether its output has killed workers."""
+        advance()
         window = self._windows
         self._windows += 1
         if run.careful:

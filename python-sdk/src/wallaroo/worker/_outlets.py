@@ -20,6 +20,7 @@ from wallaroo.worker._depth_first import Position, Push
 from wallaroo.worker._failures import StepContractError, shown
 from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._lineage import Lineage, Recorded
+from wallaroo.worker._progress import watched
 
 PIECE = 16
 """Values in a group that crosses into another pool, at most."""
@@ -137,7 +138,7 @@ class GroupOutlet(Outlet):
             return
         key, text, plain = self._key.call, str, _PLAIN_KEYS
         run.enter(self.node, column.values)
-        remaining = iter(column.values)
+        remaining = watched(column.values)
         while True:
             try:
                 for value in remaining:
@@ -307,7 +308,7 @@ class SinkOutlet(Outlet):
         encode = self.encode
         messages: list[Any] = []
         append = messages.append
-        remaining = iter(column.values)
+        remaining = watched(column.values)
         gaps = False
         while True:
             try:

@@ -47,7 +47,7 @@ class Session:
     def __init__(self, connection: Connection, marker: Marker) -> None:
         self._connection = connection
         self._marker = marker
-        self._tables = StateTables()
+        self._tables = StateTables(marker)
         self._stages: dict[int, AnyStage] = {}
         self._loaded: Loaded | None = None
 
@@ -110,6 +110,8 @@ class Session:
                 self._forget(message)
             elif isinstance(message, protocol.TryRestore):
                 self._try(message)
+            elif isinstance(message, protocol.DoNotSave):
+                self._tables.do_not_save(map(key_from_wire, message.keys))
             elif isinstance(message, protocol.Stop):
                 return
             else:

@@ -17,6 +17,7 @@ from wallaroo.worker._fused import StateToSink
 from wallaroo.worker._generate import GeneratorRoot
 from wallaroo.worker._lineage import Dropped, Expanded, Lineage
 from wallaroo.worker._outlets import Outlet
+from wallaroo.worker._progress import advance, watched
 
 
 class Stage:
@@ -71,6 +72,7 @@ class Stage:
         """Push frames or generated values, without those to be skipped."""
         push, place = self._push(run), self._place
         for origin, message in enumerate(messages):
+            advance()
             if (origin, 0) not in run.skip:
                 place.origin = origin
                 if run.careful:
@@ -207,6 +209,7 @@ class GroupReader:
 
     def read_group(self, group: int, count: int, codec: int, data: bytes, run: BatchRun) -> list[Any]:
         """Return the values of a group; none when it is to be skipped whole, or cannot be read."""
+        advance()
         if (group, WHOLE) in run.skip:
             return []
         if run.careful:
@@ -262,7 +265,7 @@ def _push_groups(groups: Groups, push: Push, place: Position, run: BatchRun) -> 
     skip = run.skip
     for group, (key, values) in enumerate(zip(run.keys, groups.lists())):
         place.origin, place.key = group, key
-        for index, value in enumerate(values):
+        for index, value in enumerate(watched(values)):
             if not skip or (group, index) not in skip:
                 if run.careful:
                     run.at(group, index)

@@ -21,10 +21,13 @@ from wallaroo._codec.keys import key_size
 from wallaroo._codec.plain import PlainObjects
 from wallaroo.worker._contracts import too_large
 from wallaroo.worker._failures import RestoreError, exception_message, exception_type, shown
+from wallaroo.worker._marker import Marker
 from wallaroo.worker._traceback import class_name
 
 NO_STATE = b""
 """In place of a snapshot: the key has no state in the table any more."""
+
+_KILLS = "it has killed or hung the worker that tried"
 
 
 class Snapshotted(NamedTuple):
@@ -142,10 +145,16 @@ class StateTable:
 
 
 class StateTables:
-    """All tables of a worker, by name."""
+    """All tables of a worker, by name.
 
-    def __init__(self) -> None:
+    Args:
+        marker: Told before a state is pickled, which is user code.
+    """
+
+    def __init__(self, marker: Marker | None = None) -> None:
+        self._marker = marker or Marker(None)
         self._tables: dict[str, StateTable] = {}
+        self._unsaved: set[Any] = set()
         self._latest_batch = 0
         self._in_order = True
 
@@ -156,6 +165,10 @@ class StateTables:
     def find(self, name: str) -> StateTable | None:
         """Return the table ``name``, or ``None``."""
         return self._tables.get(name)
+
+    def do_not_save(self, keys: Iterable[Any]) -> None:
+        """Make no snapshots of the states of ``keys`` from now on."""
+        self._unsaved = set(keys)
 
     def begin_batch(self, batch: int) -> None:
         """Notice a batch that is older than one before it, as a replay for another slot may be."""
@@ -171,7 +184,7 @@ class StateTables:
             object, or when all do not fit ``largest`` bytes together.
         """
         changed = [table for table in self._ordered() if table.dirty]
-        if len(changed) != 1:
+        if len(changed) != 1 or self._unsaved:
             return None
         (table,) = changed
         keys = list(islice(table.dirty, max_keys))
@@ -201,7 +214,7 @@ class StateTables:
             if taken == max_keys:
                 return
             seen.add(key)
-            states = [_pickled(table, key, largest) for table in tables if key in table.dirty]
+            states = [self._pickled(table, key, largest) for table in tables if key in table.dirty]
             # A snapshot is of a whole key or of none of it: a replay leaves a key out or runs it, in all its tables.
             failed = [state for state in states if state.pickled is None]
             # A key that cannot be pickled stays dirty longest, and must not take the place of those that can.
@@ -212,13 +225,30 @@ class StateTables:
         """Pickle the changed states of ``keys``, as :meth:`snapshot` does those of the keys it takes."""
         tables = self._ordered()
         for key in keys:
-            states = [_pickled(table, key, largest) for table in tables if key in table.dirty]
+            states = [self._pickled(table, key, largest) for table in tables if key in table.dirty]
             yield from [state for state in states if state.pickled is None] or states
 
     @property
     def oldest_dirty(self) -> int | None:
         """The first batch whose changes are in no snapshot."""
         return min((next(iter(table.dirty.values())) for table in self._ordered() if table.dirty), default=None)
+
+    def _pickled(self, table: StateTable, key: Any, largest: int) -> Snapshotted:
+        envelope = _envelope(table) + key_size(key)
+        if key in self._unsaved:
+            return Snapshotted(table, key, None, _KILLS, envelope + 4 * len(_KILLS))
+        self._marker.saving(key)
+        try:
+            pickled = table.pickled(key)
+            size = envelope + len(pickled)
+            if size <= largest:
+                return Snapshotted(table, key, pickled, "", size)
+            problem = str(too_large("a state", size, largest))
+        except BaseException as error:  # noqa: BLE001 - the user's __reduce__ or __getstate__
+            problem = f"{exception_type(error)}: {exception_message(error)}"
+        finally:
+            self._marker.saved()
+        return Snapshotted(table, key, None, problem, envelope + 4 * len(problem))
 
     def _ordered(self) -> list[StateTable]:
         tables = list(self._tables.values())
@@ -260,16 +290,3 @@ def _envelope(table: StateTable) -> int:
 
 def _by_age(table: StateTable) -> Iterator[tuple[int, Any]]:
     return ((batch, key) for key, batch in table.dirty.items())
-
-
-def _pickled(table: StateTable, key: Any, largest: int) -> Snapshotted:
-    envelope = _envelope(table) + key_size(key)
-    try:
-        pickled = table.pickled(key)
-        size = envelope + len(pickled)
-        if size <= largest:
-            return Snapshotted(table, key, pickled, "", size)
-        problem = str(too_large("a state", size, largest))
-    except BaseException as error:  # noqa: BLE001 - the user's __reduce__ or __getstate__
-        problem = f"{exception_type(error)}: {exception_message(error)}"
-    return Snapshotted(table, key, None, problem, envelope + 4 * len(problem))

@@ -18,6 +18,7 @@ from wallaroo.worker._depth_first import Position, Push
 from wallaroo.worker._failures import StepContractError
 from wallaroo.worker._forked import leave_if_child
 from wallaroo.worker._lineage import Dropped
+from wallaroo.worker._progress import advance
 
 Call = Callable[[list[Any]], Any]
 Fail = Callable[[int, BaseException], None]
@@ -37,6 +38,7 @@ def run_together(call: Call, values: list[Any], fail: Fail) -> list[Any]:
     waiting = [(0, len(values))] if values else []
     while waiting:
         start, end = waiting.pop()
+        advance()
         try:
             produced = _listed(call(values[start:end]), end - start)
             leave_if_child()
