@@ -266,7 +266,7 @@ MUTANTS = {
     "standstill": Mutant(
         "nobody is blamed for what the orchestrator did not hear while it stood still",
         "dispatch/mod.rs",
-        "in_flight.begun = (in_flight.begun + gap).min(now);",
+        "in_flight.alive = (in_flight.alive + gap).min(now);",
         "let _ = (&in_flight, gap, now);",
     ),
     "empty-group": Mutant(
@@ -286,12 +286,6 @@ MUTANTS = {
         "dispatch/mod.rs",
         "front.alive = now;",
         "let _ = now;",
-    ),
-    "saving": Mutant(
-        "no message is blamed for a state that cannot be saved",
-        "recovery/deaths.rs",
-        "                    self.workers.note_progress(slot);\n                }\n                return;",
-        "                    self.workers.note_progress(slot);\n                }\n                abandoned.next()",
     ),
     "unsaved": Mutant(
         "a new worker is told which states it must not save",
