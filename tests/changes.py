@@ -1,8 +1,8 @@
-"""Workers changed under full load: ``python -m tests.changes [--times N] [--kill SECONDS] [--seed N]``.
+"""Changes workers under full load: ``python -m tests.changes [--times N] [--kill SECONDS] [--seed N]``.
 
-In one run: scale 2 to 3, 1, 4, 2; swap the interpreter for every other one found; load the code anew. Every message
-that comes out is checked: none lost, none doubled, each key's in the order of sending. With ``--kill``, workers old and
-new are killed meanwhile.
+One run scales from 2 to 3, 1, 4 and 2 workers, swaps to every other interpreter found, and reloads the code. Every
+output message is checked: none is lost or doubled, and each key keeps the order of sending. With ``--kill``, old and
+new workers are killed meanwhile.
 """
 
 import argparse
@@ -27,15 +27,15 @@ from tests.harness.places import APPS
 
 SIZES = (3, 1, 4, 2)
 READY = ("seated", "standby")
-# The backlog that is still to be worked off when the load ends.
+# Time for the backlog that remains when the load ends.
 PATIENCE = 300.0
 
 
 class Changes:
-    """A run of ``numbered.py`` under full load, whose workers are changed.
+    """A run of ``numbered.py`` under full load whose workers are changed.
 
     Args:
-        folder: For a copy of the application, so that its code can be changed.
+        folder: Gets a copy of the application, so its code can be changed.
     """
 
     def __init__(self, folder: Path, workers=2, python=sys.executable):
@@ -65,7 +65,7 @@ class Changes:
         self._checker.take(lines)
 
     def change(self, *command) -> dict:
-        """Carries out a command and sees that the stream goes on."""
+        """Runs a command and checks that the stream goes on."""
         report = json.loads(output(*command, "--json", "--control", self.run.control, timeout=PATIENCE))
         self.pauses.append(report["longest_pause_seconds"])
         self.goes_on()
@@ -86,7 +86,7 @@ class Changes:
         return report
 
     def reload(self, old="=>", new="=>") -> dict:
-        """Loads the code anew, after ``old`` was replaced by ``new`` in it."""
+        """Replaces ``old`` by ``new`` in the code and reloads it."""
         self.edit(old, new)
         before = {worker["pid"] for worker in self.seated()}
         report = self.change("swap", "--app")
@@ -102,7 +102,7 @@ class Changes:
         return [worker for worker in status(self.run)["workers"] if worker["state"] == "seated"]
 
     def finish(self) -> int:
-        """Ends the load, and checks every message; returns how many there were."""
+        """Ends the load and checks every message; returns the number of messages."""
         sent = self._load.finish(PATIENCE)
         self.consumer.wait_count(sent, PATIENCE)
         self.run.stop()
@@ -113,9 +113,9 @@ class Changes:
 
 
 class Killer(threading.Thread):
-    """Kills a worker that is at work or stands by, old or new, every so often, in a ``with`` block.
+    """Kills a seated or standby worker, old or new, at intervals, in a ``with`` block.
 
-    Those that still start are spared: on a busy machine none would ever be ready.
+    Starting workers are not killed, because on a busy machine none would ever be ready.
     """
 
     def __init__(self, run, rng: random.Random, period: float):
@@ -136,7 +136,7 @@ class Killer(threading.Thread):
         while not self._enough.wait(self._period):
             workers = [worker["pid"] for worker in status(self._run)["workers"] if worker["state"] in READY]
             if workers:
-                # It may have ended by itself a moment ago.
+                # It may have just ended by itself.
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._rng.choice(workers), signal.SIGKILL)
                     self.kills += 1

@@ -1,7 +1,7 @@
-"""Workers killed and frozen under full load: ``python -m tests.chaos [ATTACK ...] [--seconds N] [--workers N ...]``.
+"""Kills and freezes workers under full load: ``python -m tests.chaos [ATTACK ...] [--seconds N] [--workers N ...]``.
 
-Every message that comes out is checked: none lost, none doubled, each key's in the order of sending. The rate is given
-as a share of an undisturbed run's beside it.
+Every output message is checked: none is lost or doubled, and each key keeps the order of sending. The rate is printed
+as a share of that of an undisturbed run.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from tests.harness.processes import wait_for_exit
 
 PERIOD = 0.2
 UNDISTURBED_SECONDS = 5.0
-# The backlog that is still to be worked off when the load ends.
+# Time for the backlog that remains when the load ends.
 PATIENCE = 300.0
 
 
 @dataclass
 class Outcome:
-    """What a storm did."""
+    """The result of a storm."""
 
     messages: int
     rate: float
@@ -37,7 +37,7 @@ class Outcome:
 
 
 def kill_one(run, rng):
-    """Kills a worker, whichever it is."""
+    """Kills any worker."""
     kill(some(run, rng, 1))
 
 
@@ -47,7 +47,7 @@ def kill_two(run, rng):
 
 
 def kill_recovering(run, rng):
-    """Kills a worker, and the one that was waiting to take its place as soon as it may have."""
+    """Kills a worker, and its standby as soon as it may have taken the slot."""
     victims = some(run, rng, 1)
     kill(victims)
     for victim in victims:
@@ -56,7 +56,7 @@ def kill_recovering(run, rng):
 
 
 def freeze(run, rng):
-    """Stops a worker for one to five seconds, and lets it go on."""
+    """Stops a worker for one to five seconds, then lets it continue."""
     for victim in some(run, rng, 1):
         with contextlib.suppress(ProcessLookupError):
             os.kill(victim, signal.SIGSTOP)
@@ -68,26 +68,26 @@ ATTACKS = {"kill-one": kill_one, "kill-two": kill_two, "kill-recovering": kill_r
 
 
 def loaded(run):
-    """Workers that have loaded the application, standbys included, oldest first. There may be none for a moment."""
+    """Workers that have loaded the application, standbys included, oldest first. The list may be empty for a moment."""
     have_loaded = {int(message.split()[1]) for message in run.messages() if message.startswith("loaded ")}
     return [pid for pid in run.workers() if pid in have_loaded]
 
 
 def some(run, rng, count):
-    """So many of them at most."""
+    """At most ``count`` of them."""
     workers = loaded(run)
     return rng.sample(workers, min(count, len(workers)))
 
 
 def kill(pids):
     for pid in pids:
-        # It may have ended by itself, or been killed, a moment ago.
+        # It may have just ended by itself or been killed.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def storm(workers: int, seconds: float, attack=None, seed: int = 0) -> Outcome:
-    """Full load for so long, with an attack every 200 ms, and a check of all that comes out."""
+    """Runs full load for ``seconds``, with an attack every 200 ms, and checks all output."""
     rng = random.Random(seed)
     checker = Checker()
     with Consumer(take=checker.take) as consumer:
@@ -97,7 +97,7 @@ def storm(workers: int, seconds: float, attack=None, seed: int = 0) -> Outcome:
             consumer.wait_count(1)
             began = time.monotonic()
             attacks = 0
-            # Time is what is wanted here: so many seconds of it.
+            # The storm lasts a fixed time, so this waits for time.
             while time.monotonic() < began + seconds:
                 threading.Event().wait(PERIOD)
                 if attack is not None:

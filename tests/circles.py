@@ -1,8 +1,8 @@
-"""Fails when folders of the sources depend on each other in a circle, or on one above: ``python -m tests.circles``.
+"""Fails on import cycles, and on modules that use a higher layer: ``python -m tests.circles``.
 
-The graph's nodes are the top-level modules of each crate and of the Python package: a folder counts as one. Every path
-counts, wherever it is written: at the top of a file, inside a function, for type checkers only. Rust tests and doc
-comments do not.
+The graph's nodes are the top-level modules of each crate and of the Python package; a folder counts as one node. Every
+path counts, whether it is at the top of a file, inside a function or only for type checkers. Rust tests and doc
+comments do not count.
 """
 
 import ast
@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from tests.harness.places import ROOT
 
-#: Which modules stand on which, from the ground up: a module uses those of lower layers, none of its own.
-#: A module that is not listed may use any, as long as that makes no circle.
+#: The layers of modules, from the lowest up. A module uses only modules of lower layers.
+#: A module that is not listed may use any module, as long as that makes no cycle.
 LAYERS = {
     "orchestrator/src": (
         ("causes", "ids", "limit", "frame", "keepalive", "sink_chunk"),
@@ -54,7 +54,7 @@ class Use(NamedTuple):
 
 
 def circles(uses: Iterable[Use]) -> list[list[Use]]:
-    """The circles among ``uses``, each with the uses that make it: the shortest circle through every dependency."""
+    """The cycles among ``uses``, each with the uses that form it: the shortest cycle through every dependency."""
     places: dict[tuple[str, str], list[Use]] = defaultdict(list)
     targets: dict[str, set[str]] = defaultdict(set)
     for use in uses:
@@ -75,7 +75,7 @@ def circles(uses: Iterable[Use]) -> list[list[Use]]:
 
 
 def upward(uses: Iterable[Use], layers: tuple[tuple[str, ...], ...]) -> list[Use]:
-    """The uses of a module by one of the same layer or of a lower one."""
+    """The uses of a module by a module of the same or a lower layer."""
     heights = {module: height for height, layer in enumerate(layers) for module in layer}
     known = (use for use in uses if use.source != use.target and {use.source, use.target} <= heights.keys())
     return [use for use in known if heights[use.source] <= heights[use.target]]
@@ -98,7 +98,7 @@ def _shortest(targets: dict[str, set[str]], start: str, end: str) -> "list[str] 
 
 
 def rust_uses(sources: Path) -> list[Use]:
-    """What the modules of a crate use of each other. ``sources`` holds its lib.rs or main.rs."""
+    """The uses among the modules of a crate. ``sources`` holds its lib.rs or main.rs."""
     files = {file: without_comments(file.read_text()) for file in sorted(sources.rglob("*.rs"))}
     tests = {module for file, text in files.items() for module in _test_modules(file, text, sources)}
     code = {
@@ -111,7 +111,7 @@ def rust_uses(sources: Path) -> list[Use]:
     for file, text in code.items():
         here = _module(file, sources)
         for position, path in _paths(text, here):
-            # lib.rs and main.rs stand above all modules: nothing can use them.
+            # lib.rs and main.rs are above all modules: no module can use them.
             if here and path and path[0] in modules:
                 uses.append(Use(here[0], path[0], file, text.count("\n", 0, position) + 1))
     return uses
@@ -159,7 +159,7 @@ def _end_of_item(text: str, position: int) -> int:
 
 
 def _paths(text: str, here: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Every path of ``text`` that says where it begins, from the crate's root, with its position."""
+    """Every path of ``text`` with an explicit start, resolved from the crate's root, and its position."""
     inline = [(match[1], match.end(), _end_of_item(text, match.start())) for match in _MODULE.finditer(text)]
     for match in _PATH_START.finditer(text):
         if text[: match.start()].rstrip().endswith("::"):
@@ -170,7 +170,7 @@ def _paths(text: str, here: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, .
 
 
 def _tree(text: str, position: int, prefix: tuple[str, ...]) -> tuple[list[tuple[int, tuple[str, ...]]], int]:
-    """The paths that begin with ``prefix`` and go on at ``position``, and where they end."""
+    """The paths that begin with ``prefix`` and continue at ``position``, and where they end."""
     while (word := _WORD.match(text, position)) is not None:
         if word[0] == "super":
             prefix = prefix[:-1]
@@ -198,14 +198,14 @@ def _skip(text: str, position: int) -> int:
 
 
 def _next_branch(text: str, position: int) -> int:
-    """Past ``*`` or ``as name`` and the comma, to the next branch of a group or to its end."""
+    """The position after ``*`` or ``as name`` and the comma: the next branch of a group, or its end."""
     while position < len(text) and text[position] not in ",}":
         position += 1
     return _skip(text, position + 1) if text[position : position + 1] == "," else position
 
 
 def python_uses(package: Path) -> list[Use]:
-    """What the modules and packages directly below ``package`` import of each other."""
+    """The imports among the modules and packages directly below ``package``."""
     uses = []
     for file in sorted(package.rglob("*.py")):
         tree = ast.parse(file.read_text(), str(file))
@@ -225,7 +225,7 @@ def _notes(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
 
 
 def _imported(node: ast.AST, package: Path, file: Path) -> Iterator[tuple[str, ...]]:
-    """The modules of the package that ``node`` imports, as parts below the package's name."""
+    """The modules of the package that ``node`` imports, as name parts below the package."""
     if isinstance(node, ast.Import):
         names = [tuple(alias.name.split(".")) for alias in node.names]
         yield from (name[1:] for name in names if name[0] == package.name)
@@ -239,7 +239,7 @@ def _imported(node: ast.AST, package: Path, file: Path) -> Iterator[tuple[str, .
 
 
 def _top(module: tuple[str, ...], package: Path) -> str:
-    """The node a module belongs to: its first part, or the package itself where that is only a name in it."""
+    """The node of a module: its first part, or the package itself if that is only a name in the package."""
     first = module[0] if module else ""
     there = first and ((package / first).is_dir() or (package / f"{first}.py").is_file())
     return first if there else package.name
@@ -251,7 +251,7 @@ def _node(file: Path, package: Path) -> str:
 
 
 def report(title: str, uses: list[Use], layers: tuple[tuple[str, ...], ...] = ()) -> int:
-    """Prints what is wrong with one graph; how many faults there are."""
+    """Prints the faults of one graph; returns their number."""
     uses = list(dict.fromkeys(uses))
     found, up = circles(uses), upward(uses, layers)
     modules = {use.source for use in uses} | {use.target for use in uses}
@@ -274,7 +274,7 @@ def _print(uses: list[Use]) -> None:
 
 
 def main() -> int:
-    """Checks all sources; 1 when there is a fault."""
+    """Checks all sources; returns 1 if there is a fault."""
     faults = [report(crate, rust_uses(ROOT / crate), layers) for crate, layers in LAYERS.items()]
     faults.append(report(PYTHON, python_uses(ROOT / PYTHON)))
     return 1 if sum(faults) else 0

@@ -25,12 +25,12 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 def interpreter(request):
-    """Path of each interpreter's Python in turn, with the wheel installed."""
+    """The Python of each interpreter in turn, with the wheel installed."""
     return environment(request.param)
 
 
 @pytest.fixture
 def consumer():
-    """A consumer that listens."""
+    """A listening consumer."""
     with Consumer() as consumer:
         yield consumer

@@ -1,8 +1,9 @@
-"""A worker's hot path on fixed messages, or a plain loop over the same classes, so many times: to be counted.
+"""A worker's hot path on fixed messages, or a plain loop over the same classes, for counting instructions.
 
     python -m tests.hot_path word-count|market-spread worker|loop ROUNDS
 
-A worker's part goes from the body of a batch to the body of its result, for both stages. A round is one batch of each.
+The worker's part goes from the body of a batch to the body of its result, for both stages. A round is one batch of
+each.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ CAP = protocol.DEFAULT_MAX_BODY
 
 
 def word_count() -> tuple[Path, list[bytes]]:
-    """Few keys, str as values."""
+    """Few keys, with str values."""
     return WORD_COUNT, [line for line in TEXT.read_bytes().splitlines() if line][:100]
 
 
 def market_spread() -> tuple[Path, list[bytes]]:
-    """Objects as values, hardly two of a key."""
+    """Objects as values, and rarely two with the same key."""
     lines = []
     for number in range(400):
         symbol, price = f"S{number * 7919 % 10_007:05d}", round(10 + number * 1.37 % 490, 2)
@@ -47,7 +48,7 @@ WORKLOADS = {"word-count": word_count, "market-spread": market_spread}
 
 
 def worker(loaded: Loaded, frames: list[bytes]) -> Callable[[], None]:
-    """Return a round of the two stages, as the session runs them."""
+    """Return a round of the two stages, run as the session runs them."""
     application: Application = loaded.application
     (key,) = (node for node, config in enumerate(application.nodes) if isinstance(config, KeyByNode))
     (sink,) = (node for node, config in enumerate(application.nodes) if isinstance(config, SinkNode))
@@ -73,7 +74,7 @@ def worker(loaded: Loaded, frames: list[bytes]) -> Callable[[], None]:
 
 
 def loop(loaded: Loaded, frames: list[bytes]) -> Callable[[], None]:
-    """Return a round of a loop made for the application."""
+    """Return a round of a loop written for the application."""
     whole = Chain(loaded.application).whole()
     states: dict[Any, Any] = {}
     return lambda: whole(frames, [].append, states)

@@ -13,18 +13,18 @@ from tests.harness.places import ROOT
 LONGEST_FILE = 500
 LONGEST_FUNCTION = 70
 FOLDERS = ("orchestrator", "protocol", "python-sdk", "tests", "examples")
-#: Folders with sources of others, or with what was built.
+#: Folders with third-party sources or build output.
 _SKIPPED = {"target", ".venv", "__pycache__"}
-#: The library of the command line, and names of its options, which only the folder `cli` knows.
+#: The command-line library and the names of its options, which only the folder `cli` may use.
 _OPTION = re.compile(r"\bclap\b|(?<![-\w])--[a-z][a-z-]+")
 _SOURCES = ("orchestrator/src", "protocol/src")
-#: These start the SDK's worker, whose command line is not ours.
+#: These start the SDK's worker, which has a command line of its own.
 _OPTIONS_OF_WORKERS = {"--fd", "--marker-fd", "--progress-ms"}
 _RUST_FUNCTION = re.compile(r"\bfn\s+(\w+)")
 
 
 class TooLong(NamedTuple):
-    """A file, or a function in it, with more lines than are allowed."""
+    """A file, or a function in it, with more lines than allowed."""
 
     file: Path
     line: int
@@ -34,7 +34,7 @@ class TooLong(NamedTuple):
 
 
 def faults(root: Path) -> Iterator[TooLong]:
-    """What is too long below ``root``."""
+    """The files and functions below ``root`` that are too long."""
     for file in sorted([*root.rglob("*.rs"), *root.rglob("*.py")]):
         if not _SKIPPED.isdisjoint(file.relative_to(root).parts):
             continue
@@ -62,7 +62,7 @@ def _rust_functions(text: str) -> Iterator[tuple[str, int, int]]:
             character = code[position]
             depth += (character in "([{") - (character in ")]}")
             position += 1
-            # A signature without a body ends with a semicolon; the one of an array's type is inside brackets.
+            # A signature without a body ends with a semicolon. The semicolon of an array type is inside brackets.
             if depth == 0 and character in ";}":
                 break
         yield match[1], code.count("\n", 0, match.start()) + 1, code.count("\n", 0, position) + 1
@@ -78,7 +78,7 @@ def options_named(sources: Path) -> Iterator[tuple[Path, int, str]]:
 
 
 def main() -> int:
-    """Prints what is wrong; 1 when anything is."""
+    """Prints the faults; returns 1 if there are any."""
     found = [fault for folder in FOLDERS for fault in faults(ROOT / folder)]
     for file, line, what, lines, most in found:
         print(f"{file.relative_to(ROOT)}:{line}: {what} has {lines} lines, more than {most}")

@@ -1,7 +1,7 @@
-"""What the ledger holds while a stream runs and runs: ``python -m tests.memory_full [--seconds N] [CASE ...]``.
+"""The ledger's memory during a long run: ``python -m tests.memory_full [--seconds N] [CASE ...]``.
 
-The cases of ``tests.recovery`` under full load with nobody killed: the orchestrator's resident memory every ten
-seconds, once all state is loaded. Exits with 1 if the last tenth of the samples is a tenth above the first.
+Runs the cases of ``tests.recovery`` under full load without kills, and samples the orchestrator's resident memory every
+ten seconds, once all state is loaded. Exits with 1 if the last tenth of the samples is a tenth above the first.
 """
 
 import argparse
@@ -21,7 +21,7 @@ GROWTH = 1.1
 
 
 def watch(case: str, seconds: float) -> "list[int]":
-    """The orchestrator's resident bytes, every ten seconds."""
+    """The orchestrator's resident memory in bytes, every ten seconds."""
     application, make = CASES[case]
     every, block = make(random.Random(0))
     samples = []
@@ -29,7 +29,7 @@ def watch(case: str, seconds: float) -> "list[int]":
         load = EndlessLoad(run.address(), every, block)
         assert load.loaded.wait(PATIENCE * 5), run.log()
         while len(samples) * PERIOD < seconds:
-            # Time is what is wanted here.
+            # This samples at intervals, so it waits for time.
             threading.Event().wait(PERIOD)
             samples.append(resident_bytes(run.pid))
         load.finish()

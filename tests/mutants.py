@@ -1,4 +1,4 @@
-"""Breaks each rule of the engine, one at a time, and shows that the simulator notices: ``python -m tests.mutants [NAME ...]``.
+"""Breaks the engine's rules one at a time and checks that the simulator fails: ``python -m tests.mutants [NAME ...]``.
 
 Every mutant is one replacement in a copy of the sources. A mutant that survives is a rule without a test.
 """
@@ -336,16 +336,16 @@ def copy_sources():
     for name in ("Cargo.toml", "Cargo.lock"):
         shutil.copy2(ROOT / name, COPY / name)
     for name in ("orchestrator", "protocol"):
-        # With new times: cargo would take a former mutant for up to date.
+        # With new modification times, or cargo would treat a former mutant as up to date.
         ignore = shutil.ignore_patterns("target")
         shutil.copytree(ROOT / name, COPY / name, ignore=ignore, copy_function=shutil.copy)
-    # Benchmarks and the like are not built here.
+    # Benchmarks and similar targets are not built here.
     manifest = (COPY / "Cargo.toml").read_text()
     (COPY / "Cargo.toml").write_text(re.sub(r"(?m)^exclude = .*$", "", manifest))
 
 
 def run() -> "str | None":
-    """Runs the simulator on the copy; says what it found, or ``None``."""
+    """Runs the simulator on the copy; returns what it found, or ``None``."""
     environment = {**os.environ, "CARGO_TARGET_DIR": str(COPY / "target"), "WALLAROO_SEEDS": "20000"}
     command = ["cargo", "test", "--quiet", "--package", "wallaroo-orch", "--test", "simulator", "--", "--nocapture"]
     result = subprocess.run(command, cwd=COPY, env=environment, capture_output=True, text=True)

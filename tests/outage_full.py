@@ -1,7 +1,7 @@
-"""A sink that is away for 10 s at the start and again midway, under a sender that is as fast as it can be.
+"""A sink that is away for 10 s at the start and again midway, while a sender sends as fast as it can.
 
-``python -m tests.outage_full [--seconds N]`` checks that every count arrives, in order, and that the orchestrator never
-held more than 300 MB, which it prints.
+``python -m tests.outage_full [--seconds N]`` checks that every count arrives in order and that the orchestrator never
+held more than 300 MB, and prints its memory.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def away(seconds):
-    """Lets so many seconds pass, which are what this is about."""
+    """Waits for the length of the outage."""
     threading.Event().wait(seconds)
 
 

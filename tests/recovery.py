@@ -1,9 +1,9 @@
-"""How long a slot is away when its worker is killed: ``python -m tests.recovery [--kills N] [CASE ...]``.
+"""Measures how long a slot pauses when its worker is killed: ``python -m tests.recovery [--kills N] [CASE ...]``.
 
-``keys``: a million keys with a small state each. ``dictionaries``: word count, 27 states that hold a million words
-between them. Under steady load a seated worker is killed, the log says when its slot has answered again, and so on. The
-time runs from the kill to the first new answer, as seen from outside; the orchestrator's own figure starts when it
-notices the death.
+``keys``: a million keys with a small state each. ``dictionaries``: word count, with 27 states that together hold a
+million words. Under steady load a seated worker is killed, the log reports when its slot answers again, and the next is
+killed. The time runs from the kill to the first new answer, as seen from outside; the orchestrator's own figure starts
+when it notices the death.
 """
 
 import argparse
@@ -25,13 +25,13 @@ LOAD_BLOCK = 20_000
 
 
 def numbers(rng):
-    """Frames that touch every key once, and a block of them for the load."""
+    """Frames that use every key once, and a block of them for the load."""
     every = b"".join(struct.pack(">IQ", 8, number) for number in range(KEYS))
     return every, b"".join(struct.pack(">IQ", 8, rng.randrange(KEYS)) for _ in range(LOAD_BLOCK))
 
 
 def words(rng):
-    """Lines that have every word once, and a block of lines for the load."""
+    """Lines that contain every word once, and a block of lines for the load."""
     letters = "abcdefghijklmnopqrstuvwxyz!"
     every = [f"{letters[number % 27]}{number:x}" for number in range(KEYS)]
     lines = [" ".join(every[start : start + 10]) for start in range(0, KEYS, 10)]
@@ -45,7 +45,7 @@ CASES = {
 
 
 def measure(case: str, kills: int, seed: int) -> "tuple[list[float], list[float], int]":
-    """Milliseconds from each kill to the slot's next answer, as the orchestrator saw it, its memory in bytes."""
+    """Milliseconds from each kill to the slot's next answer, the orchestrator's figures, its memory in bytes."""
     application, make = CASES[case]
     rng = random.Random(seed)
     every, block = make(rng)
@@ -62,7 +62,7 @@ def measure(case: str, kills: int, seed: int) -> "tuple[list[float], list[float]
             back = run.wait_for("slot is back", count=number)
             outside.append((time.monotonic() - killed) * 1e3)
             inside.append(back["milliseconds"])
-            # Two are seated and one stood by before the first kill.
+            # Before the first kill, two workers are seated and one is a standby.
             run.wait_for("standby is ready", count=number + 3)
         memory = high_water_mark(run.pid)
         load.finish()

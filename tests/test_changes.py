@@ -1,4 +1,4 @@
-"""Workers changed under full load; ``python -m tests.changes`` does it at length."""
+"""Workers are changed under full load; ``python -m tests.changes`` runs longer."""
 
 import random
 import subprocess

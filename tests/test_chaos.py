@@ -1,4 +1,4 @@
-"""A short storm of every kind; ``python -m tests.chaos`` makes long ones."""
+"""A short storm of every kind; ``python -m tests.chaos`` runs long ones."""
 
 import pytest
 

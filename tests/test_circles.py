@@ -1,4 +1,4 @@
-"""The script that looks for circles finds planted ones, and only those."""
+"""The script that looks for import cycles finds planted ones, and only those."""
 
 import pytest
 

@@ -19,7 +19,7 @@ def run(consumer):
 
 
 def closed(connection) -> bool:
-    """Waits until the other side has closed."""
+    """Waits until the other side has closed the connection."""
     try:
         return connection.recv(1) == b""
     except ConnectionResetError:

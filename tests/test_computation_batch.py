@@ -1,4 +1,4 @@
-"""``computation_batch`` under the orchestrator: only the guilty messages of a batch are lost to it."""
+"""``computation_batch`` under the orchestrator: only the guilty messages of a batch become dead letters."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The control socket: looked at and told to end by real commands."""
+"""The control socket, used by real commands to inspect and end a run."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Messages that user code cannot process: set aside with everything known about them, or the end of the run."""
+"""Messages that user code cannot process become dead letters with everything known about them, or end the run."""
 
 import base64
 import datetime
@@ -93,7 +93,7 @@ def test_on_error_stop(consumer):
 
 
 def test_a_key_that_is_not_in_the_list(consumer, tmp_path):
-    """Word count's partition function is right; an application whose function is not gets dead letters."""
+    """A partition function that returns a key outside the list causes dead letters."""
     app = tmp_path / "narrow.py"
     app.write_text(
         "import numbered\n"
@@ -139,7 +139,7 @@ def test_messages_are_sent_again_while_the_run_goes_on(consumer, tmp_path):
         assert [line.split()[0] for line in listed.splitlines()] == ["N", "1", "2"]
         assert "watch" in listed
         assert "ValueError: a bad message" in listed
-        # The system chose the port, so the letters cannot know it.
+        # The system chose the port, so the expected letters cannot contain it.
         code, _, said = outcome(dead_letters("retry", path))
         assert code == 2
         assert "hint: --to HOST:PORT" in said
@@ -150,7 +150,7 @@ def test_messages_are_sent_again_while_the_run_goes_on(consumer, tmp_path):
                 assert stream.read() == frames(["k 1 bad", "k 2 bad"])
         assert outcome(retry)[0] == 0
         assert read_dead_letters(path) == []
-        # To where it came from, where it fails again: the run goes on in the file that took the first one's place.
+        # It is sent to its source and fails again there: the run continues in the file that replaced the first one.
         send(run.address(), frames(["k 4 bad", "k 5"]))
         consumer.wait_count(2)
         assert outcome(dead_letters("retry", path, "1", "--to", "{}:{}".format(*run.address())))[0] == 0

@@ -1,4 +1,4 @@
-"""Every example under 1, 2 and 3 workers: what comes out is its expected output, in order for every key."""
+"""Every example gives its expected output with 1, 2 and 3 workers, in order for every key."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def one_order(line):
     return None
 
 
-# What order is kept within: the name of the example's messages' module, and the key of a line of output.
+# The module with the example's messages, and the key of an output line: order is kept per key.
 PLAIN = {
     "reverse": one_order,
     "celsius": one_order,
@@ -158,7 +158,7 @@ def run_crashy(consumer, tmp_path, **options):
 
 def test_the_examples_own_tests():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "wallaroo._pytest_plugin", "-p", "no:cacheprovider"]
-    # Where the wheel is installed pytest would find the plugin a second time.
+    # If the wheel is installed, pytest would load the plugin twice.
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "WALLAROO_ORCH": orchestrator_command()}
     ran = subprocess.run(
         [*command, EXAMPLES],
@@ -177,13 +177,13 @@ MODEL_REQUIREMENTS = EXAMPLES / "model_scoring" / "requirements.txt"
 
 @pytest.fixture(scope="module")
 def model_python():
-    """The Python of an environment with scikit-learn, beside the wheel or what stands for it."""
+    """The Python of an environment with scikit-learn and the wheel or its substitute."""
     return environment_with("model", MODEL_REQUIREMENTS)
 
 
 @pytest.fixture(scope="module")
 def model_application(model_python, tmp_path_factory):
-    """The example, with its model trained by that Python."""
+    """The example, with its model trained by ``model_python``."""
     return trained(model_python, tmp_path_factory.mktemp("model"))
 
 
@@ -212,7 +212,7 @@ def test_model_scoring_on_the_oldest_and_the_newest_interpreter(end, consumer, t
 
 
 def by_age(interpreters):
-    """The CPythons among them, by version: scikit-learn has no wheels for others."""
+    """The CPythons, sorted by version: scikit-learn has no wheels for other interpreters."""
     cpythons = [found for found in interpreters if found.name.startswith("cpython")]
     return sorted(cpythons, key=lambda found: int(found.name.rpartition(".")[2]))
 

@@ -1,4 +1,4 @@
-"""The script that looks for long files and functions finds them, and only them."""
+"""The script that looks for long files and functions finds all of them and nothing else."""
 
 import pytest
 

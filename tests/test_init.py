@@ -1,4 +1,4 @@
-"""``wallaroo-orch init``, and what a new user does: install, init, run, test."""
+"""``wallaroo-orch init``, and the steps of a new user: install, init, run, test."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ def test_a_new_application_passes_its_test(template, tmp_path):
     folder = tmp_path / "word count"
     assert (folder / "README.md").read_text().startswith("# word count\n")
     assert 'build_application("word count", ' in (folder / "app.py").read_text()
-    # Where the wheel is installed pytest would find the plugin a second time.
+    # If the wheel is installed, pytest would load the plugin twice.
     variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "WALLAROO_ORCH": orchestrator_command()}
     ran = run_pytest(folder, sys.executable, "-p", "wallaroo._pytest_plugin", **variables)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -53,12 +53,12 @@ def test_nothing_is_overwritten(tmp_path):
 
 
 def test_a_new_user_has_output_within_a_minute(tmp_path):
-    """With nothing but the wheel: install it, make an application, run it, test it."""
+    """A user with only the wheel installs it, creates an application, runs it and tests it."""
     started = time.monotonic()
     python = empty_environment(tmp_path / "environment")
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*install, wheel()], check=True)
-    # Nothing of this tree is to be found but what was installed.
+    # Only installed files may be found, nothing of this tree.
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "WALLAROO_ORCH")}
     environment["PATH"] = f"{python.parent}{os.pathsep}{environment['PATH']}"
     subprocess.run(["wallaroo-orch", "init", "counts"], cwd=tmp_path, env=environment, check=True, capture_output=True)
@@ -83,7 +83,7 @@ def test_a_new_user_has_output_within_a_minute(tmp_path):
         [python, "-m", "pytest", "-q"], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    # The plugin is found by itself.
+    # pytest finds the plugin by itself.
     subprocess.run(["wallaroo-orch", "init", "--template", "tcp", "tcp"], cwd=tmp_path, env=environment, check=True)
     tested = subprocess.run(
         [python, "-m", "pytest", "-q"],

@@ -16,7 +16,7 @@ def test_pip_install(consumer, tmp_path, monkeypatch):
     said = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
     assert said.startswith("wallaroo-orch ")
     monkeypatch.setenv("WALLAROO_ORCH", str(command))
-    # Without --python: the interpreter beside the command is taken.
+    # Without --python, the interpreter beside the command is used.
     with Orchestrator(WORD_COUNT, "--in", "127.0.0.1:0", "--out", consumer.place, python=None) as run:
         send(run.address(), frames(["hello hello"]))
         consumer.wait_count(2)

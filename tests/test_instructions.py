@@ -1,7 +1,7 @@
-"""The regression guard of a worker's hot path: instructions, counted by valgrind, over those of a plain loop.
+"""Guards a worker's hot path against regressions: instructions, counted by valgrind, relative to a plain loop.
 
-Interpreters differ in how many instructions the same code takes, by how they were built; what a worker takes over what
-the same classes take in a plain loop, under the same interpreter, hardly does. Nothing here depends on a clock.
+The number of instructions depends on how the interpreter was built. The ratio to a plain loop over the same classes,
+under the same interpreter, hardly does. Nothing here depends on a clock.
 """
 
 import os
@@ -15,10 +15,11 @@ import pytest
 
 from tests.harness.places import ROOT
 
-# Instructions of the worker over those of the loop. Lowered when a change makes it faster, raised only for a reason.
+# Instructions of the worker divided by those of the loop. Lower these when the worker gets faster; raise them only for
+# a reason.
 EXPECTED = {"word-count": 1.21, "market-spread": 3.15}
 TOLERANCE = 1.08
-# A run of no round says what starting and importing take, which does not count.
+# A run of zero rounds measures starting and importing, which are subtracted.
 ROUNDS = 3
 
 
@@ -45,7 +46,7 @@ def instructions(workload, kind, rounds):
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="there is no valgrind here to count instructions")
 @pytest.mark.parametrize("workload", EXPECTED)
 def test_a_worker_takes_no_more_instructions_than_it_did(workload):
-    # Leaves every module compiled, so that no count has that in it.
+    # Compiles every module, so no count includes compiling.
     run(workload, "worker", 0)
     runs = [("loop", 0), ("worker", ROUNDS), ("loop", ROUNDS)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -1,4 +1,4 @@
-"""State whose snapshots fail, or that has no ledger: what becomes of it when its worker dies."""
+"""State whose snapshots fail, or that the ledger does not hold, when its worker dies."""
 
 import os
 import signal
@@ -49,7 +49,8 @@ def test_a_journal_that_no_longer_fits_is_given_up_and_the_next_death_ends_the_r
 
 def test_state_that_cannot_be_loaded_fails_the_messages_of_its_keys_alone(consumer, tmp_path):
     path = tmp_path / "dead.jsonl"
-    # A snapshot after every batch. A worker answers in turn: the second message comes out after the first's snapshot.
+    # A snapshot after every batch. A worker answers in order, so the second output comes after the first message's
+    # snapshot.
     options = ["--replay-budget", "1us", "--dead-letters", path]
     with run_app(consumer, APPS / "unloadable_state.py", *options) as run:
         send(run.address(), frames(["k 1"]))

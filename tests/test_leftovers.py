@@ -1,4 +1,4 @@
-"""Nothing is left behind: no process, no zombie, no descriptor."""
+"""A run leaves no process, no zombie and no descriptor."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ def run_app(consumer, name, **options):
 
 
 def eventually(condition, what):
-    """Waits for what the operating system tells only those who ask."""
+    """Polls for a condition that the operating system does not announce."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, what
@@ -29,7 +29,7 @@ def eventually(condition, what):
 
 @pytest.mark.parametrize("name", ["numbered", "endless_loop", "interpreter_lock", "forker"])
 def test_no_orphans_when_the_orchestrator_is_killed(consumer, name):
-    """Also when user code spins, and also its children in the same process group."""
+    """This holds when user code spins, and for its children in the same process group."""
     with run_app(consumer, name) as run:
         send(run.address(), frames(["k 1", "k 2 bad"]))
         consumer.wait_count(1)

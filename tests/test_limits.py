@@ -13,7 +13,7 @@ def run_app(consumer, name, *args, options=()):
 
 
 def loads(run) -> int:
-    """How many workers have loaded the application so far."""
+    """The number of workers that have loaded the application so far."""
     return sum(message.startswith("loaded ") for message in run.messages())
 
 
@@ -43,7 +43,7 @@ def test_a_worker_that_grows_is_replaced_and_nothing_is_lost(consumer, tmp_path)
         run.ready()
         before = loads(run)
         while loads(run) < before + 3:
-            # A few at a time, so that there is a moment between two batches.
+            # A few at a time, so there is a pause between two batches.
             for _ in range(10):
                 send(run.address(), frames([f"k{count % 5} {count} bad"]))
                 count += 1

@@ -1,4 +1,4 @@
-"""Applications that misbehave: exactly the guilty messages become dead letters, everything else is exact."""
+"""Applications that misbehave: only the guilty messages become dead letters, and all other output is exact."""
 
 import pytest
 
@@ -13,7 +13,7 @@ GUILTY = [message for message in SENT if message.endswith(" bad")]
 
 
 def misbehave(consumer, tmp_path, name, *args, options=(), guilty=(), sent=SENT):
-    """Runs an application; returns its dead letters once all but the ``guilty`` messages has come out exactly."""
+    """Runs an application, checks the output without the ``guilty`` messages, and returns the dead letters."""
     path = tmp_path / "dead.jsonl"
     options = ["--dead-letters", path, *options]
     with Orchestrator(
@@ -44,7 +44,7 @@ def test_a_message_that_kills_its_worker(consumer, tmp_path, name, cause, where)
     for letter in letters:
         assert cause in letter["message"]
         assert letter["step"] == {"stateless": "watch", "state": "number"}[where]
-        # A keyed message may come from several.
+        # A message after a key may come from several sources.
         assert letter["source"] == {"stateless": "numbered", "state": None}[where]
     assert run.summary()["worker_deaths"] >= len(GUILTY)
 
@@ -82,7 +82,7 @@ def test_a_message_that_raises_costs_no_worker(consumer, tmp_path, name, args, e
 
 def test_recursion_without_a_limit(consumer, tmp_path):
     letters, _ = misbehave(consumer, tmp_path, "recursion", "--limit", "none", guilty=GUILTY)
-    # Python 3.12 and later notice the end of the C stack themselves.
+    # Python 3.12 and later detect the end of the C stack themselves.
     assert {letter["exception"] for letter in letters} <= {"WorkerDeath", "RecursionError"}
 
 
@@ -129,7 +129,7 @@ def test_a_state_that_harms_who_saves_it(consumer, tmp_path, saving, deaths):
 
 
 def test_a_generator_that_kills_who_asks_it_for_a_value(tmp_path):
-    """The values before come out, the generator has ended, and the run ends by itself."""
+    """The values before it come out, the generator ends, and the run ends by itself."""
     path, written = tmp_path / "dead.jsonl", tmp_path / "numbers.txt"
     options = ["--dead-letters", path]
     with Orchestrator(APPS / "fatal_generator.py", "30", written, workers=1, options=options) as run:
@@ -146,5 +146,5 @@ def test_a_flood_of_output_is_cut_short_with_a_count(consumer, tmp_path):
 
 
 def test_a_child_that_goes_on_as_the_worker(consumer, tmp_path):
-    """The child of a fork in user code finds the conversation closed."""
+    """The child of a fork in user code finds the worker's socket closed."""
     misbehave(consumer, tmp_path, "forker", "--return")

@@ -9,7 +9,7 @@ from tests.harness.word_counts import check_in_order, text_lines, totals
 LINES = text_lines(20_000)
 EXPECTED = totals(LINES)
 WORDS = sum(EXPECTED.values())
-# Far less than is sent, so that the sender has to wait.
+# Far less than the amount sent, so the sender has to wait.
 OPTIONS = ["--queue-bytes", "128KiB"]
 
 
@@ -40,7 +40,7 @@ def test_a_consumer_that_does_not_read_holds_the_sender_back():
             consumer.hold()
             sender = Sender(address, frames(LINES * 20))
             for _ in range(3):
-                # The consumer takes a piece, more arrives, and the sender is not done: it is being held back.
+                # The consumer reads a chunk, more arrives, and the sender has not finished: it is held back.
                 count = consumer.count
                 consumer.go_on()
                 consumer.wait_count(count + 1)

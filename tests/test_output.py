@@ -1,4 +1,4 @@
-"""What the application prints and logs, and that files of the current folder are not taken for Python's own."""
+"""The application's prints and logs; files in the current folder do not shadow Python's own modules."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Steps that run in pools of their own, by other interpreters and with other packages than the rest."""
+"""Steps in pools of their own, with other interpreters and packages than the main pool."""
 
 import os
 import shutil
@@ -20,23 +20,23 @@ KEYS = 20
 
 @pytest.fixture(scope="module")
 def modern():
-    """The Python of an environment with the library as it is now."""
+    """The Python of an environment with the new version of the library."""
     return environment_for("pooled-modern", APPS / "pooled_modern.txt")
 
 
 @pytest.fixture(scope="module")
 def legacy():
-    """The Python of an environment with the library as it was."""
+    """The Python of an environment with the old version of the library."""
     return environment_for("pooled-legacy", APPS / "pooled_legacy.txt")
 
 
 def messages(count):
-    """So many version numbers; every third is none any more."""
+    """``count`` version numbers; every third is no longer valid."""
     return [f"k{number % KEYS} {number} 1.{number}" + ("-x!" if number % 3 == 0 else "") for number in range(count)]
 
 
 def expected(sent):
-    """The lines that come out for each key, in order."""
+    """The output lines of each key, in order."""
     lines = {}
     for message in sent:
         key, number, version = message.split(" ")
@@ -165,7 +165,7 @@ def test_a_pool_that_is_not_defined_is_refused(consumer, modern):
 
 def test_a_pool_whose_python_has_no_sdk_is_named(consumer, modern, tmp_path):
     bare = tmp_path / "python"
-    # Isolated, it does not see what PYTHONPATH may have for the others.
+    # Isolated mode ignores a PYTHONPATH that is set for the others.
     bare.write_text(f'#!/bin/sh\nexec {empty_environment(tmp_path / "bare")} -I "$@"\n')
     bare.chmod(0o755)
     with pooled(consumer, modern, f"legacy={bare}") as run:

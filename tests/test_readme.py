@@ -1,4 +1,4 @@
-"""What README.md shows is what comes out."""
+"""The commands and programs in README.md give the output shown there."""
 
 import contextlib
 import os
@@ -45,7 +45,7 @@ def test_python_is_swapped_under_a_running_stream(tmp_path):
     out, where_in = free_port(), free_port()
     others = [interpreter.path for interpreter in discover() if interpreter.name.startswith("cpython")]
     places = {
-        # `pip install ./python-sdk` has a test of its own, which takes a while: test_install.py.
+        # `pip install ./python-sdk` is slow and has its own test: test_install.py.
         "./python-sdk ": f"--quiet --disable-pip-version-check {wheel()} ",
         "python3.13": others[-1],
         "$PWD/target/venv/bin": Path(orchestrator_command()).parent,
@@ -70,7 +70,7 @@ def test_python_is_swapped_under_a_running_stream(tmp_path):
             start_new_session=True,
         )
         try:
-            # The receiver holds the pipe no longer than the shell: its output goes to a file.
+            # The receiver does not keep the pipe open, because its output goes to a file.
             said, _ = shell.communicate(timeout=5 * PATIENCE)
             log.seek(0)
             assert shell.returncode == 0, said + log.read()
@@ -84,7 +84,7 @@ def test_python_is_swapped_under_a_running_stream(tmp_path):
 
 
 def wait_until_exact(path):
-    """Waits until every line that was taken in is counted whole: ``the`` is in it twice, the other words once."""
+    """Waits until every accepted line is counted completely: ``the`` occurs in it twice, the other words once."""
     deadline = time.monotonic() + PATIENCE
     while True:
         counts = Counter()

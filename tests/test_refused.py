@@ -1,4 +1,4 @@
-"""What cannot run is refused with one clear message, a hint and its own exit code."""
+"""Applications that cannot run are refused with one clear message, a hint and a specific exit code."""
 
 import os
 import signal
@@ -17,14 +17,14 @@ ADDRESSES = ["--in", "127.0.0.1:0", "--out", "127.0.0.1:1"]
 
 
 def refuse(app, *args, code, **options):
-    """Runs what cannot run; returns what was said about it."""
+    """Runs an application that cannot run; returns the error message."""
     with Orchestrator(app, *args, **options) as run:
         assert run.wait() == code, run.log()
         return run.text()
 
 
 def order(text, *parts):
-    """Fails unless all parts are in the text, in this order."""
+    """Fails unless the text contains all parts in this order."""
     at = -1
     for part in parts:
         found = text.find(part, at + 1)
@@ -127,7 +127,7 @@ def test_interrupted_while_the_application_loads(tmp_path):
     os.mkfifo(fifo)
     app = tmp_path / "waits.py"
     app.write_text(f"open({str(fifo)!r}).read()\n")
-    # The file opens once a worker is at its other end.
+    # Opening the file succeeds once a worker has opened its other end.
     with Orchestrator(app) as run, open(fifo, "w"):
         run.signal(signal.SIGINT)
         assert run.wait() == 130

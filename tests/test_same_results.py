@@ -1,6 +1,6 @@
-"""``wallaroo.testing`` in one process comes to what the orchestrator and its workers come to, whatever the application.
+"""``wallaroo.testing`` in one process gives the same results as the orchestrator and its workers.
 
-Applications and their inputs are made at random; ``--examples N`` tries more of them.
+Applications and their inputs are random; ``--examples N`` tries more of them.
 """
 
 import importlib
@@ -22,13 +22,13 @@ STATELESS = st.sampled_from(["upper", "some", "raises", "parts", "together"])
 STATES = st.sampled_from(["number", "with last"])
 KEYS = st.sampled_from(["text", "number", "pair", "all"])
 
-# How far a message may be behind the time that its source has reached; a delay of as much makes none late.
+# How far a message may be behind the time that its source has reached. With a delay of this length, no message is late.
 FARTHEST_BEHIND = 200
 TEXTS = st.text("abqxy-", min_size=1, max_size=5)
 STEPS_OF_TIME = st.integers(0, 10) | st.integers(0, 100)
 BEHIND = st.just(0) | st.integers(0, 30) | st.integers(0, FARTHEST_BEHIND)
 TIMED_MESSAGE = st.tuples(STEPS_OF_TIME, BEHIND, st.sampled_from("cdef"), TEXTS)
-# Left to itself hypothesis makes few that are long enough for anything to be late.
+# By default, hypothesis makes few streams that are long enough for a late message.
 TIMED_MESSAGES = st.lists(TIMED_MESSAGE, max_size=10) | st.lists(TIMED_MESSAGE, min_size=30, max_size=60)
 
 
@@ -42,7 +42,7 @@ def windows(draw, delays, kinds=("count", "range", "session")):
 
 @st.composite
 def of_one_source(draw):
-    """State and windows in any order, and now and then a second key."""
+    """State and windows in any order, sometimes with a second key."""
     keyed = []
     steps = st.lists(st.sampled_from(["stateless", "state", "windows", "windows", "key again"]), max_size=6)
     for kind in draw(steps | st.just(["windows", "key again", "windows"])):
@@ -57,14 +57,14 @@ def of_one_source(draw):
 
 @st.composite
 def of_two_sources(draw):
-    """One merged stream: how its sources interleave must not show."""
+    """One merged stream: the result must not depend on how its sources interleave."""
     keyed = [draw(windows([FARTHEST_BEHIND], ["range", "session"])), *draw(st.lists(STATELESS | STATES, max_size=3))]
     return shape(3, 2, draw(st.lists(STATELESS, max_size=2)), draw(KEYS), keyed)
 
 
 @st.composite
 def of_the_builder(draw):
-    """Generation 2, where each source has a pipeline of its own."""
+    """Generation 2, where each source has its own pipeline."""
     keyed = draw(st.lists(STATELESS | STATES, max_size=4))
     return shape(2, draw(st.integers(1, 2)), draw(st.lists(STATELESS, max_size=3)), draw(KEYS), keyed)
 
@@ -88,7 +88,7 @@ BATCH = st.integers(1, 7)
 
 
 def for_examples(request, *strategies):
-    """Tries a function with what the strategies make, as many times as was asked for."""
+    """Runs a function on examples from the strategies, ``--examples`` times."""
     tried = settings(
         max_examples=request.config.getoption("--examples"), deadline=None, suppress_health_check=list(HealthCheck)
     )
@@ -99,7 +99,7 @@ def for_examples(request, *strategies):
 def test_streams_with_event_times(shapes, request):
     @for_examples(request, shapes(), st.lists(TIMED_MESSAGES, min_size=2, max_size=2), WORKERS, BATCH)
     def agree(shape, streams, workers, batch):
-        # Without keys, and with one for all, the order of the source is that of the sink.
+        # Without keys, and with one key for all, the sink keeps the order of the source.
         compared = {None: list, "all": list}.get(shape["key"], by_key)
         inputs = list(map(lines, streams[: shape["sources"]]))
         compare("timed", inputs, lambda sources: {**shape, "sources": sources}, compared, workers, batch)
@@ -108,7 +108,7 @@ def test_streams_with_event_times(shapes, request):
 @pytest.mark.parametrize("between", [[], ["key again"]])
 @pytest.mark.parametrize("batch", [1, 100])
 def test_counts_given_behind_the_watermark(between, batch):
-    """By a value that came behind it, and at the end: each in the window of time of when that was."""
+    """Counts given by a value behind the watermark and at the end: each is in the time window of that moment."""
     pairs, ranges = ["count", 2, 0, 0, "dead-letter"], ["range", 100, 100, 0, "dead-letter"]
     shaped = shape(3, 1, [], "text", [pairs, *between, ranges])
     texts = ["10 c a", "20 c b", "150 d a", "30 c d", "40 c e", "50 c f", "151 d b"]
@@ -124,7 +124,7 @@ def test_several_keys_and_branches(request):
 
 
 def compare(app, inputs, shape, compared, workers, batch):
-    """Runs it both ways. ``shape`` is what the application is told, made of the paths of its sources."""
+    """Runs the application both ways. ``shape`` makes its arguments from the paths of its sources."""
     with tempfile.TemporaryDirectory() as folder:
         sources = [Path(folder) / f"in {number}.txt" for number in range(len(inputs))]
         for path, texts in zip(sources, inputs):
@@ -132,7 +132,7 @@ def compare(app, inputs, shape, compared, workers, batch):
         sinks = [str(Path(folder) / f"out {number}.txt") for number in range(2)]
         args = [json.dumps(shape(list(map(str, sources)))), *sinks]
         letters = Path(folder) / "dead.jsonl"
-        # However slow the machine is, no source counts as silent.
+        # No source counts as silent, even on a slow machine.
         options = ["--dead-letters", letters, "--standbys", "0", "--idle-after", "1h"]
         with Orchestrator(APPS / f"{app}.py", *args, workers=workers, options=options) as real:
             assert real.wait() == 0, real.log()
@@ -145,7 +145,7 @@ def compare(app, inputs, shape, compared, workers, batch):
         assert late == outcome.late
         fields = ["step", "exception", "message", "key", "value"]
         if app == "timed" and len(inputs) > 1:
-            # What a window of several sources holds is in no order.
+            # The values in a window of several sources have no order.
             fields.remove("value")
         found = read_dead_letters(letters) if letters.exists() else []
         counted = [
@@ -155,7 +155,7 @@ def compare(app, inputs, shape, compared, workers, batch):
 
 
 def made(outcome):
-    """The dead letters of a run in one process, as a file has them."""
+    """The dead letters of a run in one process, in the form of the file."""
     return [
         {
             "step": letter.step,
@@ -177,12 +177,12 @@ def application(name):
 
 
 def read(sink):
-    """The lines of a sink's file; a sink that no pipeline has writes none."""
+    """The lines of a sink's file; a sink without a pipeline writes no file."""
     return Path(sink).read_text().splitlines() if Path(sink).exists() else []
 
 
 def lines(stream):
-    """A source's lines: time goes on, and messages are behind it."""
+    """The lines of a source: time advances, and messages lag behind it."""
     clock, found = 0, []
     for step, behind, key, text in stream:
         clock += step
@@ -191,7 +191,7 @@ def lines(stream):
 
 
 def by_key(written):
-    """The lines of each key, in their order."""
+    """The lines of each key, in order."""
     of_key = defaultdict(list)
     for line in written:
         of_key[line.split(" ", 1)[0]].append(line)

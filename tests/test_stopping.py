@@ -40,7 +40,7 @@ def test_the_drain_waits_for_a_consumer_that_is_slow():
 
 
 def test_a_second_signal_stops_at_once():
-    """There is no consumer, so that the drain could not end."""
+    """There is no consumer, so the drain cannot end."""
     with Consumer(listening=False) as consumer:
         with Orchestrator(WORD_COUNT, "--in", "127.0.0.1:0", "--out", consumer.place) as run:
             Sender(run.address(), frames(LINES)).join()

@@ -33,7 +33,7 @@ def test_a_last_line_without_its_end(tmp_path):
 
 
 def test_standard_input_to_standard_output(tmp_path):
-    """Data on standard output and nothing else; what user code prints goes to the log."""
+    """Standard output has only data; what user code prints goes to the log."""
     source, sink = tmp_path / "in.txt", tmp_path / "out.txt"
     source.write_text("one\ntwo\nthree\n")
     with open(source) as stdin, open(sink, "w") as stdout:

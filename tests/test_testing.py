@@ -1,4 +1,4 @@
-"""The fixtures of ``wallaroo.testing``. That its runs in one process come to the same: ``test_same_results.py``."""
+"""The fixtures of ``wallaroo.testing``. ``test_same_results.py`` tests its runs in one process."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def test_what_cannot_run_says_why(wallaroo_orch):
 def test_the_fixtures(tmp_path):
     (tmp_path / "test_app.py").write_text(FIXTURES.format(app=str(WORD_COUNT)))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "wallaroo._pytest_plugin", "-p", "no:cacheprovider"]
-    # Where the wheel is installed pytest would find the plugin a second time.
+    # If the wheel is installed, pytest would load the plugin twice.
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "WALLAROO_ORCH": orchestrator_command()}
     ran = subprocess.run(
         [*command, tmp_path],

@@ -37,7 +37,7 @@ def test_it_follows_what_happens(run):
         terminal.wait_for("q quits")
         victim = next(worker["pid"] for worker in status(run)["workers"] if worker["seat"])
         os.kill(victim, signal.SIGKILL)
-        # Only what has changed is drawn: this was blank before, so that it comes whole.
+        # Only changes are drawn. This was blank before, so it is drawn completely.
         terminal.wait_for("SIGKILL")
 
 

@@ -1,4 +1,4 @@
-"""Nobody reads the log, or the reader of a command goes away: nothing stops, and nothing panics."""
+"""If nobody reads the log, or the reader of a command goes away, nothing stops and nothing panics."""
 
 import os
 import subprocess

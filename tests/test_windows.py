@@ -1,4 +1,4 @@
-"""Windows with the real thing: every one holds what it must, whatever the number of workers and whoever dies."""
+"""Windows under the orchestrator hold the right values, with any number of workers and any deaths."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def test_a_file_gives_the_same_windows_with_any_number_of_workers(tmp_path, kind
 
 
 def test_many_windows_of_a_key_may_end_together(tmp_path):
-    """With work for each window that grows with their number, the timeout takes this for a message that hangs."""
+    """If the work per window grew with the number of windows, the timeout would treat this message as hung."""
     source, sink, letters = tmp_path / "in.txt", tmp_path / "out.txt", tmp_path / "dead.jsonl"
     source.write_text("1000000000\n")
     options = ["--step-timeout", "5s", "--dead-letters", letters]
@@ -56,7 +56,7 @@ def test_many_windows_of_a_key_may_end_together(tmp_path):
 
 @pytest.mark.parametrize("kind", list(EXPECTED))
 def test_windows_outlive_their_workers(tmp_path, kind):
-    """Killed between two halves of the stream, when windows are open, and while the second half is on its way."""
+    """Workers are killed between two halves of the stream, when windows are open, and during the second half."""
     source, sink = tmp_path / "in", tmp_path / "out.txt"
     os.mkfifo(source)
     messages = windows.stream(60_000, seed=4)
@@ -78,7 +78,7 @@ def test_windows_outlive_their_workers(tmp_path, kind):
 
 
 def kill_seated(run, count):
-    """Kills the oldest workers, which sit in slots."""
+    """Kills the oldest workers, which are seated."""
     for pid in run.workers()[:count]:
         os.kill(pid, signal.SIGKILL)
 
@@ -113,7 +113,7 @@ def test_windows_by_arrival_need_no_further_message():
 
 
 def test_nothing_is_kept_of_keys_that_never_return():
-    """Each key has one session; the ledger is left with those that are open."""
+    """Each key has one session; only open sessions stay in the ledger."""
     count = 100_000
     with Consumer() as consumer:
         with Orchestrator(APP, "session", "127.0.0.1:0", consumer.place) as run:

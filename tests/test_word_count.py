@@ -1,4 +1,4 @@
-"""The main job: every word counted exactly, in order, whatever number of workers."""
+"""Every word is counted exactly and in order, with any number of workers."""
 
 import contextlib
 
@@ -50,15 +50,15 @@ def test_every_interpreter(consumer, interpreter):
 
 
 def test_what_was_accepted_is_finished_before_a_stop(consumer):
-    """Ctrl-C while the stream is in full flow: what was read comes out, each word's counts without a gap."""
+    """Ctrl-C under full load: what was read comes out, and each word's counts have no gap."""
     lines = LINES * 5
-    # A short queue, so that not everything has been read when the signal comes.
+    # The queue is short, so not everything has been read when the signal comes.
     with word_count(consumer, options=["--queue-bytes", "64KiB"]) as run:
         sender = Sender(run.address(), frames(lines))
         consumer.wait_count(1_000)
         run.stop()
         summary = run.summary()
-        # What was not read is the sender's to know about.
+        # The sender knows what was not read.
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             sender.join()
     accepted = lines[: summary["messages_in"]]

@@ -1,7 +1,7 @@
 """Word count at full size: ``python -m tests.word_count_full [--lines N]``.
 
-Sends 200,000 lines, about 1.6 million words, on one connection through 1, 2 and 3 workers and checks that for every
-word the counts are exactly 1, 2, ..., n in that order; then on 8 connections at once, and checks the totals.
+Sends 200,000 lines, about 1.6 million words, on one connection through 1, 2 and 3 workers, and checks that the counts
+of every word are exactly 1, 2, ..., n in that order. Then sends on 8 connections at once and checks the totals.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def run(lines, words, workers, connections, check) -> float:
-    """Runs once, checks what arrived, and returns words a second."""
+    """Runs once, checks the output, and returns words per second."""
     parts = [frames(lines[part::connections]) for part in range(connections)]
     with Consumer() as consumer:
         with Orchestrator(WORD_COUNT, "--in", "127.0.0.1:0", "--out", consumer.place, workers=workers) as orchestrator:

@@ -1,4 +1,4 @@
-"""Alerts about transactions, three ways: of each by itself, of a user's total so far, of a user's total in a window.
+"""Alerts about transactions: about one transaction, a user's total so far, or a user's total in a window.
 
 ``alerts.py stateless|stateful|windowed --in HOST:PORT --out HOST:PORT``
 """
@@ -30,7 +30,7 @@ def application_setup(args: list[str]) -> wallaroo.Application:
 
 
 class Transaction(NamedTuple):
-    """What a user paid in, or took out when it is negative."""
+    """A user paid in ``amount``, or took it out if it is negative."""
 
     at: datetime
     user: str
@@ -58,7 +58,7 @@ def check_transaction(data: Transaction) -> str | None:
 
 
 class Total:
-    """All that a user has paid in and not taken out."""
+    """The balance of a user."""
 
     def __init__(self) -> None:
         self.amount = 0.0

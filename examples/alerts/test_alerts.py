@@ -1,4 +1,4 @@
-"""The application against its expected output, each of the three ways."""
+"""Each of the application's three modes gives the expected output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_expected_output(kind: str, batch: int) -> None:
     messages = (FOLDER / "input.txt").read_text(encoding="utf-8").splitlines()
     outcome = wallaroo.testing.run(alerts, messages, args=[kind, *ARGS], batch=batch)
     expected = (FOLDER / f"expected_{kind}.txt").read_text(encoding="utf-8").splitlines()
-    # In order for each user; nothing is said of the order of different users.
+    # There is no order between different users.
     assert sorted(outcome.lines) == sorted(expected)
     assert (outcome.dead_letters, outcome.late) == ([], 0)
 

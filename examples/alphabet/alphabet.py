@@ -1,4 +1,4 @@
-"""Votes for letters, counted in one state for all: without ``key_by``, state is global."""
+"""Votes for letters, counted in one state for all letters: without ``key_by``, state is global."""
 
 from __future__ import annotations
 

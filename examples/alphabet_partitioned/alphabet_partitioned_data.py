@@ -1,4 +1,4 @@
-"""Votes as the application takes them: ``python alphabet_partitioned_data.py HOST:PORT`` sends them."""
+"""Input of the application: ``python alphabet_partitioned_data.py HOST:PORT`` sends votes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 
 
 def messages(count: int = 1_000) -> list[bytes]:
-    """Return a letter and a big-endian 32-bit number of votes each, from a fixed seed."""
+    """Return messages from a fixed seed: a letter and a big-endian 32-bit number of votes."""
     chance = random.Random(26)
     return [
         struct.pack(">1sI", chance.choice(string.ascii_lowercase).encode(), chance.randint(1, 10_000))

@@ -1,4 +1,4 @@
-"""The application against its expected output."""
+"""The application gives the expected output."""
 
 from __future__ import annotations
 

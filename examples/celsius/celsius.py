@@ -1,4 +1,4 @@
-"""Temperatures from degrees Celsius to degrees Fahrenheit: binary messages in, two steps, text out."""
+"""Converts degrees Celsius to degrees Fahrenheit: binary messages in, two steps, text out."""
 
 from __future__ import annotations
 

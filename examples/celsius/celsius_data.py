@@ -1,4 +1,4 @@
-"""Temperatures as the application takes them: ``python celsius_data.py HOST:PORT`` sends them."""
+"""Input of the application: ``python celsius_data.py HOST:PORT`` sends temperatures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def messages() -> list[bytes]:
-    """Return from -50 to 150 degrees, in steps of a half: big-endian 32-bit floats."""
+    """Return -50 to 150 degrees in steps of half a degree, as big-endian 32-bit floats."""
     return [struct.pack(">f", half / 2) for half in range(-100, 301)]
 
 

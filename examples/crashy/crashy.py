@@ -1,7 +1,7 @@
-"""A step that does everything a step should not: what becomes of the messages around it.
+"""A step that crashes, hangs and raises, and what happens to the other messages.
 
-Messages are words. Two kill the process that runs the step, one never comes back from it, one raises; all others are
-counted.
+Messages are words. Two words kill the process that runs the step, one makes it hang, and one makes it raise. All other
+words are counted.
 """
 
 from __future__ import annotations

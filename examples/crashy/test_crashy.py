@@ -1,4 +1,4 @@
-"""Words around those that kill their worker are counted, each once."""
+"""Words beside those that kill their worker are counted exactly once."""
 
 from __future__ import annotations
 

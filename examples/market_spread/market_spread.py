@@ -1,9 +1,9 @@
-"""Market spread: orders are checked against the latest quote of their symbol, and rejected when its spread is too wide.
+"""Market spread: checks orders against the latest quote of their symbol, and rejects them if its spread is too wide.
 
     wallaroo-orch run market_spread.py --in ORDERS,QUOTES --out HOST:PORT [--verdicts]
 
-Orders and quotes come from two sources and meet in the state of their symbol, which both pipelines share by name. What
-leaves are the rejected orders; with ``--verdicts``, accepted ones too.
+Orders and quotes come from two sources and meet in the state of their symbol, which both pipelines share by name. The
+output is the rejected orders; with ``--verdicts`` also the accepted ones.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python market_spread_data.py ORDERS_HOST:PORT QUOTES_HOST:PORT
 
 sends the first quote of every symbol, waits for Enter, then sends further quotes and orders. A symbol's spread is wide
-in all its quotes or in none, so that the verdict on an order is the same however orders and quotes interleave.
+in all its quotes or in none, so the result for an order does not depend on how orders and quotes interleave.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ WIDE = frozenset(SYMBOLS[::7])
 
 
 def first_quotes() -> list[bytes]:
-    """Return a quote of every symbol."""
+    """Return one quote for every symbol."""
     chance = random.Random(1)
     return [_quote(symbol, chance) for symbol in SYMBOLS]
 
 
 def quotes(count: int) -> list[bytes]:
-    """Return so many quotes of random symbols."""
+    """Return ``count`` quotes of random symbols."""
     chance = random.Random(2)
     return [_quote(chance.choice(SYMBOLS), chance) for _ in range(count)]
 
 
 def orders(count: int) -> list[bytes]:
-    """Return so many orders of random symbols, each with an id of its own."""
+    """Return ``count`` orders of random symbols, each with a unique id."""
     chance = random.Random(3)
     symbols = [chance.choice(SYMBOLS) for _ in range(count)]
     return [order(symbol, f"{number:06}", chance) for number, symbol in enumerate(symbols)]

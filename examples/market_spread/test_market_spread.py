@@ -1,4 +1,4 @@
-"""Rejects are those of the model, however orders and quotes interleave."""
+"""The rejected orders are those of the model, however orders and quotes interleave."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Scores messages with a scikit-learn model, many at a time, by workers of their own: ``computation_batch`` in a pool.
+"""Scores messages in batches with a scikit-learn model: ``computation_batch`` in a pool.
 
-The pool ``models`` needs scikit-learn, the main one does not; nor does this module. ``train.py`` makes the model.
+The pool ``models`` needs scikit-learn; the main pool and this module do not. ``train.py`` writes the model.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def decode(bs: bytes) -> Petal:
 
 @functools.cache
 def trained_model() -> Any:
-    # When the first batch is here, and so in workers of the pool alone.
+    # Loaded with the first batch, so only in workers of the pool.
     return pickle.loads(MODEL.read_bytes())
 
 

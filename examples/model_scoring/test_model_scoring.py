@@ -1,4 +1,4 @@
-"""Petals are scored as they should be, a broken message is put aside."""
+"""Petals get the expected scores, and a malformed message becomes a dead letter."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Trains the model that the application scores with: ``python train.py`` writes ``model.pickle``.
+"""Trains the model of the application: ``python train.py`` writes ``model.pickle``.
 
-Flowers of two kinds, told apart by the length and width of a petal; measurements are made up, from a fixed seed.
+The model classifies flowers of two kinds by the length and width of a petal. The measurements are random, from a fixed
+seed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ CENTRES = {"short": (1.5, 0.3), "long": (5.0, 1.8)}
 
 
 def measurements(count: int, seed: int) -> tuple[numpy.ndarray, list[str]]:
-    """Return so many petals of each kind, and their kinds."""
+    """Return ``count`` petals of each kind, and their kinds."""
     chance = numpy.random.default_rng(seed)
     petals = [chance.normal(centre, (0.4, 0.2), (count, 2)) for centre in CENTRES.values()]
     return numpy.concatenate(petals), [kind for kind in CENTRES for _ in range(count)]

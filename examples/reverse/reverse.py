@@ -1,4 +1,4 @@
-"""Turns every line round: the smallest pipeline, a decoder, one step and an encoder."""
+"""Reverses every line. This is the smallest pipeline: a decoder, one step and an encoder."""
 
 from __future__ import annotations
 

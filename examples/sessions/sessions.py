@@ -1,4 +1,4 @@
-"""Visits to a web site: the pages that a user sees with no pause of half an hour between them.
+"""Visits to a web site: the pages that a user views without a pause of half an hour.
 
 ``sessions.py LOG`` reads a log and writes a line for each visit to standard output.
 """
@@ -14,14 +14,14 @@ import wallaroo
 def application_setup(args: list[str]) -> wallaroo.Application:
     (path,) = args
     pages = wallaroo.source("Log", wallaroo.FileSourceConfig(path, decode, event_time=when))
-    # Web servers write a line when a request ends, so lines are a little out of order.
+    # A web server writes a line when a request ends, so lines are slightly out of order.
     visits = wallaroo.session_windows(wallaroo.minutes(30), on_late="dead-letter").with_delay(wallaroo.minutes(2))
     pipeline = pages.key_by(user).to(visits.over(Visit)).to_sink(wallaroo.StdoutSinkConfig(encode))
     return wallaroo.build_application("Sessions", pipeline)
 
 
 class Page(NamedTuple):
-    """A page that a user has seen."""
+    """A page that a user viewed."""
 
     at: datetime
     user: str
@@ -44,7 +44,7 @@ def user(data: Page) -> str:
 
 
 class Visit(wallaroo.Aggregation[Page, list[Page], str]):
-    """All pages of a visit, in the order in which they were seen."""
+    """All pages of a visit, in the order in which they were viewed."""
 
     def initial_accumulator(self) -> list[Page]:
         return []

@@ -1,4 +1,4 @@
-"""The application against its expected output."""
+"""The application gives the expected output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_expected_output(batch: int) -> None:
     messages = (FOLDER / "input.txt").read_text(encoding="utf-8").splitlines()
     outcome = wallaroo.testing.run(sessions, messages, args=["input.txt"], batch=batch)
     expected = (FOLDER / "expected.txt").read_text(encoding="utf-8").splitlines()
-    # In order for each user; nothing is said of the order of different users.
+    # There is no order between different users.
     assert sorted(outcome.lines) == sorted(expected)
     (late,) = outcome.dead_letters
     assert (late.exception, late.key, late.value.path) == ("wallaroo.LateValueError", "eve", "/old")

@@ -1,7 +1,7 @@
 """``make demo``: word count of text.txt over real sockets, with two workers.
 
-Starts a consumer, the orchestrator and a sender, shows how far they are, checks every count, and shows the most
-frequent words and the rate.
+Starts a consumer, the orchestrator and a sender, shows their progress, checks every count, and shows the most frequent
+words and the rate.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PATIENCE = 120.0
 
 
 class Consumer(threading.Thread):
-    """Takes what the application sends, on the first connection to a free port."""
+    """Receives the application's output on the first connection to a free port."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -53,12 +53,12 @@ class Consumer(threading.Thread):
                 self._more.notify()
 
     def wait_count(self, words: int, seconds: float) -> bool:
-        """Waits until so many words have come, or the time is up; says which."""
+        """Waits until ``words`` words have come; returns False after ``seconds``."""
         with self._more:
             return self._more.wait_for(lambda: self.words >= words, seconds)
 
     def counts(self) -> collections.Counter[str]:
-        """The last count that came for each word."""
+        """Returns the last count of each word."""
         last: collections.Counter[str] = collections.Counter()
         for line in b"".join(self._chunks).decode().splitlines():
             word, _, count = line.rpartition(" => ")
@@ -67,7 +67,7 @@ class Consumer(threading.Thread):
 
 
 class Orchestrator:
-    """``wallaroo-orch run word_count.py``, its log shown as it comes."""
+    """Runs ``wallaroo-orch run word_count.py`` and prints its log."""
 
     def __init__(self, workers: int, out: str) -> None:
         command = [ORCHESTRATOR, "run", "--workers", str(workers), "--python", sys.executable]
@@ -94,7 +94,7 @@ class Orchestrator:
             sys.exit("error: the orchestrator did not start; its messages are above")
 
     def stop(self) -> int:
-        """Ctrl-C: it finishes what it accepted and ends."""
+        """Sends SIGINT, as Ctrl-C does: the run finishes what it accepted and ends."""
         self.process.send_signal(signal.SIGINT)
         code = self.process.wait(PATIENCE)
         self._log.join(PATIENCE)
@@ -127,7 +127,7 @@ def main() -> None:
 
 
 def show_progress(consumer: Consumer, orchestrator: Orchestrator, words: int) -> None:
-    """Prints how many words have come until all have."""
+    """Prints the number of words counted until all have come."""
     line_end = "\r" if sys.stdout.isatty() else "\n"
     while not consumer.wait_count(words, 0.5):
         if orchestrator.process.poll() is not None:

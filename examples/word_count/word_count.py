@@ -86,7 +86,7 @@ class WordTotalsBuilder:
 
 class WordPartitionFunction:
     def partition(self, data: str) -> str:
-        # Split yields the empty word for a blank line, two spaces in a row, or a lone dash: it has no first letter.
+        # Split yields the empty word for a blank line, two spaces in a row, or a single dash. It has no first letter.
         if data and "a" <= data[0] <= "z":
             return data[0]
         return "!"

@@ -1,4 +1,4 @@
-"""The application against its expected output."""
+"""The application gives the expected output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_expected_output() -> None:
     messages = (FOLDER / "input.txt").read_text(encoding="utf-8").splitlines()
     outcome = wallaroo.testing.run(word_count_fluent, messages, args=ARGS)
     expected = (FOLDER / "expected.txt").read_text(encoding="utf-8").splitlines()
-    # In order for each word; nothing is said of the order of a line's different words.
+    # There is no order between different words of a line.
     assert sorted(outcome.lines) == sorted(expected)
     assert outcome.dead_letters == []
 

@@ -1,4 +1,4 @@
-"""Word count as a pipeline of decorated functions: what ``../word_count`` does with classes and the builder."""
+"""Word count as a pipeline of decorated functions; ``../word_count`` uses classes and the builder."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-//! What can be wrong with bytes from the other side. Fields say where; the texts say what to do where there is a remedy.
+//! Errors in bytes from the other side. The fields say where; the texts name a remedy if there is one.
 
 use crate::{MAX_NESTING, PROTOCOL_VERSION, key::KeyError, topology::TopologyError};
 
-/// Why a frame or a message was refused. Fatal to the connection it came from, and to nothing else.
+/// Why a frame or a message was refused. Fatal only to the connection it came from.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
     /// A frame's header announced more than the connection's cap. Nothing was allocated for it.
     #[error("a frame of {length} bytes exceeds the cap of {cap} bytes")]
     Oversize {
-        /// Length of the body, as announced or as about to be sent.
+        /// Length of the body that was announced or was about to be sent.
         length: usize,
         /// The connection's `max_body`.
         cap: usize,
@@ -28,7 +28,7 @@ pub enum ProtocolError {
     Truncated {
         /// The message's name.
         message: &'static str,
-        /// The field that is not whole.
+        /// The incomplete field.
         field: &'static str,
     },
     /// Arrays and maps nest deeper than [`MAX_NESTING`].
@@ -65,7 +65,7 @@ pub enum ProtocolError {
     /// A message has too many or too few fields.
     #[error("{message}: expected {expected} fields, found {found}")]
     FieldCount {
-        /// The message's name, or of the record inside it.
+        /// The name of the message, or of the record inside it.
         message: &'static str,
         /// Fields after the type number.
         expected: usize,

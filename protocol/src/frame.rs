@@ -1,4 +1,4 @@
-//! Frames: a big-endian u32 length and a body. Cuts a stream of bytes into bodies and puts headers before outgoing ones.
+//! Frames: a big-endian u32 length and a body. Cuts a stream into bodies, and puts headers before outgoing bodies.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
@@ -8,17 +8,17 @@ use crate::ProtocolError;
 /// Bytes before a body.
 pub const HEADER_LENGTH: usize = 4;
 
-/// How far ahead of the bytes that have arrived the read buffer may grow. A header costs its sender four bytes; what it
-/// announces must not cost the receiver more than this.
+/// How far the read buffer may grow beyond the bytes that have arrived. A sender pays four bytes for a header; the
+/// receiver must not allocate more than this for what it announces.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// A body on its way out, in two pieces, so that a large payload that is kept (a batch's input, in the ledger) is sent, and
-/// sent again, without being copied. The body is `head` followed by `tail`.
+/// An outgoing body in two pieces: `head` followed by `tail`. So a large payload that is kept (a batch's input in the
+/// ledger) is sent, and sent again, without a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     /// The message up to its large payload, or all of it.
     pub head: Bytes,
-    /// The large payload, encoded already; empty for most messages.
+    /// The large payload, already encoded; empty for most messages.
     pub tail: Bytes,
 }
 
@@ -54,14 +54,14 @@ impl From<Bytes> for Outgoing {
 /// The header of a frame whose body has `length` bytes.
 ///
 /// # Panics
-/// If `length` does not fit 32 bits. No connection has a cap that large: compare with the cap first.
+/// If `length` does not fit 32 bits. Compare with the connection's cap first; no cap is that large.
 pub fn encode_header(length: usize) -> [u8; HEADER_LENGTH] {
     u32::try_from(length).expect("a body within its connection's cap fits a u32").to_be_bytes()
 }
 
 /// Cuts frames of at most `max_body` bytes out of a stream, and writes them into one.
 ///
-/// After an error the codec keeps reporting it: the stream has lost its place and the connection must be closed.
+/// After an error the codec keeps reporting it: frame boundaries are lost, and the connection must be closed.
 #[derive(Debug, Clone)]
 pub struct FrameCodec {
     max_body: usize,
@@ -115,7 +115,8 @@ impl Decoder for FrameCodec {
     }
 }
 
-/// Copies the body behind its header. A connection that writes large bodies uses [`FrameCodec::header`] and a vectored write.
+/// Copies the body behind its header. A connection that writes large bodies uses [`FrameCodec::header`] and a vectored
+/// write.
 impl Encoder<Outgoing> for FrameCodec {
     type Error = ProtocolError;
 

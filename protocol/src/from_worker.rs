@@ -23,7 +23,7 @@ const TRIED: u8 = 40;
 pub enum FromWorker {
     /// First message of the connection.
     Hello(WorkerHello),
-    /// The worker cannot do what it was asked to and exits.
+    /// The worker cannot load the application or the plan, and exits.
     Refused(Refused),
     /// The application's topology, still encoded, so that workers can be compared byte for byte;
     /// see [`topology::decode`](crate::topology::decode).
@@ -32,9 +32,9 @@ pub enum FromWorker {
     Ready,
     /// The answer to a batch of frames, groups or generated values.
     Result(BatchResult),
-    /// Where the frames lie in a batch of stream bytes.
+    /// The positions of the frames in a batch of stream bytes.
     CutResult(CutResult),
-    /// State that was asked for.
+    /// State that was requested.
     SnapshotPart(SnapshotPart),
     /// Whether snapshots could be loaded.
     Tried {
@@ -45,7 +45,7 @@ pub enum FromWorker {
     },
 }
 
-/// What a worker says of itself. Its protocol version is this crate's, or it is not decoded.
+/// The worker's `hello`. It is decoded only if its protocol version is this crate's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerHello {
     /// Version of the SDK.
@@ -67,7 +67,7 @@ pub struct WorkerHello {
 /// Why a worker gives up before it is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// What kind of thing was wrong.
+    /// What the worker refuses.
     pub kind: RefusedKind,
     /// One line: what was wrong and where.
     pub message: String,
@@ -95,7 +95,7 @@ pub enum RefusedKind {
 pub struct CutResult {
     /// The batch answered.
     pub batch: BatchId,
-    /// How long the worker worked on the batch.
+    /// The time the worker spent on the batch.
     pub elapsed: Duration,
     /// Start and end of each frame in the batch's bytes, header excluded: ascending, disjoint, within `consumed`.
     pub frames: Vec<(u32, u32)>,
@@ -107,7 +107,7 @@ pub struct CutResult {
     pub error: Option<CutError>,
 }
 
-/// What a decoder raised when it was asked about a header.
+/// What a decoder raised when it read a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CutError {
     /// Qualified type of the exception.
@@ -119,7 +119,7 @@ pub struct CutError {
 }
 
 impl FromWorker {
-    /// The message in a body. Groups and states it carries are slices of `body`.
+    /// Decodes the message in a body. Its groups and states are slices of `body`.
     pub fn decode(body: Bytes) -> Result<Self, ProtocolError> {
         let (number, found, mut reader) = Reader::open(body)?;
         let message = match number {
@@ -160,7 +160,7 @@ impl FromWorker {
         Ok(message)
     }
 
-    /// The message as a body, as a worker would write it: for tests and the simulator. Messages for sinks are written as bin.
+    /// Encodes the message as a worker would, for tests and the simulator. Messages for sinks are written as bin.
     pub fn encode(&self) -> Outgoing {
         let mut writer;
         match self {
@@ -317,7 +317,8 @@ impl CutError {
     }
 }
 
-/// The orchestrator slices a connection's bytes by these: they must not overlap, run backwards or leave what is consumed.
+/// Checks the offsets by which the orchestrator slices a connection's bytes. They must not overlap, run backwards or
+/// reach past `consumed`.
 fn check_spans(frames: &[(u32, u32)], consumed: u32) -> Result<(), ProtocolError> {
     let mut least = 0;
     for (index, &(start, end)) in frames.iter().enumerate() {

@@ -12,14 +12,15 @@ const LEAST_BYTES: usize = 5;
 
 /// The encoding of a timer: the watermark, eight bytes.
 const TIMER: u32 = 15;
-/// Bit of an encoding: the values' event times go before them, eight bytes each.
+/// Bit of an encoding: the event times of the values come before the values, eight bytes each.
 const TIMES: u32 = 16;
-/// Bit of an encoding: then a watermark for each value, before the values.
+/// Bit of an encoding: a watermark for each value comes after the event times and before the values.
 const WATERMARKS: u32 = 32;
 
-/// One group, as it travelled. Passing it on is copying `raw`; the values are never looked at.
+/// One group in encoded form. To pass it on, copy `raw`; the values are never read.
 ///
-/// Made by the decoders and by [`Group::new`], which see to it that `raw` is whole and that the other fields match it.
+/// Only the decoders and [`Group::new`] create groups. They ensure that `raw` is whole and that the other fields match
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Group {
@@ -42,7 +43,7 @@ impl Group {
         Self { raw: writer.finish(), key_length: key.len() as u32, count }
     }
 
-    /// The timer of a key: windows that are complete at `watermark` are to give their outputs.
+    /// Encodes a timer for a key: its windows that are complete at `watermark` give their outputs.
     pub fn timer(key: &[u8], watermark: EventTime) -> Self {
         Self::new(key, 1, TIMER, &watermark.0.to_le_bytes())
     }
@@ -78,7 +79,7 @@ impl Group {
         self.codec() == TIMER
     }
 
-    /// Encoding and encoded values, without the times that go before them: what a step was given. A timer has none: 0 and empty.
+    /// Encoding and encoded values, without the times that come before them. For a timer: 0 and empty.
     pub fn untimed(&self) -> (u32, Bytes) {
         let (codec, mut values) = self.codec_and_values();
         if codec == TIMER {
@@ -99,7 +100,7 @@ impl Group {
     }
 }
 
-/// Reads the flat array of groups that comes next.
+/// Reads a flat array of groups.
 pub(crate) fn read_groups(reader: &mut Reader, field: &'static str) -> Result<Vec<Group>, ProtocolError> {
     let count = reader.records(GROUP_ELEMENTS, field)?;
     let mut groups = Vec::with_capacity(count.min(reader.remaining() / LEAST_BYTES));

@@ -1,7 +1,7 @@
-//! Numbers that must not be confused with each other.
+//! Newtypes for numbers that must not be confused with each other.
 
-/// Defines a number newtype that prints and serializes as the number. One of `u32` has `index()`, its number as an index into a
-/// vector with one element for each id. The crate that uses the macro needs `serde`.
+/// Defines a newtype of a number that prints and serializes as the number. A newtype of `u32` has `index()`, the number
+/// as an index into a vector with one element per id. The crate that uses the macro needs `serde`.
 #[macro_export]
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident(u32)) => {
@@ -32,7 +32,7 @@ macro_rules! id {
 }
 
 id!(
-    /// One batch; unique within a run, never reused. 0 stands for none.
+    /// One batch; unique within a run, never reused. 0 means no batch.
     #[derive(Default)]
     BatchId(u64)
 );

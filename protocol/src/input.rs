@@ -1,5 +1,5 @@
-//! Inputs of batches, one shape for each [`InputKind`](crate::InputKind). Built once, kept by the ledger, sent any number of
-//! times: a [`Batch`](crate::Batch) carries its input encoded.
+//! Inputs of batches, one form for each [`InputKind`](crate::InputKind). A [`Batch`](crate::Batch) carries its input
+//! encoded: it is built once, kept by the ledger, and sent any number of times.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::{Group, ProtocolError, reader::Reader, writer::Writer};
 /// The longest header MessagePack puts before an array or a bin.
 const LONGEST_HEADER: usize = 5;
 
-/// The input of a `frames` stage: an array of bin. Runs over the frames twice, first to measure them.
+/// The input of a `frames` stage: an array of bin. Iterates over the frames twice, first to measure them.
 pub fn frames<'a, I>(frames: I) -> Bytes
 where
     I: IntoIterator<Item = &'a [u8]>,
@@ -27,7 +27,7 @@ where
     writer.finish()
 }
 
-/// The input of a `groups` stage: the groups as they are, after an array header.
+/// The input of a `groups` stage: the encoded groups after an array header.
 pub fn groups(groups: &[Group]) -> Bytes {
     let bytes: usize = groups.iter().map(Group::len).sum();
     let mut writer = Writer::with_capacity(LONGEST_HEADER + bytes);

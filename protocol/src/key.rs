@@ -1,7 +1,7 @@
-//! Keys: their encoding, which of its bytes are a key at all, the hash that places them, and how people read them.
+//! Keys: their encoding, its validation, the hash that places them, and their form for people.
 //!
-//! A key is `str`, `bin`, a signed 64-bit `int`, nil, or an array of these (nil only by itself), in MessagePack's shortest
-//! form, so that two keys are equal exactly when their bytes are.
+//! A key is `str`, `bin`, a signed 64-bit `int`, nil, or an array of these (nil only by itself), in MessagePack's
+//! shortest form, so that two keys are equal exactly when their bytes are.
 
 mod part;
 
@@ -31,13 +31,13 @@ pub enum KeyError {
         /// How many.
         count: usize,
     },
-    /// Something that cannot be (part of) a key.
+    /// A value that cannot be a key or part of one.
     #[error("a key is a str, bytes, int or a tuple of these, not {found}")]
     Type {
         /// What was found.
         found: &'static str,
     },
-    /// An int or a length that has a shorter encoding: the same key would have two partitions.
+    /// An int or a length that has a shorter encoding. With both, the same key would have two partitions.
     #[error("an int or a length in the key is not in its shortest form")]
     NotShortest,
     /// An int above the signed 64-bit range.
@@ -80,8 +80,9 @@ impl fmt::Display for Key {
     }
 }
 
-/// The hash that places a key: `partition = partition_hash(key) % partitions`. 64-bit FNV-1a finished by `h ^= h >> 32`,
-/// without which the low bits of short keys are poor. Part of the protocol: it never changes.
+/// The hash that places a key: `partition = partition_hash(key) % partitions`. It is 64-bit FNV-1a finished by
+/// `h ^= h >> 32`; without that step the low bits of short keys are poorly distributed. It is part of the protocol and
+/// never changes.
 pub fn partition_hash(key: &[u8]) -> u64 {
     let hash = key
         .iter()
@@ -97,7 +98,8 @@ pub fn validate(encoded: &[u8]) -> Result<(), KeyError> {
     }
 }
 
-/// The key as Python would print it: `'abc'`, `b'\x00'`, `42`, `(1, 'x')`, `None`. Bytes that are no key are shown in hex.
+/// The key as Python would print it: `'abc'`, `b'\x00'`, `42`, `(1, 'x')`, `None`. Bytes that are not a key are shown
+/// in hex.
 pub fn display(encoded: &[u8]) -> String {
     match Part::parse(encoded) {
         Ok(part) => part.to_string(),
@@ -120,12 +122,12 @@ pub fn from_int(number: i64) -> Bytes {
     encoded(|writer| writer.int(number))
 }
 
-/// The one key of everything that was collected.
+/// The key of all collected values: nil.
 pub fn nil() -> Bytes {
     encoded(Writer::nil)
 }
 
-/// The tuple of `parts`, which are encoded keys themselves.
+/// The key that is a tuple of `parts`, which are encoded keys themselves.
 pub fn tuple<P: AsRef<[u8]>>(parts: &[P]) -> Bytes {
     encoded(|writer| {
         writer.array(parts.len());
@@ -172,7 +174,7 @@ enum Element {
     Array(usize),
 }
 
-/// Reads the header that `bytes` begin with: its length, and what follows it.
+/// Reads the header at the start of `bytes`: returns its length and what follows it.
 fn element(bytes: &[u8]) -> Result<(usize, Element), KeyError> {
     let (&first, rest) = bytes.split_first().ok_or(KeyError::Truncated)?;
     let (size, least) = match Marker::from_u8(first) {
@@ -209,7 +211,7 @@ fn str_payload(rest: &[u8], header: usize, length: usize) -> Result<(usize, Elem
     Ok((header, Element::Scalar(length)))
 }
 
-/// An int of `size` bytes after its marker: nothing shorter may hold it.
+/// Checks an int of `size` bytes after its marker: it must not fit a shorter encoding.
 fn int_payload(rest: &[u8], size: usize, marker: u8) -> Result<(usize, Element), KeyError> {
     let value = big_endian(rest.get(..size).ok_or(KeyError::Truncated)?);
     let bits = 8 * size as u32;

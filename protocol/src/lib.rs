@@ -1,10 +1,10 @@
-//! Frames and messages between the wallaroo orchestrator and its Python workers, as `spec/protocol.md` lays down.
+//! Frames and messages between the wallaroo orchestrator and its Python workers, as specified in `spec/protocol.md`.
 //!
-//! Bytes come in through [`FrameCodec`], which cuts them into bodies; [`FromWorker::decode`] and [`ToWorker::decode`] make
-//! messages of bodies, and the `encode` methods go the other way. The crate does no I/O and never looks inside values: keys,
-//! groups and payloads stay slices of the frame they arrived in, so a `Bytes` kept from a message keeps that whole frame.
+//! [`FrameCodec`] cuts incoming bytes into bodies. [`FromWorker::decode`] and [`ToWorker::decode`] turn bodies into
+//! messages, and the `encode` methods do the reverse. The crate does no I/O and never reads values: keys, groups and
+//! payloads stay slices of the frame they arrived in, so a `Bytes` kept from a message keeps that whole frame.
 //!
-//! Every decoder treats its input as hostile: whatever the bytes are, the answer is a message or a [`ProtocolError`].
+//! Every decoder treats its input as hostile: for any bytes it returns a message or a [`ProtocolError`].
 
 mod error;
 mod frame;
@@ -40,5 +40,5 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// How deep arrays and maps may nest inside a body; the body's own array is the first level.
 pub const MAX_NESTING: usize = 32;
 
-/// Bytes allowed to a body beyond the largest client message, for everything around it.
+/// Bytes by which a body may exceed the largest client message, for its envelope.
 pub const ENVELOPE_BYTES: usize = 1 << 20;

@@ -1,12 +1,12 @@
-//! Walks the MessagePack of one body. Every method checks what it reads against what is left before it believes it, and
-//! returns slices of the body instead of copies.
+//! Reads the MessagePack of one body. Every method checks a length against the bytes that are left before it uses it,
+//! and returns slices of the body instead of copies.
 
 use bytes::Bytes;
 use rmp::Marker;
 
 use crate::{MAX_NESTING, PROTOCOL_VERSION, ProtocolError, key, type_name::type_name};
 
-/// A place in a body. `message` is the name under which errors report it.
+/// A position in a body. Errors name the message `message`.
 #[derive(Debug)]
 pub(crate) struct Reader {
     body: Bytes,
@@ -20,7 +20,7 @@ impl Reader {
         Self { body, at: 0, message }
     }
 
-    /// Opens a body: its type number, the number of fields that follow it, and the reader before the first of them.
+    /// Opens a body: returns its type number, the number of fields after it, and a reader before the first field.
     pub(crate) fn open(body: Bytes) -> Result<(u8, usize, Self), ProtocolError> {
         let mut reader = Self::new(body, "message");
         let elements = match reader.array("type") {
@@ -34,14 +34,15 @@ impl Reader {
         }
     }
 
-    /// Sets the message's name, and checks that the `found` fields which [`Reader::open`] reported are as many as it must have.
+    /// Sets the message's name, and checks that [`Reader::open`] reported (as `found`) the number of fields it must
+    /// have.
     pub(crate) fn expect(&mut self, message: &'static str, expected: usize, found: usize) -> Result<(), ProtocolError> {
         self.message = message;
         if expected == found { Ok(()) } else { Err(ProtocolError::FieldCount { message, expected, found }) }
     }
 
-    /// The start of either side's `hello`, the same in every version of the protocol: the version is compared before
-    /// anything else is looked at, so that another version is reported as such. Returns the software's version.
+    /// Reads the start of a `hello`, which is the same in every version of the protocol. The version is compared before
+    /// anything else is read, so another version is reported as such. Returns the software's version.
     pub(crate) fn hello(&mut self, expected: usize, found: usize) -> Result<String, ProtocolError> {
         self.message = "hello";
         let protocol = self.uint("protocol")?;
@@ -69,7 +70,7 @@ impl Reader {
         self.body.len() - self.at
     }
 
-    /// The bytes from `start` to here, without copying.
+    /// The bytes from `start` to the current position, without copying.
     pub(crate) fn since(&self, start: usize) -> Bytes {
         self.body.slice(start..self.at)
     }
@@ -148,7 +149,7 @@ impl Reader {
         Ok(self.since(start))
     }
 
-    /// Steps over a bin.
+    /// Skips a bin.
     pub(crate) fn skip_bin(&mut self, field: &'static str) -> Result<(), ProtocolError> {
         let length = self.bin_header(field)?;
         self.take(length, field).map(drop)
@@ -166,7 +167,7 @@ impl Reader {
         self.take(length, field)
     }
 
-    /// The number of elements of an array: never more than bytes remain.
+    /// The number of elements of an array, at most the number of remaining bytes.
     pub(crate) fn array(&mut self, field: &'static str) -> Result<usize, ProtocolError> {
         let elements = match self.marker(field)? {
             Marker::FixArray(elements) => elements.into(),
@@ -187,13 +188,13 @@ impl Reader {
         Err(ProtocolError::ElementCount { message: self.message, field, found, multiple: size })
     }
 
-    /// An array that is a record called `record`, of `expected` elements.
+    /// The header of an array that is a record called `record`, with `expected` elements.
     pub(crate) fn record(&mut self, record: &'static str, expected: usize) -> Result<(), ProtocolError> {
         let found = self.array(record)?;
         if found == expected { Ok(()) } else { Err(ProtocolError::FieldCount { message: record, expected, found }) }
     }
 
-    /// Steps over a nil. Returns whether there was one.
+    /// Skips a nil. Returns whether there was one.
     pub(crate) fn skip_nil(&mut self) -> bool {
         let nil = self.body.get(self.at) == Some(&Marker::Null.to_u8());
         self.at += usize::from(nil);
@@ -207,7 +208,7 @@ impl Reader {
         Ok(self.since(start))
     }
 
-    /// Steps over a key; its length in bytes.
+    /// Skips a key and returns its length in bytes.
     pub(crate) fn skip_key(&mut self, field: &'static str) -> Result<usize, ProtocolError> {
         match key::scan(&self.body[self.at..]) {
             Ok(length) => {
@@ -219,7 +220,7 @@ impl Reader {
         }
     }
 
-    /// Any one value that lies inside `levels` arrays, as its encoded bytes.
+    /// Any value at nesting depth `levels`, as its encoded bytes.
     pub(crate) fn value(&mut self, levels: usize, field: &'static str) -> Result<Bytes, ProtocolError> {
         let start = self.at;
         self.skip_value(levels, field)?;
@@ -235,7 +236,7 @@ impl Reader {
         }
     }
 
-    /// Steps over one value without recursion: `open` counts what is still to come at each level of nesting.
+    /// Skips one value without recursion: `open` counts the elements still to come at each level of nesting.
     fn skip_value(&mut self, levels: usize, field: &'static str) -> Result<(), ProtocolError> {
         let mut open = [0_u64; MAX_NESTING];
         let mut depth = levels;
@@ -261,7 +262,7 @@ impl Reader {
         }
     }
 
-    /// Steps over a scalar, or over the header of an array or map, whose number of elements is returned.
+    /// Skips a scalar, or the header of an array or map; returns the number of its elements.
     fn skip_scalar_or_open(&mut self, field: &'static str) -> Result<Option<u64>, ProtocolError> {
         let (length, elements_each) = match self.marker(field)? {
             Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::True | Marker::False => (0, None),
@@ -294,7 +295,7 @@ impl Reader {
         }
     }
 
-    /// Each element takes at least a byte, so no count may exceed the bytes that remain.
+    /// Checks a count of elements: each takes at least one byte, so the count may not exceed the bytes that remain.
     fn check_elements(&self, announced: u64, field: &'static str) -> Result<u64, ProtocolError> {
         let remaining = self.remaining();
         if announced <= remaining as u64 {

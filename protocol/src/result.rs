@@ -1,4 +1,4 @@
-//! Results of batches: what a stage's outlets emitted, and what failed on the way.
+//! Results of batches: what a stage's outlets emitted, and which messages failed.
 
 use std::time::Duration;
 
@@ -34,13 +34,13 @@ pub struct BatchResult {
     pub batch: BatchId,
     /// Whether another part of this answer follows.
     pub more: bool,
-    /// How long the worker worked on the batch. Valid in the last part.
+    /// The time the worker spent on the batch. Valid in the last part.
     pub elapsed: Duration,
     /// What the stage's outlets emitted, in order.
     pub outputs: Vec<Output>,
     /// The messages that failed, in order.
     pub failures: Vec<Failure>,
-    /// Whether the generator that was asked has ended.
+    /// Whether the generator has ended.
     pub ended: bool,
     /// Event times, if the stage is clocked.
     pub timing: Option<Timing>,
@@ -64,9 +64,10 @@ pub enum OutputData {
     Messages(Messages),
 }
 
-/// Encoded messages for a sink: `lengths` says where one ends and the next begins in `bytes`.
+/// Encoded messages for a sink, one after another in `bytes`, with the lengths in `lengths`.
 ///
-/// The one payload that is copied out of its frame: sinks write it in one piece, and it then keeps no frame in memory.
+/// This is the only payload that is copied out of its frame, so sinks can write it in one piece and it keeps no frame
+/// in memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Messages {
     /// The messages, one after another.
@@ -203,7 +204,8 @@ impl Messages {
         })
     }
 
-    /// Room for the rest of the body is enough for them. Reserving that is cheaper than a first walk to learn what they take.
+    /// Reserves room for the rest of the body, which is enough. That is cheaper than a first pass to measure the
+    /// messages.
     fn read(reader: &mut Reader) -> Result<Self, ProtocolError> {
         let count = reader.array("data")?;
         let mut lengths = Vec::with_capacity(count);
@@ -213,7 +215,7 @@ impl Messages {
             lengths.push(message.len() as u32);
             bytes.put_slice(message);
         }
-        // Unused room is given back if it is more than half.
+        // Unused capacity is released if it is more than half.
         let mostly_empty = bytes.len() < bytes.capacity() / 2;
         let bytes = if mostly_empty { Bytes::copy_from_slice(&bytes) } else { bytes.freeze() };
         Ok(Self { bytes, lengths })

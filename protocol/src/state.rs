@@ -1,4 +1,4 @@
-//! State on its way between a worker and the ledger: snapshots of keys, opaque to the orchestrator.
+//! State that travels between a worker and the ledger: snapshots of keys, opaque to the orchestrator.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const LEAST_BYTES: usize = 2;
 /// One key's serialized state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateEntry {
-    /// Name of the state table; entries that follow each other in a message share it.
+    /// Name of the state table; consecutive entries of a message share one allocation.
     pub table: Arc<str>,
     /// The encoded key.
     pub key: Bytes,
@@ -118,7 +118,7 @@ pub(crate) fn write_forgotten(writer: &mut Writer, states: &[ForgottenState]) {
     }
 }
 
-/// Reads a flat array `table, key, …`. Tables come in runs, so a name is allocated once a run.
+/// Reads a flat array `table, key, …`. Entries of one table follow each other, so each run allocates the name once.
 fn read_records<T>(
     reader: &mut Reader,
     elements: usize,

@@ -1,8 +1,8 @@
-//! Event time: when what a message tells of happened.
+//! Event time: when the event of a message happened.
 
 use serde::{Deserialize, Serialize};
 
-/// A moment in event time, in nanoseconds since the Unix epoch. As a watermark: nothing from before it is still to come.
+/// A moment in event time, in nanoseconds since the Unix epoch. As a watermark: no earlier event is still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventTime(pub i64);
@@ -13,7 +13,7 @@ impl EventTime {
     /// After all events: the sources have ended.
     pub const END: Self = Self(i64::MAX);
 
-    /// The moment `nanoseconds` before this one. [`Self::BEGINNING`] and [`Self::END`] stay what they are.
+    /// The moment `nanoseconds` before this one. [`Self::BEGINNING`] and [`Self::END`] do not change.
     #[must_use]
     pub fn minus(self, nanoseconds: u64) -> Self {
         match self {
@@ -23,21 +23,21 @@ impl EventTime {
     }
 }
 
-/// When a key's windows in one stage are to be looked at again.
+/// When a key's windows in one stage must be checked again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timer {
     /// The encoded key.
     pub key: bytes::Bytes,
-    /// The watermark from which on a window is complete; `None` when no window is open.
+    /// The watermark at which the next window is complete; `None` if no window is open.
     pub deadline: Option<EventTime>,
 }
 
-/// What a batch of a stage that knows of time has to say of it.
+/// The times in the result of a clocked stage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Timing {
-    /// The greatest event time among the messages, where the source has `event_time`.
+    /// The greatest event time of the messages, if the source has `event_time`.
     pub time: Option<EventTime>,
-    /// Values that came too late for all of their windows.
+    /// The number of values that came too late for all of their windows.
     pub late: u32,
     /// Keys whose timer has changed; each replaces the timer its key had.
     pub timers: Vec<Timer>,

@@ -22,7 +22,7 @@ const FORGET: u8 = 10;
 const TRY_RESTORE: u8 = 11;
 const DO_NOT_SAVE: u8 = 12;
 
-/// Bit of a batch's `flags`: run for the effect on state only.
+/// Flag of a batch that runs only for its effect on state.
 const DISCARD: u64 = 1;
 /// Flag of a batch that runs message by message.
 const CAREFUL: u64 = 2;
@@ -67,7 +67,7 @@ pub enum ToWorker {
     },
     /// Drop states that are no longer this worker's.
     Forget(Vec<ForgottenState>),
-    /// Try whether snapshots can be loaded, without keeping them.
+    /// Test whether snapshots can be loaded, without keeping them.
     TryRestore {
         /// Repeated in the answer.
         request: RequestId,
@@ -81,7 +81,7 @@ pub enum ToWorker {
     Stop,
 }
 
-/// What the orchestrator says of itself. Its protocol version is this crate's.
+/// The orchestrator's `hello`. Its protocol version is this crate's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrchestratorHello {
     /// Version of `wallaroo-orch`.
@@ -112,11 +112,11 @@ pub struct StagePlan {
     pub stage: StageId,
     /// What its batches carry.
     pub input: InputKind,
-    /// The node that batches are given to.
+    /// The node at which the stage begins.
     pub root: NodeId,
     /// The nodes that emit.
     pub outlets: Vec<NodeId>,
-    /// The pool whose workers run it; `None` for the main one.
+    /// The pool whose workers run it; `None` for the main pool.
     pub pool: Option<String>,
 }
 
@@ -125,7 +125,7 @@ pub struct StagePlan {
 pub enum InputKind {
     /// Frames for a source's decoder.
     Frames,
-    /// How many values a generator is asked for.
+    /// The number of values wanted from a generator.
     Generate,
     /// Stream bytes that the decoder cuts into frames.
     Cut,
@@ -140,16 +140,17 @@ pub struct Batch {
     pub batch: BatchId,
     /// The stage to run.
     pub stage: StageId,
-    /// Whether it runs for its effect on state only, returning no outputs and no failures.
+    /// Whether it runs only for its effect on state, and returns no outputs and no failures.
     pub discard: bool,
-    /// Whether it runs message by message, each noted in the marker before it runs.
+    /// Whether it runs message by message, and each is noted in the marker before it runs.
     pub careful: bool,
     /// Messages to leave out.
     pub skip: Vec<Skip>,
-    /// Times of the messages as runs of (messages, time): the arrival of frames, or the watermark when groups were routed. Empty
-    /// if no window needs them.
+    /// Times of the messages as runs of (messages, time): the arrival of frames, or the watermark when groups were
+    /// routed. Empty if no window needs them.
     pub times: Vec<(u32, EventTime)>,
-    /// The encoded input; see [`input`](crate::input). One value, which [`ToWorker::encode`] trusts to be one.
+    /// The encoded input; see [`input`](crate::input). It must be one MessagePack value; [`ToWorker::encode`] does not
+    /// check.
     pub input: Bytes,
 }
 
@@ -163,7 +164,7 @@ pub struct Skip {
 }
 
 impl Skip {
-    /// As `value`: all values of the group.
+    /// The `value` that means all values of the group.
     pub const WHOLE: u32 = u32::MAX;
 }
 
@@ -193,7 +194,7 @@ impl InputKind {
 }
 
 impl ToWorker {
-    /// The message as a body. Only a batch has a tail: its input, not copied.
+    /// Encodes the message. Only a batch has a tail: its input, which is not copied.
     pub fn encode(&self) -> Outgoing {
         match self {
             Self::Hello(hello) => hello.encode(),
@@ -238,7 +239,7 @@ impl ToWorker {
         .into()
     }
 
-    /// The message in a body. What it carries are slices of `body`.
+    /// Decodes the message in a body. Its payloads are slices of `body`.
     pub fn decode(body: Bytes) -> Result<Self, ProtocolError> {
         let (number, found, mut reader) = Reader::open(body)?;
         let message = match number {
@@ -353,7 +354,7 @@ impl Batch {
         Ok(Self { batch, stage, discard, careful, skip, times, input: reader.value(1, "input")? })
     }
 
-    /// The batch as a body whose tail is its input.
+    /// Encodes the batch as a body whose tail is its input.
     pub fn encode(&self) -> Outgoing {
         let mut writer = Writer::message(BATCH, BATCH_FIELDS);
         writer.uint(self.batch.0);

@@ -1,4 +1,4 @@
-//! The topology: what the SDK says an application consists of. `wallaroo-orch graph` prints it as JSON.
+//! The topology: the SDK's description of an application. `wallaroo-orch graph` prints it as JSON, too.
 
 mod error;
 mod map;
@@ -51,12 +51,12 @@ pub enum NodeKind {
         decoder: Option<String>,
         /// How a stream is cut into frames; a generator has none.
         framing: Option<Framing>,
-        /// Whether messages carry their own event time; otherwise it is their arrival.
+        /// Whether messages carry their own event time; otherwise it is their arrival time.
         event_time: bool,
     },
     /// A stateless step.
     Computation {
-        /// The pool whose workers run it; `None` for the main one.
+        /// The pool whose workers run it; `None` for the main pool.
         pool: Option<String>,
     },
     /// Gives every value a key.
@@ -75,7 +75,7 @@ pub enum NodeKind {
         /// The state class or builder.
         table_type: String,
     },
-    /// Gathers values of a key, with one output for each window.
+    /// Aggregates values of a key, with one output per window.
     Window {
         /// The state table that holds the open windows.
         table: String,
@@ -135,7 +135,7 @@ pub enum SinkConfig {
     Stdout {},
 }
 
-/// What becomes of a value whose key is not in the list of a `key_by`.
+/// What happens to a value whose key is not in the list of a `key_by`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownKey {
@@ -187,7 +187,7 @@ pub enum ByteOrder {
     Little,
 }
 
-/// Reads the map of a `topology` message and checks that the nodes fit together as far as the orchestrator relies on it.
+/// Decodes the map of a `topology` message. Checks what the orchestrator relies on about how nodes fit together.
 pub fn decode(map: &[u8]) -> Result<Topology, ProtocolError> {
     let mut reader = Reader::new(Bytes::copy_from_slice(map), "topology");
     reader.expect_map("topology")?;
@@ -199,7 +199,7 @@ pub fn decode(map: &[u8]) -> Result<Topology, ProtocolError> {
 }
 
 impl Topology {
-    /// The topology as the map of a `topology` message: for tests and the simulator.
+    /// Encodes the topology as the map of a `topology` message, for tests and the simulator.
     pub fn encode(&self) -> Bytes {
         rmp_serde::to_vec_named(self).expect("a topology has a MessagePack form").into()
     }

@@ -5,7 +5,7 @@ use std::{convert::Infallible, time::Duration};
 use bytes::Bytes;
 use rmp::encode::{self, ByteBuf, RmpWrite as _, ValueWriteError};
 
-/// A body, or a piece of one, in the making.
+/// A body, or a piece of one, that is being written.
 #[derive(Debug, Default)]
 pub(crate) struct Writer(ByteBuf);
 
@@ -15,7 +15,7 @@ impl Writer {
         Self(ByteBuf::with_capacity(capacity))
     }
 
-    /// A message: its array's header and its type number. `fields` are to follow.
+    /// Begins a message: writes its array header and type number. `fields` fields must follow.
     pub(crate) fn message(number: u8, fields: usize) -> Self {
         let mut writer = Self::default();
         writer.array(fields + 1);
@@ -58,12 +58,12 @@ impl Writer {
         self.raw(value);
     }
 
-    /// The header of an array; `elements` elements are to follow.
+    /// The header of an array; `elements` elements must follow.
     pub(crate) fn array(&mut self, elements: usize) {
         infallible(encode::write_array_len(&mut self.0, length(elements)));
     }
 
-    /// Bytes that are MessagePack already.
+    /// Bytes that are already MessagePack.
     pub(crate) fn raw(&mut self, encoded: &[u8]) {
         let Ok(()) = self.0.write_bytes(encoded);
     }
@@ -93,12 +93,12 @@ impl Writer {
     }
 }
 
-/// A length as MessagePack holds it. Frames are far below 4 GiB, and so is everything in them.
+/// A length in MessagePack's type. Frames, and so everything in them, are far below 4 GiB.
 fn length(length: usize) -> u32 {
     u32::try_from(length).expect("what goes into one frame is shorter than 4 GiB")
 }
 
-/// Takes the error out of a result that has none: memory takes any byte.
+/// Unwraps a result that has no error: writing to memory cannot fail.
 fn infallible<T>(result: Result<T, ValueWriteError<Infallible>>) -> T {
     result.unwrap_or_else(|error| match error {
         ValueWriteError::InvalidMarkerWrite(never) | ValueWriteError::InvalidDataWrite(never) => match never {},

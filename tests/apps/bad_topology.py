@@ -1,4 +1,4 @@
-"""Describes what cannot run: a pipeline that never ends."""
+"""Describes an application that cannot run: its pipeline has no sink."""
 
 import wallaroo
 

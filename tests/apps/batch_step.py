@@ -1,6 +1,6 @@
-"""``computation_batch`` before and after a state; a ``bad`` message makes one misbehave: ``--where`` says which.
+"""``computation_batch`` before and after a state step; a ``bad`` message makes the one named by ``--where`` misbehave.
 
-``--bad`` says how: ``raise``, ``segfault``, or ``forget``, which returns an output too few.
+``--bad`` selects how: ``raise``, ``segfault``, or ``forget``, which returns one output too few.
 """
 
 import ctypes

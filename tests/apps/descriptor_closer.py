@@ -11,7 +11,7 @@ LAST = 20
 
 def close():
     os.closerange(0, LAST + 1)
-    # What closes its standard output must not print: that would be an error of its own.
+    # After closing standard output the application must not print: that would be another error.
     sys.stdout = io.StringIO()
 
 

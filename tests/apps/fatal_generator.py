@@ -1,4 +1,4 @@
-"""``fatal_generator.py N TO``: the numbers below N into a file; whoever asks the generator for N dies."""
+"""``fatal_generator.py N TO``: writes the numbers below N to a file; a worker that asks the generator for N dies."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""``files.py FROM TO``: the lines of one file, in capitals, into another; ``-`` stands for the standard streams."""
+"""``files.py FROM TO``: writes the lines of one file in capitals to another; ``-`` means the standard streams."""
 
 import wallaroo
 
@@ -15,7 +15,7 @@ class Lines:
 
 class Capitals:
     def compute(self, data):
-        # Printed to see that it stays out of the data.
+        # Printed to check that prints do not get into the data.
         print("seen:", data)
         return data.upper()
 

@@ -1,4 +1,4 @@
-"""Leaves a child behind: one that never ends, or with ``--return`` one that goes on as if it were the worker."""
+"""Leaves a child that never ends, or with ``--return`` one that continues as if it were the worker."""
 
 import os
 import signal

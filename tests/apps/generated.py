@@ -1,4 +1,4 @@
-"""``generated.py N TO``: the squares of the numbers below N into a file, from a generator."""
+"""``generated.py N TO``: writes the squares of the numbers below N to a file, from a generator."""
 
 import wallaroo
 

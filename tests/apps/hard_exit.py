@@ -1,4 +1,4 @@
-"""Leaves without a word to Python."""
+"""Exits without running Python's exit handlers."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Calls into C and holds the interpreter's lock: no other Python thread can run, nor a signal handler."""
+"""Calls into C and holds the interpreter lock: no other Python thread and no signal handler can run."""
 
 import re
 
@@ -6,7 +6,7 @@ import numbered
 
 
 def misbehave():
-    # Each further letter doubles the time: this takes years.
+    # Each additional letter doubles the time: this takes years.
     re.match("(a+)+$", "a" * 64 + "b")
 
 

@@ -6,7 +6,7 @@ import numbered
 
 
 def misbehave():
-    # A group of its own once more would be the same one: this one is its parent's.
+    # The worker already leads its own group, so this joins the group of its parent.
     os.setpgid(0, os.getpgid(os.getppid()))
     while True:
         pass

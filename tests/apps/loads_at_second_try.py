@@ -1,4 +1,4 @@
-"""``loads_at_second_try.py FOLDER FROM TO``: as ``files.py``, but the second process that loads this fails once."""
+"""``loads_at_second_try.py FOLDER FROM TO``: like ``files.py``, but the second process that loads it fails once."""
 
 import os
 from pathlib import Path

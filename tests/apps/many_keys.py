@@ -1,4 +1,4 @@
-"""Counts messages by a number, into a file. The numbers are the keys: as many as are sent."""
+"""Counts messages by a number and writes the counts to a file. Each number that is sent is a key."""
 
 import struct
 

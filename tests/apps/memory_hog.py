@@ -1,4 +1,4 @@
-"""Allocates until there is no more, which it sees to itself is soon; with ``--stay`` a good deal, and keeps it."""
+"""Allocates until a limit that it sets itself; with ``--stay`` allocates a large amount and keeps it."""
 
 import resource
 import signal

@@ -1,4 +1,4 @@
-"""Keeps a megabyte of every ``bad`` message for ever."""
+"""Keeps a megabyte for every ``bad`` message for ever."""
 
 import numbered
 

@@ -1,4 +1,4 @@
-"""The application that misbehaving ones are made of: numbers the messages of each key.
+"""The base of the misbehaving applications: numbers the messages of each key.
 
 ``KEY NUMBER [WORD]`` comes out as ``KEY NUMBER => n``. A message whose word is ``bad`` calls ``misbehave`` first, in
 the step that ``--where`` names: ``stateless`` or ``state``.
@@ -12,7 +12,7 @@ import wallaroo
 
 
 class Numbers:
-    """The state of a key: how many messages it has had."""
+    """The state of a key: its number of messages so far."""
 
     def __init__(self):
         self.count = 0
@@ -81,7 +81,7 @@ def nothing():
 
 
 def build(args, misbehave=nothing, state=Numbers):
-    """What ``application_setup`` of a misbehaving application returns."""
+    """Returns the application of a misbehaving module."""
     print("loaded", os.getpid())
     parser = argparse.ArgumentParser()
     parser.add_argument("--where", choices=["stateless", "state"], default="state")

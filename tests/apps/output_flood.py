@@ -1,4 +1,4 @@
-"""Prints far more than anyone can read, on both streams."""
+"""Prints a flood of lines on both streams."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""Reads version numbers with two releases of one library, which no environment can have both of.
+"""Parses version numbers with two releases of one library, which cannot be in one environment.
 
-``KEY NUMBER VERSION`` comes out as ``KEY NUMBER => n, OLD, NEW``: the how many-th of its key it is, and what
-``packaging`` makes of the version in the pool ``legacy`` and in the main one. ``--where`` says where the step of the
-pool stands: ``before`` the key, ``after`` it, or ``both``. ``--slow`` makes it take a millisecond.
+``KEY NUMBER VERSION`` comes out as ``KEY NUMBER => n, OLD, NEW``: the message is the n-th of its key; OLD and NEW are
+the results of ``packaging`` in the pool ``legacy`` and in the main pool. ``--where`` gives the position of the pool's
+step: ``before`` the key, ``after`` it, or ``both``. ``--slow`` makes it take a millisecond.
 """
 
 import argparse
@@ -27,7 +27,7 @@ class Numbers:
 
 
 def read(version):
-    # Here and not above: the application is imported by the workers of every pool.
+    # Imported here and not at the top, because the workers of every pool import this module.
     import packaging
     import packaging.version
 

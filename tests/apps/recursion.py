@@ -10,7 +10,7 @@ def misbehave():
 
 
 def misbehave_again():
-    # Through C, where every Python since 3.11 needs stack as well.
+    # Recurses through C: since Python 3.11, recursion in Python code alone does not use the C stack.
     return sorted([0, 1], key=lambda _: misbehave_again())
 
 

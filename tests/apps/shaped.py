@@ -1,7 +1,7 @@
-"""An application in the shape of its first argument: JSON, for each pipeline its source file and its steps by name.
+"""An application described by its first argument: JSON with the source file and the step names of each pipeline.
 
-What comes out of it does not depend on the order in which messages of different keys are processed: a state computation
-returns its message with its number, and every other step is a function of its message alone.
+Its output does not depend on the order in which messages of different keys are processed. A state computation returns
+its message with its number, and every other step is a function of its message alone.
 """
 
 import json
@@ -89,7 +89,7 @@ def branches(pipeline, name):
 
 
 def keyed_state(decorator, function):
-    """State whose numbers depend on nothing but how often a message has come: a key for each."""
+    """State with one key per message, so a number depends only on how often the message has come."""
     return lambda pipeline, name: pipeline.key_by(whole).to(decorator(name, state=Total)(function))
 
 

@@ -1,4 +1,4 @@
-"""A window of its first argument's length begins every nanosecond; a line is the time at which it happened."""
+"""A window begins every nanosecond; the first argument is its length. A line is its event time."""
 
 import wallaroo
 

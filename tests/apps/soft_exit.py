@@ -1,4 +1,4 @@
-"""Asks Python to exit, which is an exception like any other."""
+"""Asks Python to exit, which raises an exception like any other."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A decoder whose header is no integer: the length in decimal digits. Its frames can only be cut by asking it."""
+"""A decoder whose header is the length in decimal digits, not an integer. Only the decoder can find the frames."""
 
 import wallaroo
 

@@ -1,8 +1,8 @@
-"""An application in the shape of its first argument, and two files it writes to. Its messages are ``TIME KEY TEXT``.
+"""An application described by its first argument, which writes to two files. Its messages are ``TIME KEY TEXT``.
 
-The shape is JSON: ``generation`` (2 or 3), ``sources`` (paths), ``stateless`` and ``keyed`` (steps by name; a list
-makes windows), ``key`` (how messages are keyed; null: not at all). What comes out for a key, and in which order,
-depends on the messages of that key alone, and, where values may be late, on those of its only source.
+The description is JSON: ``generation`` (2 or 3), ``sources`` (paths), ``stateless`` and ``keyed`` (steps by name; a
+list makes windows), ``key`` (how messages are keyed; null: without a key). The output for a key, and its order, depends
+only on the messages of that key, and, if values may be late, on those of its only source.
 """
 
 import json
@@ -149,13 +149,13 @@ STATES = {
 
 
 def old_state_step(name, unique):
-    """Before generation 3 a state computation says whether it has changed the state."""
+    """Before generation 3 a state computation also returns whether it has changed the state."""
     decorator, function = STATES[name]
     return decorator(unique)(lambda data, state: (function(data, state), True))
 
 
 class Gather(wallaroo.Aggregation):
-    """The texts of a window, in the order in which they came where there is one."""
+    """The texts of a window, in the order in which they came if they have an order."""
 
     def __init__(self, name, in_order):
         self._name = name

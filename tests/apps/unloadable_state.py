@@ -1,4 +1,4 @@
-"""Its state can be pickled, and not unpickled."""
+"""Its state can be pickled but not unpickled."""
 
 import numbered
 

@@ -1,4 +1,4 @@
-"""Its state holds what cannot be pickled."""
+"""Its state holds an object that cannot be pickled."""
 
 import threading
 

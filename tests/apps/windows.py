@@ -1,7 +1,7 @@
-"""``windows.py KIND FROM TO``: lines ``time key number`` of a file or of a port, and what is in each window of a key.
+"""``windows.py KIND FROM TO``: reads lines ``time key number`` and writes the contents of each window of a key.
 
-Sizes are in the unit of the times, so that streams are easy to read. ``two`` reads from two ports, ``arrival`` goes by
-the clock. FROM and TO are paths, or HOST:PORT.
+Sizes are in the unit of the times, so streams are easy to read. ``two`` reads from two ports, ``arrival`` uses the
+clock. FROM and TO are paths, or HOST:PORT.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""Runs the comparison and writes what it shows.
+"""Runs the comparison and writes the results.
 
     python -m tests.bench [--rounds N] [--quick] [--out DIR] [--only PART] [--workload NAME] [--contender NAME]
 
-``make bench`` does it, with ``BENCH="--quick"`` and the like.
+``make bench`` runs it; ``BENCH="--quick"`` passes options.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from tests.bench.workloads import WORKLOADS
 from tests.harness import interpreters
 from tests.harness.places import TARGET
 
-# Where every interpreter and framework is compared; elsewhere only the usual one with 1, 2 and 4 workers.
+# The workload on which every interpreter and framework is compared; on others only the usual one with 1, 2 and 4
+# workers.
 WIDE = frozenset({"word count", "market spread"})
-# Where a loop without sockets says something: passing a reference on is not the work of a payload's message.
+# Workloads on which a loop without sockets is comparable. For a payload message, such a loop would only pass a
+# reference.
 COMPUTING = WIDE | {"100 µs step"}
 
 
@@ -87,7 +89,7 @@ def _contenders(found: list[interpreters.Interpreter], embedded_program: Path) -
     python = interpreters.environment(usual)
     contenders = [loop(python, on=COMPUTING), embedded(embedded_program, python)]
     contenders += [ours(python, count, f"{count} worker{'s' * (count > 1)}") for count in (1, 2, 3, 4)]
-    # What it costs that state outlives its worker.
+    # The cost of state that outlives its worker.
     contenders.append(ours(python, 2, "2 workers, no ledger", on=WIDE, options=["--no-ledger"]))
     # Python 3.10 is newer than 3.9.
     cpythons = sorted((found for found in others if found.name.startswith("cpython")), key=_version)
@@ -117,7 +119,7 @@ def _versions(found: list[interpreters.Interpreter]) -> str:
 
 
 def _write(results: Results, out: Path) -> None:
-    """After every round, so that a run that is cut short is not in vain."""
+    """Called after every round, so an interrupted run keeps its results."""
     (out / "results.json").write_text(json.dumps(results.as_dict(), indent=1) + "\n")
     (out / "results.md").write_text(markdown(results))
     draw(results, out)

@@ -2,8 +2,8 @@
 
     python -m tests.bench.bytewax_flow --threads N --processes N APP --in HOST:PORT --out HOST:PORT
 
-What helps Bytewax is done for it: whole lists pass between its steps, all steps up to the key are one, a key's
-values are taken together, and the sockets are read and written in large pieces. Nothing is snapshotted.
+The flow is written to be fast for Bytewax: whole lists pass between its steps, all steps up to the key are one step, a
+key's values are processed together, and sockets are read and written in large pieces. Nothing is snapshotted.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from wallaroo.worker._load import load
 from tests.bench.chain import Chain
 
 READ = 256 << 10
-# Without a cap, a read of short messages makes a batch of tens of thousands: latency suffers for no more throughput.
+# Without a cap, a read of short messages makes a batch of tens of thousands: higher latency, no more throughput.
 BATCH = 4096
 CLUSTER_PORT = 29_871
 
 
 class Connection(StatefulSourcePartition):
-    """Frames of the one client."""
+    """The frames of the single client."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._listener = socket.create_server(address)
@@ -106,7 +106,7 @@ class Writer(StatelessSinkPartition):
 
 
 class Sink(DynamicSink):
-    """A connection for each worker."""
+    """One connection per worker."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._address = address
@@ -141,7 +141,7 @@ def flow(chain: Chain, source: tuple[str, int], sink: tuple[str, int], workers: 
 
 
 class KeyLogic(op.StatefulBatchLogic):
-    """The steps behind the key, for one key."""
+    """The steps after the key, for one key."""
 
     def __init__(self, chain: Chain, state: Any) -> None:
         self._run = chain.from_key()

@@ -1,7 +1,7 @@
 """An application's steps as one chain, for the contenders that are written in Python.
 
-They run the very same user objects, taken from the SDK's graph; the code between these is made for the application, as
-somebody would write it by hand who had only this application to run.
+They run the same user objects, taken from the SDK's graph. The code between the objects is specific to the application,
+as if it were written by hand for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Chain:
     """The steps of an application with one source, one sink, and at most one key.
 
     Args:
-        application: As ``application_setup`` returns it.
+        application: The return value of ``application_setup``.
     """
 
     def __init__(self, application: Application) -> None:
@@ -39,21 +39,21 @@ class Chain:
             (self._after if self.keyed else self._before).append(node)
 
     def whole(self) -> Callable[[Iterable[bytes], Callable[[Any], None], dict[Any, Any]], None]:
-        """Return ``run(frames, write, states)``, which takes frames through all steps."""
+        """Return ``run(frames, write, states)``, which runs frames through all steps."""
         nodes = self._before + self._after
         return self._compile("def run(frames, write, states):", ["for value in frames:"], nodes)
 
     def until_key(self) -> Callable[[Iterable[bytes], Callable[[Any], None]], None]:
-        """Return ``run(frames, write)``: up to the key, of which it writes pairs; all steps when there is no key."""
+        """Return ``run(frames, write)``: writes (key, value) pairs, or runs all steps if there is no key."""
         nodes = self._before + self._after[:1]
         return self._compile("def run(frames, write):", ["for value in frames:"], nodes)
 
     def from_key(self) -> Callable[[Iterable[Any], Callable[[Any], None], Any], None]:
-        """Return ``run(values, write, state)``: the steps behind the key, for values of one key."""
+        """Return ``run(values, write, state)``: the steps after the key, for values of one key."""
         return self._compile("def run(values, write, state):", ["for value in values:"], self._after[1:])
 
     def new_state(self) -> Any:
-        """Return the state of a key that has not occurred before."""
+        """Return the state of a new key."""
         return next(node.build() for node in self._after if isinstance(node, StateNode))
 
     def _compile(self, header: str, lines: list[str], nodes: list[Any]) -> Callable[..., None]:
@@ -97,7 +97,7 @@ class Chain:
                 break
             add("if value is None:")
             add("    continue")
-        # Names are bound as defaults: the fastest there is.
+        # Names are bound as default arguments, which is fastest.
         header = header.replace("):", "".join(f", {name}={name}" for name in names) + "):")
         exec("\n    ".join([header, *body]), names)
         return names["run"]  # type: ignore[no-any-return]

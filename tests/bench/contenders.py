@@ -1,4 +1,4 @@
-"""Who is compared."""
+"""The programs that are compared."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Contender:
     """A program that runs an application between two sockets, or ``loop``, which has none.
 
     Args:
-        name: As in tables.
+        name: The name in tables.
         command: The words before the application's path.
-        environment: Added to this process's.
+        environment: Added to the environment of this process.
         sockets: Whether it has sockets.
-        on: The workloads it takes part in; all when empty.
+        on: The workloads it takes part in; all if empty.
     """
 
     name: str
@@ -30,22 +30,22 @@ class Contender:
     on: frozenset[str] = frozenset()
 
     def takes(self, workload: str) -> bool:
-        """Tell whether it takes part in a workload."""
+        """Return whether it takes part in a workload."""
         return not self.on or workload in self.on
 
     def full_environment(self) -> dict[str, str]:
-        """Return the environment it is started in."""
+        """Return the environment in which it is started."""
         inherited = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
         return {**inherited, **self.environment}
 
 
 def loop(python: Path, name: str = "loop", on: frozenset[str] = frozenset()) -> Contender:
-    """The plain loop under a Python."""
+    """The plain loop with a given Python."""
     return Contender(name, [str(python), "-m", "tests.bench.plain_loop"], sockets=False, on=on)
 
 
 def embedded(program: Path, python: Path) -> Contender:
-    """The embedded interpreter, which finds packages where ``python`` does."""
+    """The embedded interpreter, which uses the packages of ``python``."""
     packages = [str(path) for path in python.parent.parent.glob("lib/python*/site-packages")]
     inherited = os.environ.get("PYTHONPATH")
     path = os.pathsep.join(([inherited] if inherited else []) + packages)
@@ -55,13 +55,13 @@ def embedded(program: Path, python: Path) -> Contender:
 def ours(
     python: Path, workers: int, name: str, on: frozenset[str] = frozenset(), options: Sequence[str] = ()
 ) -> Contender:
-    """The orchestrator with so many workers under a Python."""
+    """The orchestrator with a number of workers and a given Python."""
     command = [orchestrator_command(), "run", "--quiet", "--workers", str(workers), "--python", str(python), *options]
     return Contender(name, command, on=on)
 
 
 def bytewax(python: Path, threads: int, processes: int, on: frozenset[str] = frozenset()) -> Contender:
-    """Bytewax with so many worker threads in each of so many processes."""
+    """Bytewax with a number of processes and of worker threads in each."""
     name = f"Bytewax, {threads} thread{'s' * (threads > 1)}"
     if processes > 1:
         name = f"Bytewax, {processes} processes"

@@ -1,4 +1,4 @@
-"""What the kernel knows of a contender's processes: processor time and memory."""
+"""The kernel's figures of a contender's processes: processor time and memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Usage:
-    """Processor seconds and the most resident bytes so far, of the program itself and of its children together."""
+    """Processor seconds and peak resident bytes so far, of the program itself and of its children together."""
 
     program_cpu: float
     children_cpu: float
@@ -38,5 +38,5 @@ def _cpu(pid: int) -> float:
 
 
 def busiest_child(pid: int) -> int | None:
-    """Return the child of process ``pid`` that has used most processor time, or ``None`` when it has no children."""
+    """Return the child of process ``pid`` with the most processor time, or ``None`` if it has no children."""
     return max(processes.children(pid), key=_cpu, default=None)

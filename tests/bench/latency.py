@@ -1,4 +1,4 @@
-"""What is measured message by message: latency against offered load, start-up, and what an accident costs."""
+"""Measurements per message: latency against offered load, start-up, and the cost of a crash."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.bench.counters import busiest_child
 from tests.bench.running import Load, MeasurementError, free_port, running
 from tests.bench.workloads import Workload
 
-# Sends a second. Where messages come faster they come in bursts, so that the load generator leaves the cores to what is
-# measured: a send and a sleep cost some 10 µs.
+# Sends per second. At higher rates messages are sent in bursts, so the load generator leaves the cores to the
+# contender: a send and a sleep cost about 10 µs.
 GREATEST_PACE = 12_000.0
 
 
@@ -24,7 +24,7 @@ GREATEST_PACE = 12_000.0
 class Latencies:
     """Latencies in seconds of the messages offered at ``rate`` a second, by percentile.
 
-    ``sent_late`` is the load generator's own delay, by the same percentiles: it is part of the latencies.
+    ``sent_late`` is the load generator's own delay, by the same percentiles. The latencies include it.
     """
 
     rate: float
@@ -36,7 +36,7 @@ class Latencies:
 
     @classmethod
     def told(cls, told: dict[str, Any], share: float) -> Latencies:
-        """Read what ``bench-load`` told; ``share`` is the rate as a share of the contender's own capacity."""
+        """Read the report of ``bench-load``; ``share`` is the rate as a share of the contender's own capacity."""
         names = [f"p{percent:g}" if percent < 100 else "max" for percent in told["percent"]]
         if told["latency"][0] is None:
             raise MeasurementError("no message came out")
@@ -53,7 +53,7 @@ class Latencies:
 def measure(
     contender: Contender, workload: Workload, corpus: Path, *, capacity: float, share: float, seconds: float, load: Path
 ) -> Latencies:
-    """Offer ``share`` of the ``capacity`` (messages a second) for so many seconds, each message at its time."""
+    """Offer ``share`` of the ``capacity`` (messages per second) for ``seconds``, each message at its time."""
     rate = capacity * share
     in_port, out_port = free_port(), free_port()
     words = _words(workload, corpus, rate, seconds, warm_up=max(1.0, seconds / 4))
@@ -64,7 +64,7 @@ def measure(
 
 
 def start_up(contender: Contender, workload: Workload, corpus: Path, load: Path) -> float:
-    """Return the seconds from starting the program to the first output, of a message that waits for it to listen."""
+    """Return the seconds from starting the program to the first output of a message that waits for it to listen."""
     in_port, out_port = free_port(), free_port()
     words = ["latency", corpus, "--rate", 1000, "--count", 1, *_marking(workload)]
     with Load(load, in_port, out_port, *words) as generator:
@@ -80,9 +80,9 @@ def start_up(contender: Contender, workload: Workload, corpus: Path, load: Path)
 def crash(
     contender: Contender, workload: Workload, corpus: Path, *, capacity: float, share: float, seconds: float, load: Path
 ) -> Latencies:
-    """Kill, half-way through, what runs the user's code: a worker, or where there is none the whole program.
+    """Kill the process that runs the user's code half-way through: a worker, or the program if it has no workers.
 
-    A program that is killed is started again at once, as a supervisor would.
+    A killed program is started again at once, as a supervisor would do.
     """
     rate = capacity * share
     in_port, out_port = free_port(), free_port()

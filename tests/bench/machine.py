@@ -1,4 +1,4 @@
-"""The machine and the moment, for the heading of the results."""
+"""The machine and its load, for the heading of the results."""
 
 from __future__ import annotations
 

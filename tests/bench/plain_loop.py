@@ -2,7 +2,7 @@
 
     python -m tests.bench.plain_loop APP CORPUS --repeat N --rounds N
 
-Prints one JSON object a round, as bench-load does.
+Prints one JSON object per round, as bench-load does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The results as pictures, SVG."""
+"""Plots of the results, as SVG."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("svg")
-# Texts stay texts, and the same results give the same file.
+# Text stays text, and the same results give the same file.
 mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "wallaroo", "font.size": 9})
 
 from matplotlib import pyplot  # noqa: E402 - once the backend is chosen
@@ -21,7 +21,7 @@ OURS, OTHERS = "#1f6fb4", "#9aa0a6"
 
 
 def draw(results: Results, folder: Path) -> None:
-    """Write every plot there are results for into ``folder``."""
+    """Write every plot that has results into ``folder``."""
     for workload in results.workloads():
         _throughput(results, workload, folder)
     for workload, contenders in results.latencies.items():

@@ -1,4 +1,4 @@
-"""The comparison's own programs and environments, made where they are not there or out of date."""
+"""The comparison's own programs and environments, made if they are missing or out of date."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BYTEWAX = "bytewax==0.21.1"
 
 def build(python: Path) -> tuple[Path, Path]:
     """Build the load generator and the embedded contender, linked with ``python``'s library; return their paths."""
-    # Not --locked: the lock file follows the orchestrator's dependencies, which are changed elsewhere.
+    # Not --locked, because the lock file follows the orchestrator's dependencies, which change elsewhere.
     command = ["cargo", "build", "--release", "--quiet", "--target-dir", str(_BUILT)]
     environment = {**os.environ, "PYO3_PYTHON": str(python)}
     if subprocess.run(command, cwd=FOLDER, env=environment, check=False).returncode != 0:
@@ -27,10 +27,10 @@ def build(python: Path) -> tuple[Path, Path]:
 
 
 def bytewax_environment(sdk: Path) -> Path | None:
-    """Return the Python of an environment with Bytewax, or ``None`` where it cannot be installed.
+    """Return the Python of an environment with Bytewax, or ``None`` if it cannot be installed.
 
     Args:
-        sdk: A Python that has the SDK, whose packages are found too.
+        sdk: A Python with the SDK; its packages are found too.
     """
     folder = TARGET / "bench-envs" / "bytewax"
     python = folder / "bin" / "python"

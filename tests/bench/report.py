@@ -10,7 +10,7 @@ from tests.bench.summary import Spread
 
 
 def markdown(results: Results) -> str:
-    """Return everything that was measured as one Markdown document."""
+    """Return all measurements as one Markdown document."""
     sections = [
         f"# Comparison\n\n{results.machine}. {results.conditions}",
         _targets(results),
@@ -101,7 +101,7 @@ def _crashes(results: Results) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table, its first column to the left and the others to the right."""
+    """Return a Markdown table with the first column left-aligned and the others right-aligned."""
     lines = ["| " + " | ".join(header) + " |", "| --- |" + " ---: |" * (len(header) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines)

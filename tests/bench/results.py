@@ -1,4 +1,4 @@
-"""Everything one run measured, and the figures the project aims at."""
+"""All measurements of one run, and the project's targets."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ class Results:
         return list(self.throughput)
 
     def contenders(self, workload: str) -> list[str]:
-        """Return those whose throughput on a workload was measured."""
+        """Return the contenders whose throughput on a workload was measured."""
         return list(self.throughput[workload])
 
     def spread(self, workload: str, contender: str, what: str) -> Spread | None:
-        """Return the spread of one field of the samples, or ``None`` where there are none."""
+        """Return the spread of one field of the samples, or ``None`` if there are no samples."""
         samples = self.throughput.get(workload, {}).get(contender, [])
         values = [value for sample in samples if (value := getattr(sample, what)) is not None]
         return Spread.of(values) if values else None
 
     def capacity(self, workload: str, contender: str) -> float | None:
-        """Return the median of messages taken a second."""
+        """Return the median of messages per second."""
         spread = self.spread(workload, contender, "messages_rate")
         return None if spread is None else spread.median
 
     def by_load(self) -> Iterator[tuple[str, str, list[Latencies]]]:
-        """Yield workload, contender and samples of what was measured message by message."""
+        """Yield workload, contender and samples of the measurements per message."""
         for workload, contenders in self.latencies.items():
             for contender, samples in contenders.items():
                 yield workload, contender, samples
 
     def targets(self) -> list[Target]:
-        """Return each figure aimed at: its name, what was measured, what is wanted, and whether that is reached."""
+        """Return each target: its name, the measurement, the target value, and whether it is reached."""
         ratios = [
             ("2 workers", "embedded", "word count", 1.35),
             ("1 worker", "embedded", "word count", 0.80),
@@ -76,7 +76,7 @@ class Results:
 
     def _ratio(self, ours: str, theirs: str, workload: str, wanted: float) -> Target:
         rates = {name: self.spread(workload, name, "rate") for name in self.throughput.get(workload, {})}
-        # "Bytewax" stands for the best of its configurations, and a prefix for the one interpreter of its kind.
+        # "Bytewax" means the best of its configurations, and a prefix means the only interpreter of its kind.
         above, below = (
             [rate.median for name, rate in rates.items() if rate and _is(name, side)] for side in (ours, theirs)
         )

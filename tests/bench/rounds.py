@@ -1,4 +1,4 @@
-"""Rounds: in each, every contender is measured once, so that what the machine does meanwhile happens to all of them."""
+"""Rounds: each measures every contender once, so changes of the machine's load affect all contenders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.bench.workloads import Workload, count_outputs
 Measured = TypeVar("Measured")
 
 PARTS = ("throughput", "latency", "start-up", "crash")
-# Message by message: the contenders and workloads that say something there.
+# The contenders and workloads for which measurements per message are useful.
 FOCUS = ("embedded", "1 worker", "2 workers", "2 workers, PyPy 3.9", "Bytewax, 1 thread")
 LATENCY_WORKLOADS = ("word count", "1 KB payload")
 # Shares of a contender's own capacity.
@@ -30,13 +30,13 @@ class Comparison:
     """One run of the harness.
 
     Args:
-        contenders: Who is compared.
-        workloads: On what.
-        results: Where samples go.
-        python: A Python with the SDK, which counts what has to come out.
+        contenders: The programs that are compared.
+        workloads: The workloads.
+        results: Collects the samples.
+        python: A Python with the SDK, which counts the expected outputs.
         load: The load generator.
         corpora: A folder for the messages.
-        quick: A fifth of everything.
+        quick: Whether to use a fifth of all amounts.
         shares: The loads at which latency is measured, as shares of a contender's own capacity.
     """
 
@@ -125,7 +125,7 @@ class Comparison:
         workload = self._workloads[0]
         for contender in self._focused(workload):
             if contender.name.startswith("Bytewax"):
-                continue  # Its ways of recovery are another subject.
+                continue  # Its recovery is out of scope.
             samples = self._results.crashes.setdefault(contender.name, [])
             _add(samples, contender, workload, self._crashed)
 
@@ -148,7 +148,7 @@ class Comparison:
         ]
 
     def _capacity(self, contender: Contender, workload: Workload) -> float:
-        """Return messages a second as measured in this run, once for all rounds when throughput is not a part of it."""
+        """Return this run's messages per second; measured once for all rounds if throughput is not a part."""
         capacity = self._results.capacity(workload.name, contender.name)
         if capacity is None:
             sample = self._sample(contender, workload)
@@ -163,7 +163,7 @@ def _add(
     workload: Workload,
     measure: Callable[[Contender, Workload], Measured],
 ) -> None:
-    """Measure once more. A contender that fails is told of and does not end the run for the others."""
+    """Take one more measurement. If a contender fails, this is reported and the run continues with the others."""
     try:
         sample = measure(contender, workload)
     except MeasurementError as error:

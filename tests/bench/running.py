@@ -1,4 +1,4 @@
-"""A contender at work, and the load it is under."""
+"""A running contender and its load."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tests.bench.contenders import Contender
 from tests.bench.workloads import Workload
 from tests.harness.places import ROOT
 
-# Ample: nothing that is measured takes that long.
+# No measurement takes this long.
 PATIENCE = 300.0
 
 
 class MeasurementError(Exception):
-    """A contender or the load generator gave up."""
+    """A contender or the load generator failed."""
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
@@ -44,7 +44,7 @@ def running(contender: Contender, workload: Workload, in_port: int, out_port: in
             log.seek(0)
             raise MeasurementError(f"{contender.name}, {workload.name}: {error}\n{log.read().decode()}") from None
         finally:
-            # Interrupted, and killed when a second of draining is not enough: it has nothing left to do.
+            # It is interrupted, and killed after a second of draining, because it has nothing left to do.
             process.send_signal(signal.SIGINT)
             try:
                 process.wait(1)
@@ -60,7 +60,7 @@ class Load:
         program: Its path.
         to: The port to send to, which need not be open yet.
         listen: The port to listen on.
-        words: The measure and its options.
+        words: The name of the measurement and its options.
     """
 
     def __init__(self, program: Path, to: int, listen: int, *words: object) -> None:
@@ -78,13 +78,13 @@ class Load:
         self._process.communicate()
 
     def go(self) -> None:
-        """Let it begin."""
+        """Start the measurement."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
 
     def hear(self, event: str) -> dict[str, Any]:
-        """Wait for what it tells next, which has to be ``event``."""
+        """Wait for its next report, which must be ``event``."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of some rounds, with the least and the greatest."""
+    """The median of some rounds, with the minimum and the maximum."""
 
     median: float
     least: float
@@ -17,5 +17,5 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Summarize the rounds' values."""
+        """Summarize the values of the rounds."""
         return cls(statistics.median(values), min(values), max(values))

@@ -1,4 +1,4 @@
-"""Throughput, processor time and memory: one run of a contender, one round to warm up and one that counts."""
+"""Throughput, processor time and memory: one run of a contender with a warm-up round and a measured round."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.harness.places import ROOT
 
 @dataclass(frozen=True)
 class Sample:
-    """What one round showed. CPU is in seconds per million outputs, memory in bytes."""
+    """The result of one round. CPU is in seconds per million outputs, memory in bytes."""
 
     rate: float
     messages_rate: float
@@ -34,7 +34,7 @@ class Sample:
 def measure(
     contender: Contender, workload: Workload, corpus: Path, *, repeat: int, outputs: int, load_program: Path
 ) -> Sample:
-    """Measure a round of ``repeat`` times the corpus, which leaves as ``outputs`` each time, after one to warm up."""
+    """Measure a round after a warm-up round. It sends the corpus ``repeat`` times, for ``outputs`` messages each."""
     if not contender.sockets:
         return _measure_loop(contender, workload, corpus, repeat)
     in_port, out_port = free_port(), free_port()

@@ -1,4 +1,4 @@
-"""What is run: applications, and messages for them."""
+"""The workloads: applications, and messages for them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ APPS = Path(__file__).parent / "apps"
 
 @dataclass(frozen=True)
 class Workload:
-    """An application and what it is fed.
+    """An application and its input.
 
     Args:
-        name: As in tables.
-        unit: What is counted where messages leave.
+        name: The name in tables.
+        unit: The unit of the output messages.
         app: The application.
-        make: Makes the corpus, one message a line.
-        repeat: Times the corpus is sent in one round of a throughput measurement.
-        keep_newline: The newline is part of a message.
+        make: Makes the corpus, one message per line.
+        repeat: How often one round of a throughput measurement sends the corpus.
+        keep_newline: Whether the newline is part of a message.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Workload:
 
     @property
     def key(self) -> str:
-        """The name, for file names and options."""
+        """The name in file names and options."""
         return self.name.lower().replace(" ", "-").replace("µ", "u")
 
     def corpus(self, folder: Path) -> Path:
@@ -81,7 +81,7 @@ WORKLOADS = [
 
 
 def count_outputs(workload: Workload, corpus: Path, python: Path, environment: dict[str, str]) -> int:
-    """Return how many messages leave for the corpus sent once, as told by a plain loop."""
+    """Return the number of output messages for the corpus sent once, counted by a plain loop."""
     command = [str(python), "-m", "tests.bench.plain_loop", str(workload.app), str(corpus), "--repeat", "1"]
     command += ["--rounds", "1", *(["--keep-newline"] if workload.keep_newline else [])]
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)

@@ -1,6 +1,6 @@
-"""What the end-to-end tests are written with.
+"""The tools of the end-to-end tests.
 
-``places`` knows where things lie, ``interpreters`` finds Pythons and gives each an environment, ``processes`` sees
-which processes are there and waits for their end, ``orchestrator`` runs ``wallaroo-orch``, ``clients`` are the senders
-and consumers around it, ``word_counts`` and ``numbered`` say what the applications ought to answer.
+``places`` holds paths, ``interpreters`` finds Pythons and makes an environment for each, ``processes`` lists the
+processes of a run and waits for their end, ``orchestrator`` runs ``wallaroo-orch``, ``clients`` has the senders and
+consumers around it, ``word_counts`` and ``numbered`` give the expected output of the applications.
 """

@@ -1,4 +1,4 @@
-"""The two ends of a stream: senders, and a consumer that can be away."""
+"""The two ends of a stream: senders, and a consumer that can go away."""
 
 import contextlib
 import socket
@@ -17,7 +17,7 @@ def send(address, data: bytes) -> None:
 
 
 def discard() -> str:
-    """A place that takes one connection, reads and forgets."""
+    """An address that accepts one connection and discards what it reads."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def read():
@@ -31,7 +31,7 @@ def discard() -> str:
 
 
 class Sender(threading.Thread):
-    """Sends bytes on one connection in the background. Joining it raises what went wrong."""
+    """Sends bytes on one connection in the background. ``join`` raises any error."""
 
     def __init__(self, address, data: bytes):
         super().__init__(daemon=True)
@@ -57,9 +57,9 @@ class Sender(threading.Thread):
 class Consumer:
     """Listens on a free port and collects lines, from any number of connections, in a ``with`` block.
 
-    ``go_down`` ends the connections in order and refuses new ones; ``come_back`` listens at the same place again.
-    ``hold`` stops reading with the connections open, ``go_on`` reads on. With ``take``, lines go to that function, many
-    at once, and are not kept.
+    ``go_down`` closes the connections properly and refuses new ones; ``come_back`` listens at the same address again.
+    ``hold`` stops reading and keeps the connections open, ``go_on`` continues reading. With ``take``, lines go to that
+    function in batches and are not kept.
     """
 
     def __init__(self, listening=True, take=None):
@@ -104,9 +104,9 @@ class Consumer:
         self._acceptor.start()
 
     def go_down(self):
-        """Closes every connection as a program that ends in order does, reading what still comes; refuses new ones."""
+        """Closes every connection properly, reading what still arrives, and refuses new ones."""
         self._stop_listening()
-        # Bound and not listening: connections are refused, and nobody else gets the port.
+        # Bound but not listening: connections are refused, and no other process gets the port.
         self._socket = _bound((self.host, self.port))
         with self._changed:
             connections = dict(self._connections)
@@ -118,18 +118,18 @@ class Consumer:
             assert not thread.is_alive(), "the sink did not close its side"
 
     def hold(self):
-        """Stops reading. At most one more piece per connection is taken."""
+        """Stops reading. At most one more chunk per connection is read."""
         self._reading.clear()
 
     def go_on(self):
         self._reading.set()
 
     def wait_count(self, count: int, timeout=PATIENCE):
-        """Waits until so many lines have arrived in all."""
+        """Waits until ``count`` lines have arrived in total."""
         self._wait(lambda: self._lines >= count, timeout, lambda: f"{self._lines} of {count} lines arrived")
 
     def wait_accepted(self, count=1, timeout=PATIENCE):
-        """Waits until so many connections have been accepted in all."""
+        """Waits until ``count`` connections have been accepted in total."""
         self._wait(lambda: self._accepted >= count, timeout, lambda: f"{self._accepted} of {count} connections came")
 
     def wait_closed(self, timeout=PATIENCE):
@@ -143,7 +143,7 @@ class Consumer:
 
     @property
     def count(self) -> int:
-        """Lines so far."""
+        """The number of lines so far."""
         return self._lines
 
     def data(self) -> bytes:
@@ -154,11 +154,11 @@ class Consumer:
         return self.data().decode().splitlines()
 
     def seconds(self) -> float:
-        """From the first byte to the last one so far."""
+        """The time from the first byte to the last byte so far."""
         return self._last_arrival - self._first_arrival
 
     def _stop_listening(self):
-        # Wakes the thread in accept, which a close alone does not.
+        # Wakes the thread in accept; close alone does not.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -179,7 +179,8 @@ class Consumer:
             thread.start()
 
     def _collect(self, connection):
-        # Chunks of several connections are joined as they arrive: the sink promises to split no message over two.
+        # Chunks of several connections are joined as they arrive, because the sink never splits a message over two
+        # connections.
         rest = b""
         while True:
             self._reading.wait()

@@ -1,4 +1,4 @@
-"""Commands about a running application."""
+"""Commands for a running application."""
 
 import json
 import subprocess
@@ -12,13 +12,13 @@ def words(*arguments) -> "list[str]":
 
 
 def command(*arguments, environment=None, timeout=PATIENCE) -> "subprocess.CompletedProcess[str]":
-    """Runs it to its end, whatever that is."""
+    """Runs a command to its end; any exit code is accepted."""
     line = words(*arguments)
     return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def output(*arguments, environment=None, timeout=PATIENCE) -> str:
-    """What it prints; fails unless it succeeds."""
+    """The output of a command; fails unless the command succeeds."""
     done = command(*arguments, environment=environment, timeout=timeout)
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr}"
     return done.stdout

@@ -1,4 +1,4 @@
-"""The examples: their modules, and the one that takes more than sending and comparing."""
+"""The examples: their modules, and market spread, which needs more than sending and comparing."""
 
 import importlib
 import random
@@ -19,13 +19,13 @@ def example_module(example, name):
 
 
 def market_spread(consumer, quotes, orders, **options):
-    """Sends orders and quotes at once and compares the verdicts with the model's; returns how many are rejected."""
+    """Sends orders and quotes at once, compares the verdicts with the model's; returns the number of rejects."""
     data = example_module("market_spread", "market_spread_data")
     args = ["--in", "127.0.0.1:0,127.0.0.1:0", "--out", consumer.place, "--verdicts"]
     with Orchestrator(EXAMPLES / "market_spread" / "market_spread.py", *args, **options) as run:
         orders_at, quotes_at = run.addresses()
         send(quotes_at, frames(data.first_quotes()))
-        # A quote has no output. That it has been taken in is seen from the verdict on an order after it.
+        # A quote has no output. The verdict on an order after it shows that the quote was processed.
         asked, waiting = 0, list(data.SYMBOLS)
         while waiting:
             send(orders_at, frames(data.order(symbol, "probe", random.Random(1)) for symbol in waiting))

@@ -1,4 +1,4 @@
-"""Finds the Pythons of this machine and gives each an environment with the wheel and the test tools."""
+"""Finds the Pythons of this machine and makes an environment for each with the wheel and the test tools."""
 
 import fcntl
 import hashlib
@@ -17,7 +17,7 @@ _ASK = "import sys; print(sys.implementation.name + '%d.%d' % sys.version_info[:
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python: ``name`` is its implementation and version, as ``cpython3.11``."""
+    """A Python: ``name`` is its implementation and version, for example ``cpython3.11``."""
 
     name: str
     path: str
@@ -34,23 +34,23 @@ def discover() -> "list[Interpreter]":
 
 
 def missing(found: "list[Interpreter]") -> "list[str]":
-    """Those of the promised interpreters that are not on this machine."""
+    """The supported interpreters that are not on this machine."""
     names = {interpreter.name for interpreter in found}
     return [name for name in WANTED if name not in names]
 
 
 def environment(interpreter: Interpreter) -> Path:
-    """The Python of an environment that has the wheel and the test tools. Made when it is not there or out of date."""
+    """The Python of an environment with the wheel and the test tools. It is made if it is missing or out of date."""
     return _environment(interpreter.name, interpreter.path, [REQUIREMENTS])
 
 
 def environment_with(name: str, requirements: Path) -> Path:
-    """The same, of this interpreter and with what an application needs besides."""
+    """The same for this interpreter, with the requirements of an application in addition."""
     return _environment(name, sys.executable, [REQUIREMENTS, requirements])
 
 
 def environment_for(name: str, requirements: Path, interpreter: str = sys.executable) -> Path:
-    """The Python of an environment that has the wheel, what that needs, and what an application does; no test tools."""
+    """The Python of an environment with the wheel, its requirements and those of an application; no test tools."""
     return _environment(name, interpreter, [WHEEL_REQUIREMENTS, requirements])
 
 
@@ -58,12 +58,12 @@ def _environment(name: str, interpreter: str, requirements: "list[Path]") -> Pat
     folder = TARGET / "test-envs" / name
     python = folder / "bin" / "python"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Several test runs may want the same environment.
+    # Several test runs may need the same environment.
     with open(folder.parent / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         content = b"".join(path.read_bytes() for path in requirements) + interpreter.encode()
         if _changed(folder, "tools", content):
-            # Some distributions' Pythons come without pip; the one of the calling environment serves them all.
+            # Some distributions' Pythons have no pip. The calling environment's pip works for all of them.
             subprocess.run([interpreter, "-m", "venv", "--clear", "--without-pip", folder], check=True)
             _install(python, *(word for path in requirements for word in ("-r", path)))
             _settle(folder, "tools", content)
@@ -98,7 +98,7 @@ def _patch(path: Path) -> int:
 def _ask(path) -> "str | None":
     if not os.access(path, os.X_OK):
         return None
-    # A pyenv shim is there for every version and fails for those not chosen.
+    # pyenv has a shim for every version; shims of versions that are not selected fail.
     answer = subprocess.run([path, "-c", _ASK], capture_output=True, text=True, timeout=60, check=False)
     return answer.stdout.strip() if answer.returncode == 0 else None
 

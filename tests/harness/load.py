@@ -1,4 +1,4 @@
-"""Full load for as long as it is wanted, checked message by message as it comes out."""
+"""Full load for any time, with a check of every output message as it arrives."""
 
 import socket
 import threading
@@ -9,7 +9,7 @@ from tests.harness.numbered import messages
 from tests.harness.orchestrator import PATIENCE
 
 BLOCK = messages(20_000, keys=200)
-# More than all queues between a client and a worker hold.
+# More than the capacity of all queues between a client and a worker.
 QUEUES_BYTES = 64 << 20
 
 
@@ -36,7 +36,7 @@ class Load(threading.Thread):
             self._error = error
 
     def finish(self, timeout=PATIENCE) -> int:
-        """Sends the current block to its end; returns the number of messages sent in all."""
+        """Sends the rest of the current block; returns the total number of messages sent."""
         self._enough.set()
         self.join(timeout)
         assert not self.is_alive(), "the load could not be sent to its end"
@@ -46,7 +46,7 @@ class Load(threading.Thread):
 
 
 class Checker:
-    """Looks at every line as it arrives: none lost, none doubled, each key's in the order of sending."""
+    """Checks every line as it arrives: none is lost or doubled, and each key keeps the order of sending."""
 
     def __init__(self):
         self._numbers = defaultdict(list)
@@ -57,7 +57,7 @@ class Checker:
         self.first_fault = None
 
     def take(self, lines: bytes) -> None:
-        """Checks whole lines. A fault is kept for ``check``, for this runs in the consumer's thread."""
+        """Checks whole lines. It keeps a fault for ``check``, because it runs in the consumer's thread."""
         counts, numbers = self._counts, self._numbers
         for line in lines.splitlines():
             key, number, _, count = line.split(b" ")
@@ -69,7 +69,7 @@ class Checker:
                 self.first_fault = f"{line.decode()!r} came in place of {expected!r}"
 
     def check(self, sent: int) -> None:
-        """Fails unless exactly what was sent has come out."""
+        """Fails unless the output is exactly what was sent."""
         assert self.first_fault is None, self.first_fault
         blocks = sent // len(BLOCK)
         wrong = {key: n for key, n in self._counts.items() if n != blocks * len(self._numbers[key])}
@@ -79,7 +79,7 @@ class Checker:
 class EndlessLoad(threading.Thread):
     """Sends ``first``, then ``block`` again and again, until ``finish``.
 
-    ``loaded`` is set when what came first has left every queue on the way to the workers.
+    ``loaded`` is set when ``first`` has left every queue on the way to the workers.
     """
 
     def __init__(self, address, first: bytes, block: bytes):

@@ -1,15 +1,15 @@
-"""What ``tests/apps/numbered.py`` ought to answer."""
+"""The expected output of ``tests/apps/numbered.py``."""
 
 from collections import defaultdict
 
 
 def messages(count: int, keys: int = 20, bad=()) -> "list[str]":
-    """So many messages over so many keys; those whose number is in ``bad`` make the application misbehave."""
+    """``count`` messages over ``keys`` keys; those whose number is in ``bad`` make the application misbehave."""
     return [f"k{number % keys} {number}" + (" bad" if number in bad else "") for number in range(count)]
 
 
 def expected(sent: "list[str]", without=()) -> "dict[str, list[str]]":
-    """The lines that come out for each key, in order, when the messages ``without`` are left out."""
+    """The output lines of each key, in order, without the messages ``without``."""
     lines = defaultdict(list)
     for message in sent:
         if message not in without:

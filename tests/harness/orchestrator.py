@@ -1,4 +1,4 @@
-"""``wallaroo-orch run`` for end-to-end tests. At its end no process may be left behind."""
+"""``wallaroo-orch run`` for end-to-end tests. No process may be left at its end."""
 
 import base64
 import contextlib
@@ -17,7 +17,7 @@ from wallaroo.testing._running import PATIENCE, Running, orchestrator_command
 
 from tests.harness import processes
 
-# What is promised even for a killed orchestrator.
+# The guarantee, which holds even for a killed orchestrator.
 LEFT_BEHIND_FOR = 2.0
 
 
@@ -39,7 +39,8 @@ class Orchestrator(Running):
         environment=None,
     ):
         self.tag = uuid.uuid4().hex
-        # Of its own, so that runs of the same application do not meet; ``None`` leaves the choice to the orchestrator.
+        # Each run has its own, so runs of the same application do not collide; ``None`` leaves the choice to the
+        # orchestrator.
         self.control = Path(control or Path(tempfile.gettempdir()) / f"wallaroo-{self.tag[:12]}.sock")
         options = [*map(str, options)]
         if "--control" in options:
@@ -51,7 +52,7 @@ class Orchestrator(Running):
             command += ["--python", str(python)]
         command += [str(word) for word in (*options, app, *args)]
         environment = {**(environment or os.environ), processes.TAG: self.tag}
-        # Only --python is to choose the interpreter.
+        # Only --python may select the interpreter.
         environment.pop("VIRTUAL_ENV", None)
         stdin = subprocess.DEVNULL if stdin is None else stdin
         stdout = subprocess.DEVNULL if stdout is None else stdout
@@ -74,7 +75,7 @@ class Orchestrator(Running):
             self.control.unlink(missing_ok=True)
         self.close()
         if kind is not None:
-            # The block's own failure says more than what is left; pytest shows the log beside it.
+            # The failure of the block is more useful than the processes left; pytest shows the log with it.
             print(self.log(), file=sys.stderr)
         elif left:
             raise AssertionError(f"processes were left behind: {described}\n{self.log()}")
@@ -84,16 +85,16 @@ class Orchestrator(Running):
         return self.wait_for_event(wanted, timeout, count)
 
     def ready(self):
-        """Waits until the application runs; returns this."""
+        """Waits until the application runs; returns ``self``."""
         self.wait_until_ready()
         return self
 
     def addresses(self) -> "list[tuple[str, int]]":
-        """Where the TCP sources listen."""
+        """The addresses at which the TCP sources listen."""
         return self.listening()
 
     def address(self) -> "tuple[str, int]":
-        """Where the only TCP source listens."""
+        """The address at which the only TCP source listens."""
         (address,) = self.listening()
         return address
 
@@ -105,7 +106,7 @@ class Orchestrator(Running):
         return self.wait_for_end(timeout)
 
     def stop(self, timeout=PATIENCE):
-        """Ctrl-C: finishes what was accepted. Fails unless that ends well."""
+        """Sends Ctrl-C, which finishes what was accepted. Fails unless the exit code is 0."""
         self.signal(signal.SIGINT)
         code = self.wait(timeout)
         assert code == 0, f"exit code {code}\n{self.log()}"
@@ -129,7 +130,7 @@ def message_of(letter: dict) -> str:
     if letter["payload_codec"] == "frame":
         return payload.decode()
     values = {"msgpack": msgpack.unpackb, "pickle": pickle.loads}[letter["payload_codec"]](payload)
-    # Nobody but the worker can take a batch's values apart: the guilty one may come with its neighbours.
+    # Only the worker can take a batch's values apart: the letter may hold other values as well as the guilty one.
     return values[letter["payload_index"]]
 
 

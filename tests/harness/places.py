@@ -1,4 +1,4 @@
-"""Where things lie."""
+"""Paths of the project."""
 
 from pathlib import Path
 

@@ -1,16 +1,16 @@
-"""Which processes a run has, and the end of them."""
+"""The processes of a run, and waiting for their end."""
 
 import os
 import select
 import time
 from pathlib import Path
 
-# Inherited by everything that a run starts, so that its processes are found even when their parent is gone.
+# Inherited by every process that a run starts, so its processes are found even if their parent has ended.
 TAG = "WALLAROO_TEST_RUN"
 
 
 def tagged(tag: str) -> "list[int]":
-    """Every process of a run, whoever its parent is now."""
+    """Every process of a run, whatever its parent is now."""
     wanted = f"{TAG}={tag}".encode()
     return [pid for pid in _all() if wanted in _read(pid, "environ").split(b"\0")]
 
@@ -26,12 +26,12 @@ def command_line(pid: int) -> "list[str]":
 
 
 def resident_bytes(pid: int) -> int:
-    """Bytes of memory that a process has resident."""
+    """The resident memory of a process in bytes."""
     return _memory(pid, "VmRSS")
 
 
 def high_water_mark(pid: int) -> int:
-    """The most memory a process has had resident, in bytes."""
+    """The peak resident memory of a process in bytes."""
     return _memory(pid, "VmHWM")
 
 
@@ -43,13 +43,13 @@ def _memory(pid: int, field: str) -> int:
 
 
 def descriptors(pid: int) -> "list[str]":
-    """What each open descriptor of a process is."""
+    """The target of each open descriptor of a process."""
     folder = Path(f"/proc/{pid}/fd")
     return [os.readlink(entry) for entry in folder.iterdir()]
 
 
 def wait_for_end(tag: str, timeout: float) -> "list[int]":
-    """Waits until no process of a run is left, and returns those that are left when the time is up."""
+    """Waits until no process of a run is left; returns those that are left at the timeout."""
     deadline = time.monotonic() + timeout
     while True:
         left = tagged(tag)

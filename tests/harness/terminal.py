@@ -1,4 +1,4 @@
-"""A command on a terminal: what it draws, the keys it is given, and how it leaves the terminal."""
+"""A command on a terminal: its output, the keys sent to it, and the state in which it leaves the terminal."""
 
 import fcntl
 import os
@@ -12,12 +12,12 @@ import time
 
 from tests.harness.orchestrator import PATIENCE
 
-# Sequences that move, colour and switch; what is left are the characters drawn.
+# Sequences that move, colour and switch. Without them only the drawn characters are left.
 _SEQUENCES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>78])")
 
 
 class Terminal:
-    """A command with a terminal of its own, in a ``with`` block. At its end it is killed."""
+    """A command with its own terminal, in a ``with`` block. It is killed at the end."""
 
     def __init__(self, command, columns=80, rows=24):
         self.drawn = ""
@@ -39,7 +39,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """Everything drawn so far, in the order in which it was."""
+        """Everything drawn so far, in order."""
         return _SEQUENCES.sub(" ", self.drawn)
 
     def wait_for(self, *words):
@@ -63,7 +63,7 @@ class Terminal:
         self._process.send_signal(number)
 
     def is_restored(self) -> bool:
-        """Whether the terminal is as the command found it: line by line, with echo, its own screen and cursor."""
+        """Whether the terminal is restored: line mode, echo, main screen and visible cursor."""
         shown = self.drawn.rindex("\x1b[?1049l") > self.drawn.rindex("\x1b[?1049h")
         cursor = self.drawn.rindex("\x1b[?25h") > self.drawn.rindex("\x1b[?25l")
         return shown and cursor and termios.tcgetattr(self._end) == self._found

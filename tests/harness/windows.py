@@ -1,11 +1,11 @@
-"""What windows must hold, found out message by message: streams of ``(time, key, number)``."""
+"""The expected contents of windows, computed message by message, for streams of ``(time, key, number)``."""
 
 import random
 from collections import defaultdict
 
 
 def stream(count, seed, disorder=30, late=0.02):
-    """Messages whose time goes up by two on average, out of order by up to ``disorder``, now and then much more."""
+    """Messages whose time rises by two on average, out of order by up to ``disorder``, sometimes by much more."""
     rng = random.Random(seed)
     clock = 0
     messages = []
@@ -17,7 +17,7 @@ def stream(count, seed, disorder=30, late=0.02):
 
 
 def lines(messages) -> bytes:
-    """The messages as the application ``windows.py`` reads them."""
+    """The messages in the input format of the application ``windows.py``."""
     return b"".join(b"%d %s %d\n" % (time, key.encode(), number) for time, key, number in messages)
 
 
@@ -74,7 +74,7 @@ def counts(messages, count):
 
 
 def read(text: str):
-    """The windows of each key in the order in which they came out."""
+    """The windows of each key in the order of the output."""
     of_key = defaultdict(list)
     for line in text.splitlines():
         key, _, numbers = line.partition(" ")

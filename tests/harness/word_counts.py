@@ -1,4 +1,4 @@
-"""What word count ought to answer, told by its own classes in a plain loop."""
+"""The expected output of word count, computed with its own classes in a plain loop."""
 
 import importlib.util
 import sys
@@ -18,15 +18,15 @@ def application():
 
 
 def text_lines(count: int) -> "list[str]":
-    """So many lines of the example's text, which is repeated as often as it takes."""
+    """``count`` lines of the example's text, which is repeated as needed."""
     lines = TEXT.read_text().splitlines()
     return (lines * (count // len(lines) + 1))[:count]
 
 
 def totals(lines) -> Counter:
-    """How often each word occurs."""
+    """The number of occurrences of each word."""
     split = application().Split()
-    # Most lines come many times.
+    # Most lines occur many times.
     counts = Counter()
     for line, times in Counter(lines).items():
         for word in split.compute_multi(line):

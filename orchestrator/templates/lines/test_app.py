@@ -1,4 +1,4 @@
-"""Run by pytest, without wallaroo-orch: ``pip install pytest``, then ``python -m pytest``."""
+"""Tests for pytest that do not start wallaroo-orch: ``pip install pytest``, then ``python -m pytest``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run by pytest: ``pip install pytest``, then ``python -m pytest``."""
+"""Tests for pytest: ``pip install pytest``, then ``python -m pytest``."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ use super::*;
 
 const CAP: usize = 1000;
 
-/// Everything the codec finds in `pieces`, which arrive one after another, and how the stream ended.
+/// All bodies that the codec finds in `pieces`, which arrive one after another, and how the stream ended.
 fn receive(pieces: &[&[u8]], cap: usize) -> (Vec<Bytes>, Result<(), ProtocolError>) {
     let mut codec = FrameCodec::new(cap);
     let mut buffer = BytesMut::new();

@@ -1,4 +1,4 @@
-//! A key taken apart, for people and for JSON. Never on the way of a message.
+//! A decoded key, for people and for JSON. Not used on the hot path of messages.
 
 use std::fmt::{self, Display, Write as _};
 
@@ -22,13 +22,13 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// Takes an encoded key apart.
+    /// Decodes a key.
     pub(super) fn parse(encoded: &[u8]) -> Result<Self, KeyError> {
         validate(encoded)?;
         rmp_serde::from_slice(encoded).map_err(|_| KeyError::Type { found: "an unreadable value" })
     }
 
-    /// Encodes the part. A nil inside a tuple is written too: whoever reads the key refuses it.
+    /// Encodes the part. A nil inside a tuple is written too; the reader of the key refuses it.
     pub(super) fn write(&self, writer: &mut Writer) {
         match self {
             Self::Nil => writer.nil(),
@@ -68,7 +68,7 @@ impl Display for Part {
     }
 }
 
-/// Writes a Python string literal: single quotes unless the text has some and no double ones.
+/// Writes a Python string literal, in single quotes unless the text contains single quotes and no double quotes.
 fn quote(
     formatter: &mut fmt::Formatter<'_>,
     chars: impl Iterator<Item = char> + Clone,
@@ -91,7 +91,7 @@ fn quote(
     formatter.write_char(quote)
 }
 
-/// In formats for people bytes become `{"hex": …}`, as in the test vectors.
+/// In human-readable formats bytes become `{"hex": …}`, as in the test vectors.
 impl Serialize for Part {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -104,7 +104,7 @@ impl Serialize for Part {
     }
 }
 
-/// Bytes as such where the format has them, and as `{"hex": …}` where it is for people.
+/// Bytes as bytes in binary formats, and as `{"hex": …}` in human-readable formats.
 pub(crate) fn serialize_bin<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     if !serializer.is_human_readable() {
         return serializer.serialize_bytes(bytes);

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A key other than nil, as nested as proptest likes within the limit.
+/// A key other than nil, with any nesting within the limit.
 fn part() -> impl Strategy<Value = Part> {
     let scalar = prop_oneof![
         any::<i64>().prop_map(Part::Int),
@@ -45,7 +45,7 @@ proptest! {
     }
 }
 
-/// Each number in every width that can hold it, signed and not: only the shortest encoding of a number is a key.
+/// Writes each number in every width that can hold it, signed and unsigned: only the shortest encoding is a key.
 #[test]
 fn an_int_in_any_other_width_is_refused() {
     let around_limits = [7, 8, 15, 16, 31, 32, 63].into_iter().flat_map(|bits| {
@@ -67,7 +67,7 @@ fn an_int_in_any_other_width_is_refused() {
     }
 }
 
-/// Where keys lie is part of the protocol: these never change.
+/// The partitions of keys are part of the protocol: these values never change.
 #[test]
 fn routing_is_stable() {
     let hashes = [
@@ -83,7 +83,7 @@ fn routing_is_stable() {
     }
 }
 
-/// A fold of the high half into the low is what keeps consecutive keys from crowding a few partitions.
+/// Folding the high half into the low half spreads consecutive keys over all partitions.
 #[test]
 fn partitions_fill_evenly() {
     const KEYS: usize = 27_000;

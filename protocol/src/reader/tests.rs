@@ -7,7 +7,7 @@ fn skip(encoded: &[u8], levels: usize) -> Result<Bytes, ProtocolError> {
     Ok(value)
 }
 
-/// `depth` arrays, each the only element of the one around it.
+/// `depth` nested arrays of one element each.
 fn nested(depth: usize) -> Vec<u8> {
     let mut encoded = vec![0x91; depth - 1];
     encoded.push(0x90);

@@ -1,8 +1,8 @@
-//! What can be wrong with a topology.
+//! Errors in a topology.
 
 use crate::NodeId;
 
-/// Why a map is not a topology. These are faults of an SDK: what users write was checked before it got here.
+/// Why a map is not a topology. These are defects of an SDK, because an SDK checks the user's application first.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TopologyError {

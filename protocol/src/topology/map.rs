@@ -1,4 +1,4 @@
-//! Refuses arrays where the specification has maps: what serde derives for structs would take either.
+//! Refuses arrays where the specification has maps. The deserializers that serde derives for structs accept both.
 
 use std::{fmt, marker::PhantomData};
 
@@ -32,7 +32,7 @@ where
     Ok(Option::<Map<T>>::deserialize(deserializer)?.map(|map| map.0))
 }
 
-/// For the list of nodes: an error says which node it is in.
+/// For the list of nodes: an error names the node.
 pub(super) fn nodes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Node>, D::Error> {
     deserializer.deserialize_seq(NodesVisitor)
 }

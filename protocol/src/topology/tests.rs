@@ -28,7 +28,7 @@ fn sink(input: u32) -> Value {
     node("sink", "Encoder", &[input], &json!({ "sink": { "kind": "stdout" }, "encoder": "Encoder" }))
 }
 
-/// The error in full, causes included, for a topology of these nodes.
+/// The full error, with its causes, for a topology of these nodes.
 fn error(nodes: &[Value]) -> String {
     let error = decode_json(&json!({ "name": "app", "nodes": nodes })).expect_err("refused");
     let mut text = error.to_string();

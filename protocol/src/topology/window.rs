@@ -6,34 +6,34 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Window {
-    /// So many values in a row.
+    /// A number of values in a row.
     Count {
         /// How many.
         count: u64,
     },
-    /// The values of a range of time; ranges begin at multiples of `slide`.
+    /// The values in a range of time; ranges begin at multiples of `slide`.
     Range {
         /// Length of a range.
         range: u64,
-        /// From the start of one to the start of the next.
+        /// The time from the start of one range to the start of the next.
         slide: u64,
-        /// How far the watermark must be past a range's end.
+        /// How far the watermark must pass a range's end.
         delay: u64,
-        /// What becomes of a value whose ranges are complete.
+        /// What happens to a value whose ranges are complete.
         on_late: OnLate,
     },
     /// Values with less than `gap` between them.
     Session {
         /// The time without a value that ends a session.
         gap: u64,
-        /// How far the watermark must be past a session's end.
+        /// How far the watermark must pass a session's end.
         delay: u64,
-        /// What becomes of a value whose session is complete.
+        /// What happens to a value whose session is complete.
         on_late: OnLate,
     },
 }
 
-/// What becomes of a value that comes too late for every window it belongs to. It is counted in any case.
+/// What happens to a value that comes too late for every window it belongs to. It is always counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnLate {
@@ -44,12 +44,12 @@ pub enum OnLate {
 }
 
 impl Window {
-    /// Whether it goes by time.
+    /// Whether its windows depend on time.
     pub fn is_timed(&self) -> bool {
         !matches!(self, Self::Count { .. })
     }
 
-    /// Nanoseconds for which it waits for values that are out of order.
+    /// How long it waits for values that are out of order, in nanoseconds.
     pub fn delay(&self) -> u64 {
         match self {
             Self::Count { .. } => 0,

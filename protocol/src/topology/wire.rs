@@ -1,5 +1,5 @@
-//! A node as the specification lays it out: one flat map, which `kind` tells how to read. Kept apart from
-//! [`Node`](super::Node) because serde cannot both flatten and refuse unknown keys.
+//! A node in the form of the specification: one flat map whose keys depend on `kind`. It is separate from
+//! [`Node`](super::Node), because serde cannot flatten and refuse unknown keys at the same time.
 
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +97,7 @@ impl From<super::Node> for Node {
     }
 }
 
-/// Bytes that are a bin on the wire and `{"hex": …}` in JSON.
+/// Bytes: a bin on the wire, `{"hex": …}` in JSON.
 pub(super) mod binary {
     use std::fmt;
 

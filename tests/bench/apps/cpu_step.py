@@ -1,7 +1,6 @@
-"""A step that computes for 100 µs, and nothing else.
+"""A step that only computes for 100 µs.
 
-The time is that of the thread and not of the clock on the wall, so that a step that has to share its core still
-does all its work.
+It measures the thread's processor time, not wall-clock time, so a step that shares its core still does all its work.
 """
 
 import struct

@@ -1,7 +1,7 @@
-"""Market spread: the last quotes of every symbol are kept, and every order is checked against them.
+"""Market spread: keeps the last quotes of every symbol and checks every order against them.
 
 A message is text. ``Q,SYMBOL,BID,OFFER`` is a quote and has no output; ``O,SYMBOL,ID,SIDE,QUANTITY,PRICE`` is an
-order and leaves with the verdict on it. Quotes and orders travel as objects, under a key of which there are thousands.
+order and leaves with a verdict. Quotes and orders travel as objects, under thousands of keys.
 """
 
 import struct

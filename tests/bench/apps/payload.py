@@ -1,4 +1,4 @@
-"""Messages pass through a step as they are: what a byte costs. They end with a newline of their own."""
+"""Messages pass through a step unchanged: this measures the cost of a byte. They end with their own newline."""
 
 import struct
 

@@ -1,4 +1,4 @@
-//! Lets the program find the interpreter it was linked with, wherever that lies, and extension modules find the program.
+//! Lets the program find the interpreter library it was linked with, and extension modules find the program.
 
 fn main() {
     let config = pyo3_build_config::get();

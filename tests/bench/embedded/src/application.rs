@@ -1,4 +1,4 @@
-//! The application as the SDK builds it: the very same user objects, taken from its graph and put into a [`Pipeline`].
+//! The application as the SDK builds it: the same user objects, taken from its graph and put into a [`Pipeline`].
 
 use pyo3::exceptions::PyNotImplementedError;
 use pyo3::prelude::*;
@@ -8,20 +8,20 @@ use wallaroo_orch::source::framing::{ByteOrder, Framing, LengthPrefix};
 use crate::call::Callable;
 use crate::pipeline::{Pipeline, Step, Table, Work};
 
-/// Where a source listens or a sink connects to.
+/// The address at which a source listens or to which a sink connects.
 pub(crate) struct Place {
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
-/// A source, and what its messages go through.
+/// A source and its pipeline.
 pub(crate) struct Source {
     pub(crate) place: Place,
     pub(crate) framing: Framing,
     pub(crate) pipeline: Pipeline,
 }
 
-/// Everything there is to run.
+/// The application's sources and sinks.
 pub(crate) struct Application {
     pub(crate) sources: Vec<Source>,
     pub(crate) sinks: Vec<Place>,
@@ -65,7 +65,7 @@ impl<'py> Builder<'py> {
         ids.into_iter().map(|id| self.step(id, keys)).collect()
     }
 
-    /// `keys`: the only ones that may occur, when there is such a list.
+    /// `keys`: the only keys that may occur, if there is a list of keys.
     fn step(&mut self, id: usize, keys: Option<&Bound<'py, PyTuple>>) -> PyResult<Step> {
         let node = self.application.getattr("nodes")?.get_item(id)?;
         let call = |name| node.getattr(name).and_then(|callable| Callable::new(&callable));
@@ -97,7 +97,7 @@ impl<'py> Builder<'py> {
         Ok(Step { name: node.getattr("name")?.extract()?, work, next })
     }
 
-    /// The states that known keys will need are made at once, so that a message never has to ask whether a key is known.
+    /// The states of known keys are created at the start, so no message has to check whether a key is known.
     fn table(&mut self, node: &Bound<'py, PyAny>, keys: Option<&Bound<'py, PyTuple>>) -> PyResult<Table> {
         let name = node.getattr("table")?;
         let build = node.getattr("build")?;

@@ -1,5 +1,5 @@
-//! Calling the user's methods at the least cost the C API allows: by the vectorcall protocol, with the receiver of a bound
-//! method passed as an ordinary argument, so that no bound method is taken apart and no argument tuple is made.
+//! Calls the user's methods at the lowest cost that the C API allows: by the vectorcall protocol, with the receiver of
+//! a bound method passed as an ordinary argument. So no bound method is unpacked and no argument tuple is created.
 
 #![expect(unsafe_code, reason = "PyO3 has no safe form of a vectorcall with the receiver as an argument")]
 
@@ -8,7 +8,7 @@ use std::ptr;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-/// A function of the user's that takes one or two values.
+/// A user function that takes one or two values.
 pub(crate) struct Callable {
     function: Py<PyAny>,
     receiver: Option<Py<PyAny>>,
@@ -43,7 +43,7 @@ impl Callable {
         self.receiver.as_ref().map_or(ptr::null_mut(), Py::as_ptr)
     }
 
-    /// `arguments` begins with the receiver's place after a free one, which the callee may use as scratch.
+    /// `arguments` begins with a free slot, which the callee may use as scratch, followed by the slot of the receiver.
     #[inline]
     fn vectorcall<'py, const COUNT: usize>(
         &self,
@@ -51,8 +51,8 @@ impl Callable {
         arguments: [*mut ffi::PyObject; COUNT],
     ) -> PyResult<Bound<'py, PyAny>> {
         let first = if self.receiver.is_some() { 1 } else { 2 };
-        // SAFETY: the arguments are alive, borrowed for the call; the slot before the first may be overwritten, as the flag
-        // says; the result is a new reference, or null with an exception set.
+        // SAFETY: the arguments are alive, borrowed for the call; the slot before the first may be overwritten, as the
+        // flag says; the result is a new reference, or null with an exception set.
         unsafe {
             let given = (COUNT - first) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
             let result =

@@ -1,8 +1,8 @@
-//! The design that this project is compared with: the application's steps run in an interpreter linked into the program,
-//! event by event, objects passed by reference. Sources and sinks are the orchestrator's own code, on a thread of their own,
-//! so that the interpreter does nothing but run steps.
+//! The design with which this project is compared: the application's steps run in an interpreter linked into the
+//! program, event by event, with objects passed by reference. Sources and sinks are the orchestrator's own code on a
+//! separate thread, so the interpreter only runs steps.
 //!
-//! It has what its design allows and no more: there is one interpreter lock, and an accident in a step is the end of it.
+//! It has the limits of its design: there is one interpreter lock, and a crash in a step ends the program.
 
 mod application;
 mod call;
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// As a worker does: what importing made, which stays, is taken out of the collector's sight.
+/// As a worker does, freezes the objects that importing created, so the collector does not visit them.
 fn settle_memory(py: Python<'_>) -> PyResult<()> {
     let collector = py.import("gc")?;
     collector.call_method0("collect")?;
@@ -64,7 +64,7 @@ fn settle_memory(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Takes every frame through its pipeline until the network ends.
+/// Runs every frame through its pipeline until the network ends.
 fn run(py: Python<'_>, application: &Application, network: Network) {
     let Network { mut events, budgets, mut outlets, .. } = network;
     loop {
@@ -72,7 +72,7 @@ fn run(py: Python<'_>, application: &Application, network: Network) {
             Ok(event) => event,
             Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => {
-                // Nothing to do: what was gathered goes out, and threads of the user's may have the interpreter.
+                // Nothing to do: gathered messages are sent, and the user's threads may run.
                 for outlet in &mut outlets {
                     outlet.flush(py);
                 }
@@ -88,7 +88,7 @@ fn run(py: Python<'_>, application: &Application, network: Network) {
                 pipeline.run(py, &block.data[span.start as usize..span.end as usize], &mut outlets);
             }
             budgets[source.index()].give_back(block.weight());
-            // Objects that the network thread has let go of are freed when the interpreter is entered again.
+            // Objects that the network thread has released are freed when the interpreter is entered again.
             py.detach(|| ());
         }
     }

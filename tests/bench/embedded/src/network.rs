@@ -1,4 +1,4 @@
-//! The sockets: the orchestrator's own sources and sinks, on a thread beside the interpreter's.
+//! The sockets: the orchestrator's own sources and sinks, on a thread of their own.
 
 use std::io;
 use std::thread;
@@ -13,14 +13,14 @@ use wallaroo_orch::source::{self, ConnectionIds, SourceBudget, SourceContext, So
 use crate::application::{Application, Place};
 use crate::outlet::Outlet;
 
-/// Greatest message, as of the orchestrator.
+/// Maximum message size, as in the orchestrator.
 const MAX_FRAME: usize = 16 << 20;
-/// Bytes read and not yet processed at which senders are held back, as of the orchestrator.
+/// Unprocessed bytes at which senders are held back, as in the orchestrator.
 const QUEUE: usize = 16 << 20;
 
 /// The interpreter thread's side of all sockets.
 pub(crate) struct Network {
-    /// What the sources read.
+    /// The frames that the sources read.
     pub(crate) events: mpsc::UnboundedReceiver<SourceEvent>,
     /// One for each source.
     pub(crate) budgets: Vec<SourceBudget>,
@@ -30,7 +30,7 @@ pub(crate) struct Network {
     pub(crate) listening: Vec<String>,
 }
 
-/// What the network thread needs for one sink.
+/// The network thread's data for one sink.
 struct SinkTask {
     host: String,
     port: u16,
@@ -38,25 +38,25 @@ struct SinkTask {
     events: mpsc::UnboundedSender<SinkEvent>,
 }
 
-/// What it needs for one source.
+/// The network thread's data for one source.
 struct SourceTask {
     host: String,
     port: u16,
     context: SourceContext,
-    /// Keeps the source's close requests open.
+    /// Keeps the channel of the source's close requests open.
     _handle: SourceHandle,
 }
 
 /// Why the sockets could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetworkError {
-    /// No thread, or no event loop in it.
+    /// The thread or its event loop could not be started.
     #[error("cannot start the network thread")]
     Start(#[from] io::Error),
     /// A source cannot listen.
     #[error(transparent)]
     Listen(#[from] SourceError),
-    /// The thread ended before it listened.
+    /// The thread ended before it was listening.
     #[error("the network thread ended early")]
     Ended(#[from] oneshot::error::RecvError),
 }
@@ -122,7 +122,7 @@ async fn serve(
             }
         }
     }
-    // Nobody waits for it only when the process is ending.
+    // The receiver is gone only when the process is ending.
     let _ = report.send(Ok(listening));
     std::future::pending::<()>().await;
 }

@@ -1,4 +1,4 @@
-//! Where a sink step leaves its messages, gathered so that the socket is written to once for many.
+//! Gathers the messages of a sink step, so that one write to the socket carries many.
 
 use bytes::Bytes;
 use pyo3::exceptions::PyTypeError;
@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 use wallaroo_orch::sink_chunk::SinkChunk;
 use wallaroo_orch::sink::SinkEvent;
 
-/// Bytes gathered at most before they are handed over.
+/// The maximum number of bytes that are gathered before they are handed over.
 const GATHER: usize = 64 << 10;
-/// A message from this size on is handed over where it lies instead of being copied.
+/// A message of this size or more is handed over without a copy.
 const LARGE: usize = 16 << 10;
-/// Bytes handed over and not written at which the pipeline waits.
+/// The number of unwritten bytes at which the pipeline waits.
 const QUEUE: usize = 16 << 20;
 
 /// The pipeline's end of a sink.
@@ -30,7 +30,7 @@ impl Outlet {
         Self { bytes: Vec::with_capacity(GATHER), lengths: Vec::new(), chunks, events, unwritten: 0 }
     }
 
-    /// Takes what an encoder returned.
+    /// Accepts what an encoder returned.
     pub(crate) fn take(&mut self, message: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Ok(text) = message.cast_exact::<PyString>() {
             let encoded = text.to_str()?;
@@ -52,7 +52,7 @@ impl Outlet {
         Ok(())
     }
 
-    /// Hands over what has been gathered.
+    /// Hands over the gathered bytes.
     pub(crate) fn flush(&mut self, py: Python<'_>) {
         if self.lengths.is_empty() {
             return;
@@ -97,7 +97,7 @@ impl Outlet {
     }
 }
 
-/// A `str` seen as its UTF-8 bytes.
+/// The UTF-8 bytes of a `str`.
 struct TextBytes(PyBackedStr);
 
 impl AsRef<[u8]> for TextBytes {

@@ -1,4 +1,4 @@
-//! The application's steps as a tree, through which every message is taken depth first, as an object, by reference.
+//! The application's steps as a tree. Every message passes through it depth first, as an object, by reference.
 
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use crate::call::Callable;
 use crate::outlet::Outlet;
 
-/// One step and what takes its outputs.
+/// One step and the steps that take its outputs.
 pub(crate) struct Step {
     pub(crate) name: String,
     pub(crate) work: Work,
@@ -16,11 +16,11 @@ pub(crate) struct Step {
 
 /// What a step does.
 pub(crate) enum Work {
-    /// A stateless computation; `multi`: it returns any number of outputs.
+    /// A stateless computation; with `multi` it returns any number of outputs.
     Computation { call: Callable, multi: bool },
-    /// Tells a message's key.
+    /// Computes a message's key.
     KeyBy { call: Callable },
-    /// Brings all messages together under the key `None`.
+    /// Gives all messages the key `None`.
     Collect,
     /// A computation with the state of the message's key.
     State { call: Callable, multi: bool, table: Table },
@@ -32,18 +32,18 @@ pub(crate) enum Work {
 pub(crate) struct Table {
     pub(crate) states: Py<PyDict>,
     pub(crate) build: Py<PyAny>,
-    /// Whether only the keys in it from the start may occur.
+    /// Whether only the initial keys may occur.
     pub(crate) closed: bool,
 }
 
-/// What runs the messages of one source.
+/// Runs the messages of one source.
 pub(crate) struct Pipeline {
     pub(crate) decode: Callable,
     pub(crate) steps: Vec<Step>,
 }
 
 impl Pipeline {
-    /// Takes one frame through all steps. A failure in the user's code is shown, and the message dropped.
+    /// Runs one frame through all steps. If the user's code fails, the error is printed and the message dropped.
     pub(crate) fn run(&self, py: Python<'_>, frame: &[u8], outlets: &mut [Outlet]) {
         match self.decode.call(PyBytes::new(py, frame).as_any()) {
             Ok(value) => deliver(&self.steps, &value, None, outlets),
@@ -84,7 +84,7 @@ impl Step {
             Work::State { call, multi, table } => {
                 let state = table.state(value.py(), key)?;
                 let result = call.call_with_state(value, &state)?;
-                // Whether the state has changed matters to no one here.
+                // Whether the state has changed is not used here.
                 let output = match result.cast_exact::<PyTuple>() {
                     Ok(pair) if pair.len() == 2 => pair.get_borrowed_item(0)?,
                     _ => return Err(PyTypeError::new_err("a state computation returns (output, state_changed)")),

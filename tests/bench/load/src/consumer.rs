@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::now;
 
-/// Bytes of a read.
+/// The size of a read in bytes.
 const READ: usize = 1 << 20;
 
 /// Listens, and passes on what arrives on any connection.
@@ -15,7 +15,7 @@ pub(crate) struct Consumer {
     listener: TcpListener,
 }
 
-/// Takes what arrives: the time, and the bytes up to the last newline so far. One of them for each connection.
+/// Takes received data: the time, and the bytes up to the last newline so far. Each connection has its own.
 pub(crate) trait Take: Send + 'static {
     fn take(&mut self, at: u64, lines: &[u8]);
 }
@@ -61,7 +61,7 @@ fn read(mut stream: TcpStream, mut taker: impl Take) {
     }
 }
 
-/// Counts messages and tells when so many have come.
+/// Counts messages and reports when a target is reached.
 pub(crate) struct Counter {
     count: std::sync::Arc<std::sync::atomic::AtomicU64>,
     target: u64,
@@ -82,7 +82,7 @@ impl Take for Counter {
         let more = memchr::memchr_iter(b'\n', lines).count() as u64;
         let before = self.count.fetch_add(more, Ordering::Relaxed);
         for _ in before / self.target..(before + more) / self.target {
-            // Nobody waits any more when the measurement is over.
+            // There is no receiver any more after the measurement.
             let _ = self.reached.send(at);
         }
     }

@@ -4,9 +4,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Reads messages, one a line.
+/// Reads messages, one per line.
 ///
-/// With `keep_newline` the newline is part of the message, so that one that comes out as it went in is still marked off.
+/// With `keep_newline` the newline is part of the message, so a message that comes out unchanged still ends with one.
 pub(crate) fn messages(path: &Path, keep_newline: bool) -> io::Result<Vec<Vec<u8>>> {
     let text = fs::read(path)?;
     let lines = text.split_inclusive(|byte| *byte == b'\n');
@@ -17,7 +17,7 @@ pub(crate) fn messages(path: &Path, keep_newline: bool) -> io::Result<Vec<Vec<u8
     Ok(lines.map(kept).collect())
 }
 
-/// Appends a frame: the message after its length.
+/// Appends a frame: the length and the message.
 pub(crate) fn append_frame(message: &[u8], frames: &mut Vec<u8>) {
     frames.extend_from_slice(&(message.len() as u32).to_be_bytes());
     frames.extend_from_slice(message);

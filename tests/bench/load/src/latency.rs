@@ -1,5 +1,5 @@
-//! Latency against offered load, without coordinated omission: the time of every message is fixed beforehand, and its latency
-//! counts from then, however late it was sent because of the ones before it.
+//! Latency against offered load, without coordinated omission: the time of every message is fixed beforehand, and its
+//! latency is measured from that time, even if the messages before it delayed its sending.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::marker::{Turns, mark, number};
 use crate::sender::connect;
 use crate::{now, tell, wait_for_harness};
 
-/// After the last message, how long what has not come out is waited for.
+/// How long to wait for missing outputs after the last message.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     reconnect: bool,
 }
 
-/// When each message came out; 0: not yet.
+/// The time at which each message came out; 0 means not yet.
 type Arrivals = Arc<Vec<AtomicU64>>;
 
 pub(crate) fn run(to: SocketAddr, consumer: Consumer, args: &Args) -> io::Result<()> {
@@ -91,7 +91,7 @@ pub(crate) fn run(to: SocketAddr, consumer: Consumer, args: &Args) -> io::Result
     Ok(())
 }
 
-/// The frame of message `number`. Marks are taken in turn, unless messages may be lost in great numbers.
+/// The frame of message `number`. Marks are used in turn, unless many messages may be lost.
 fn marked(corpus: &[Vec<u8>], number: u64, args: &Args) -> Vec<u8> {
     let message = &corpus[number as usize % corpus.len()];
     let mark = mark(if args.reconnect { number } else { Turns::of(number) });
@@ -105,11 +105,11 @@ fn marked(corpus: &[Vec<u8>], number: u64, args: &Args) -> Vec<u8> {
     frame
 }
 
-/// Notes when marks come out.
+/// Records when marks come out.
 struct Stamper {
     arrivals: Arrivals,
     left: Arc<AtomicU64>,
-    /// `None`: every mark has its message's own number.
+    /// `None` means that every mark has its message's own number.
     turns: Option<Turns>,
     finished: mpsc::Sender<()>,
 }
@@ -124,14 +124,14 @@ impl Take for Stamper {
             let place = number.and_then(|number| self.arrivals.get(number as usize));
             let first_time = place.is_some_and(|place| place.swap(at, Ordering::Relaxed) == 0);
             if first_time && self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-                // Nobody waits any more when the measurement is over.
+                // There is no receiver any more after the measurement.
                 let _ = self.finished.send(());
             }
         }
     }
 }
 
-/// The percentiles told, in percent.
+/// The reported percentiles, in percent.
 const PERCENTILES: [f64; 8] = [50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0];
 
 fn report(args: &Args, arrivals: &Arrivals, lateness: &mut [u64], due: impl Fn(u64) -> u64) -> io::Result<()> {
@@ -154,17 +154,17 @@ fn report(args: &Args, arrivals: &Arrivals, lateness: &mut [u64], due: impl Fn(u
     }))
 }
 
-/// By nearest rank.
+/// The percentile by nearest rank.
 fn percentiles(values: &mut [u64]) -> Vec<Option<u64>> {
     values.sort_unstable();
     let rank = |percent: f64| ((percent / 100.0 * values.len() as f64).ceil() as usize).max(1) - 1;
     PERCENTILES.iter().map(|percent| values.get(rank(*percent)).copied()).collect()
 }
 
-/// Lets this thread's sleeps end when they should and not up to 50 µs later.
+/// Makes this thread's sleeps end on time, not up to 50 µs later.
 fn precise_sleep() {
     #[expect(unsafe_code, reason = "the standard library has no call for it")]
-    // SAFETY: changes only how exactly this thread is woken.
+    // SAFETY: changes only how precisely this thread is woken.
     unsafe {
         libc::prctl(libc::PR_SET_TIMERSLACK, 1);
     }
@@ -174,7 +174,8 @@ fn sleep_until(due: u64) {
     let time =
         libc::timespec { tv_sec: (due / 1_000_000_000).cast_signed(), tv_nsec: (due % 1_000_000_000).cast_signed() };
     #[expect(unsafe_code, reason = "the standard library sleeps for a time, not until one")]
-    // SAFETY: `time` outlives the call. A sleep that a signal cuts short sends a message early by less than it takes.
+    // SAFETY: `time` outlives the call. If a signal interrupts the sleep, the message is sent early by less than the
+    // sleep.
     unsafe {
         libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &raw const time, std::ptr::null_mut());
     }

@@ -1,8 +1,8 @@
-//! Both ends of a stream, in one process with one clock: sends frames on one connection, takes newline-ended messages on any
-//! number, and says on standard output, one JSON object a line, what happened when.
+//! Both ends of a stream, in one process with one clock. Sends frames on one connection, receives newline-terminated
+//! messages on any number of connections, and reports events on standard output, one JSON object per line.
 //!
-//! It is written to take as little as possible of the cores that it shares with what is measured: frames are built before
-//! they are needed, and what arrives is only searched for newlines.
+//! It shares the cores with the contender, so it does as little work as possible: frames are built before they are
+//! needed, and received data is only searched for newlines.
 
 mod consumer;
 mod corpus;
@@ -60,14 +60,14 @@ fn run(args: &Args) -> io::Result<()> {
     }
 }
 
-/// Tells the harness.
+/// Reports to the harness.
 fn tell(what: &Value) -> io::Result<()> {
     let mut output = io::stdout().lock();
     writeln!(output, "{what}")?;
     output.flush()
 }
 
-/// Waits for a line from the harness, which uses the time to read the counters of what is measured.
+/// Waits for a line from the harness, which meanwhile reads the counters of the contender.
 fn wait_for_harness() -> io::Result<()> {
     match io::stdin().lock().read_line(&mut String::new())? {
         0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the harness has gone")),
@@ -79,7 +79,7 @@ fn wait_for_harness() -> io::Result<()> {
 fn now() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     #[expect(unsafe_code, reason = "the standard library's clock cannot be compared with another process's")]
-    // SAFETY: the clock exists on every Linux, and `time` is a place for one reading.
+    // SAFETY: the clock exists on every Linux, and `time` has room for one reading.
     unsafe {
         libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time);
     }

@@ -1,9 +1,9 @@
-//! Numbers in messages that can be found again in what comes out.
+//! Numbers in messages that can be found again in the output.
 
-/// What a number follows. A word of letters and digits, so that word count takes it for a word.
+/// The prefix of a number. A mark has only letters and digits, so word count treats it as a word.
 const MARK: &[u8] = b"zq";
 const DIGITS: usize = 10;
-/// Numbers after which marks are the same again: a count of words must not have a state that grows with every message.
+/// The number of messages after which marks repeat, so the state of a word count does not grow with every message.
 const DIFFERENT: u64 = 4096;
 
 /// The mark of a message, as text.
@@ -11,25 +11,25 @@ pub(crate) fn mark(number: u64) -> Vec<u8> {
     [MARK, format!("{number:0DIGITS$}").as_bytes()].concat()
 }
 
-/// The number of the message whose mark a line starts with.
+/// The number in the mark at the start of a line.
 pub(crate) fn number(line: &[u8]) -> Option<u64> {
     let digits = line.strip_prefix(MARK)?.get(..DIGITS)?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Finds messages whose marks are taken in turn by their order.
+/// Finds the messages of marks that are used in turn, by their order.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     next: u64,
 }
 
 impl Turns {
-    /// The number that the mark of message `number` has.
+    /// The number in the mark of message `number`.
     pub(crate) fn of(number: u64) -> u64 {
         number % DIFFERENT
     }
 
-    /// The message that a mark with the number `marked` is of: the first one after the last that was found.
+    /// The message of a mark with the number `marked`: the first such message after the last one found.
     pub(crate) fn find(&mut self, marked: u64) -> u64 {
         let found = self.next + (marked + DIFFERENT - self.next % DIFFERENT) % DIFFERENT;
         self.next = found + 1;

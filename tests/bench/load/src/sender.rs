@@ -5,12 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long to wait for somebody to listen.
+/// How long to wait for a listener.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two attempts to connect.
+/// The time between two attempts to connect.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// Connects, as soon as somebody listens.
+/// Connects as soon as there is a listener.
 pub(crate) fn connect(to: SocketAddr) -> io::Result<TcpStream> {
     let began = Instant::now();
     loop {

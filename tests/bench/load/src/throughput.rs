@@ -1,4 +1,5 @@
-//! Throughput: rounds of a corpus, as fast as they are taken. Between two rounds everything sent has come out.
+//! Throughput: sends rounds of a corpus as fast as they are accepted. A round begins after all output of the last has
+//! arrived.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +12,7 @@ use crate::corpus::{append_frame, messages};
 use crate::sender::connect;
 use crate::{now, tell, wait_for_harness};
 
-/// No round takes that long.
+/// No round takes this long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +54,7 @@ pub(crate) fn run(to: SocketAddr, consumer: Consumer, args: &Args) -> io::Result
             "event": "round", "began": began, "ended": ended, "messages": messages, "outputs": outputs,
         }))?;
     }
-    // The connections stay open until the harness has read the last counters.
+    // Keeps the connections open until the harness has read the last counters.
     let _ = wait_for_harness();
     Ok(())
 }
