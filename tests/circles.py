@@ -19,7 +19,7 @@ from tests.harness.places import ROOT
 #: A module that is not listed may use any module, as long as that makes no cycle.
 LAYERS = {
     "orchestrator/src": (
-        ("causes", "ids", "limit", "frame", "keepalive", "sink_chunk"),
+        ("causes", "ids", "limit", "frame", "keepalive", "descriptors", "sink_chunk"),
         ("death",),
         ("dead_message", "plan", "interpreter", "source", "sink", "worker"),
         ("engine", "dead_letter"),

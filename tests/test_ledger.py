@@ -86,6 +86,17 @@ def test_a_later_worker_that_cannot_load_at_first_is_tried_again(tmp_path):
     assert (tmp_path / "out.txt").read_text() == "A\nB\n"
 
 
+def test_a_later_worker_that_hangs_while_it_loads_is_replaced(tmp_path):
+    (tmp_path / "starts").mkdir()
+    (tmp_path / "in.txt").write_text("a\nb\n")
+    args = [tmp_path / "starts", tmp_path / "in.txt", tmp_path / "out.txt", "hang"]
+    options = ["--standbys", "0", "--start-timeout", "3s"]
+    with Orchestrator(APPS / "loads_at_second_try.py", *args, options=options) as run:
+        assert run.wait() == 0, run.log()
+        assert any("not ready after 3s" in message for message in run.messages("ERROR")), run.log()
+    assert (tmp_path / "out.txt").read_text() == "A\nB\n"
+
+
 def test_an_application_that_can_no_longer_be_loaded_ends_the_run(consumer, tmp_path):
     app = tmp_path / "numbered_for_now.py"
     app.write_text(f"import sys\nsys.path.insert(0, {str(APPS)!r})\nfrom numbered import application_setup\n")

@@ -6,6 +6,7 @@
 //! [`client`] is the side of the commands. [`metrics`] serves the same data to Prometheus.
 
 pub mod address;
+mod bounded;
 pub mod client;
 pub mod listener;
 mod metrics;
@@ -23,11 +24,15 @@ use crate::causes::with_causes;
 use crate::limit::Limit;
 
 use self::address::ControlAddress;
+use self::bounded::BoundedListener;
 use self::listener::{BindError, SocketFile};
 use self::report::{Accepted, ChangeReport, Scale, StatusReport, Swap, WorkerStack};
 
 /// The most requests that wait for the runtime. Further clients wait until there is room.
 const QUEUED_REQUESTS: usize = 16;
+
+/// Clients that may be connected to the port for metrics at a time.
+const METRICS_CLIENTS: usize = 32;
 
 /// Where the answer to a request goes. It is dropped if the client has gone away.
 pub type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
@@ -169,6 +174,7 @@ impl Control {
         if let Some(address) = metrics {
             let listener = metrics::bind(address).await?;
             control.metrics = listener.local_addr().ok();
+            let listener = BoundedListener::new(listener, METRICS_CLIENTS);
             control.serve(axum::serve(listener, metrics::router(sender)));
         }
         Ok(control)

@@ -22,6 +22,8 @@ pub enum KillReason {
         /// The limit in bytes.
         limit: u64,
     },
+    /// It was not ready in time after it was started.
+    NotReady(Duration),
     /// It was asked to retire.
     Retired,
 }
@@ -64,6 +66,7 @@ impl DeathCause {
     pub fn limit(&self) -> Option<Limit> {
         match self {
             Self::Killed(KillReason::Timeout(_)) => Some(Limit::StepTimeout),
+            Self::Killed(KillReason::NotReady(_)) => Some(Limit::StartTimeout),
             Self::Killed(KillReason::Memory { .. }) => Some(Limit::WorkerMemory),
             _ => None,
         }
@@ -79,7 +82,8 @@ impl std::fmt::Display for DeathCause {
                 Ok(signal) => write!(formatter, "killed by {signal}"),
                 Err(_) => write!(formatter, "killed by signal {signal}"),
             },
-            Self::Killed(KillReason::Timeout(after)) => write!(formatter, "step timeout: no answer after {after:?}"),
+            Self::Killed(KillReason::Timeout(after)) => write!(formatter, "step timeout: no progress for {after:?}"),
+            Self::Killed(KillReason::NotReady(after)) => write!(formatter, "not ready after {after:?}"),
             Self::Killed(KillReason::Protocol(error)) => write!(formatter, "broke the protocol: {error}"),
             Self::Killed(KillReason::Memory { resident, limit }) => {
                 write!(formatter, "out of memory: {resident} bytes resident, the limit is {limit}")

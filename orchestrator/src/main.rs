@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use wallaroo_orch::cli::{self, Cli};
+use wallaroo_orch::descriptors;
 use wallaroo_orch::worker::process::close_inherited_on_exec;
 
 fn main() -> ExitCode {
     close_inherited_on_exec();
+    descriptors::raise_limit();
     let cli = Cli::from_arguments();
     // One thread: the engine and the tasks that feed it do not wait for each other's core. Workers are killed when the thread
     // that started them ends, so that thread must live as long as the command.

@@ -4,6 +4,7 @@
 //! for a signal, passes it to the engine, and carries out the actions that the engine returns.
 
 mod changing;
+mod distinct_files;
 mod endpoints;
 mod error;
 mod named_pools;
@@ -22,10 +23,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use wallaroo_protocol::topology::SourceConfig;
 
 use self::changing::Change;
+use self::distinct_files::check_files;
 use self::endpoints::{Inputs, SourceHandles, open_sinks, open_sources};
 use self::named_pools::named_pools;
 use self::observed::Observed;
@@ -36,6 +39,7 @@ use crate::control::address::ControlAddress;
 use crate::control::{Control, Refusal};
 use crate::dead_letter::DeadLetters;
 use crate::engine::{Action, Engine, EngineConfig, Event};
+use crate::ids::SourceId;
 use crate::limit::Limit;
 use crate::plan::Plan;
 use crate::sink::SinkEvent;
@@ -71,6 +75,8 @@ pub struct RunOptions {
     pub dead_letters: Option<PathBuf>,
     /// What the run does when a message cannot be processed.
     pub failure_policy: FailurePolicy,
+    /// Dead letters, at most; with more the run fails.
+    pub most_dead_letters: Option<u64>,
     /// Where to bind the control socket.
     pub control: ControlAddress,
     /// Where to serve metrics, if at all.
@@ -101,8 +107,17 @@ pub struct Started<'a> {
     pub metrics: Option<SocketAddr>,
 }
 
+/// A file or stream that was not read to its end.
+#[derive(Debug, Clone)]
+pub struct InputLeft {
+    /// Its name.
+    pub input: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// What a run has done.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Summary {
     /// Messages that entered from sources.
     pub messages_in: u64,
@@ -114,6 +129,8 @@ pub struct Summary {
     pub late: u64,
     /// Workers that died in a slot.
     pub deaths: u64,
+    /// Files and streams that were not read to their end because something was wrong with them.
+    pub left: Vec<InputLeft>,
     /// Time from when the run was ready to its end.
     pub elapsed: Duration,
 }
@@ -240,6 +257,8 @@ struct Runtime {
     sink_events: mpsc::UnboundedReceiver<SinkEvent>,
     dead_letters: DeadLetters,
     failure_policy: FailurePolicy,
+    most_dead_letters: Option<u64>,
+    left: Vec<InputLeft>,
     peers: Peers,
     observed: Observed,
     /// The change of the workers that is in progress.
@@ -259,12 +278,13 @@ impl Runtime {
     ) -> Result<(Self, Inputs), RunError> {
         let plan = Arc::new(Plan::new(load(pools, workers).await?)?);
         let named = named_pools(&plan, options)?;
+        check_files(&plan, options.dead_letters.as_deref())?;
         let dead_letters = DeadLetters::open(options.dead_letters.as_deref(), &plan)?;
         let (mut inputs, sources) = open_sources(&plan, options).await?;
         let stop = inputs.stop.clone();
         let (sink_sender, sink_events) = mpsc::unbounded_channel();
         let mut sink_tasks = JoinSet::new();
-        let sinks = open_sinks(&plan, &sink_sender, &mut sink_tasks)?;
+        let sinks = open_sinks(&plan, &sink_sender, &mut sink_tasks).await?;
         let pool_slots = named.iter().map(|(_, settings)| settings.slots).collect();
         let engine = Engine::new(plan.clone(), EngineConfig { pool_slots, ..options.engine.clone() });
         let observed = Observed::new(plan.sources.len());
@@ -282,6 +302,8 @@ impl Runtime {
             sink_events,
             dead_letters,
             failure_policy: options.failure_policy,
+            most_dead_letters: options.most_dead_letters,
+            left: Vec::new(),
             peers: Peers::default(),
             observed,
             change: None,
@@ -298,6 +320,7 @@ impl Runtime {
                 _ = workers.recv_many(&mut batch, EVENTS_A_TURN) => runtime.workers(pools, batch.drain(..))?,
                 // A worker that failed to load is tried again.
                 () = retry(pools.next_fill()) => pools.fill(Instant::now())?,
+                () = sleep(TICK) => pools.check_starts(Instant::now()),
             }
         }
         runtime.begun = Instant::now();
@@ -307,6 +330,7 @@ impl Runtime {
 
     /// Tells the engine that time has passed, and which workers have grown too large.
     fn tick(&mut self, pools: &mut Pools) -> Result<(), RunError> {
+        pools.check_starts(Instant::now());
         for (slot, generation) in pools.moved() {
             self.feed(pools, Event::Moved { slot, generation })?;
         }
@@ -358,6 +382,7 @@ impl Runtime {
                         && !matches!(error, ConnectionError::Refused { .. })
                     {
                         tracing::error!(limit = error.limit().map(Limit::name), "{error}; it is closed, others go on");
+                        self.leave(source, error.to_string());
                     }
                     self.observed.closed(source);
                     self.peers.close(connection);
@@ -370,6 +395,16 @@ impl Runtime {
             self.feed(pools, event)?;
         }
         Ok(())
+    }
+
+    /// Notes that a file or a stream is not read to its end. What a client does is its own affair.
+    fn leave(&mut self, source: SourceId, reason: String) {
+        let input = match &self.plan.sources[source.index()].config {
+            SourceConfig::File { path } => path.clone(),
+            SourceConfig::Stdin {} => "standard input".to_owned(),
+            SourceConfig::Tcp { .. } | SourceConfig::Generator {} => return,
+        };
+        self.left.push(InputLeft { input, reason });
     }
 
     fn sinks(&mut self, pools: &mut Pools, events: impl Iterator<Item = SinkEvent>) -> Result<(), RunError> {
@@ -409,6 +444,7 @@ impl Runtime {
             dead_letters: self.dead_letters.count(),
             late: status.stages.iter().map(|stage| stage.late).sum(),
             deaths: status.deaths,
+            left: std::mem::take(&mut self.left),
             elapsed: self.begun.elapsed(),
         };
         self.sinks.clear();

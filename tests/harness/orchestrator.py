@@ -37,6 +37,7 @@ class Orchestrator(Running):
         pass_fds=(),
         control="",
         environment=None,
+        prefix=(),
     ):
         self.tag = uuid.uuid4().hex
         # Each run has its own, so runs of the same application do not collide; ``None`` leaves the choice to the
@@ -47,7 +48,7 @@ class Orchestrator(Running):
             self.control = Path(options[options.index("--control") + 1])
         elif control is not None:
             options += ["--control", str(self.control)]
-        command = [orchestrator_command(), "run", "--log-format", "json", "--workers", str(workers)]
+        command = [*prefix, orchestrator_command(), "run", "--log-format", "json", "--workers", str(workers)]
         if python is not None:
             command += ["--python", str(python)]
         command += [str(word) for word in (*options, app, *args)]

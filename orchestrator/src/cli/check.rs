@@ -15,7 +15,7 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
-    application: ApplicationArgs,
+    pub(super) application: ApplicationArgs,
 }
 
 /// Prints the stages of an application.

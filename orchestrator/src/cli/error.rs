@@ -60,6 +60,20 @@ pub enum CliError {
     /// `receive` failed.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
+    /// The run has ended, but part of its input was not read.
+    #[error("the rest of {input} was not read: {reason}")]
+    InputLeft {
+        /// The file or stream.
+        input: String,
+        /// Why.
+        reason: String,
+    },
+    /// The run has ended, and every message has failed.
+    #[error("all {messages} messages became dead letters")]
+    NothingProcessed {
+        /// Messages that entered.
+        messages: u64,
+    },
     /// A running application could not be reached, or refused the request.
     #[error(transparent)]
     Control(#[from] ClientError),
@@ -113,7 +127,13 @@ impl CliError {
             Self::Init(_) | Self::DeadLetters(DeadLettersError::File(_)) => Exit::Busy,
             Self::DeadLetters(error) if error.is_usage() => Exit::Usage,
             Self::NoTerminal | Self::Pools(_) => Exit::Usage,
-            Self::Send(_) | Self::Receive(_) | Self::Control(_) | Self::DeadLetters(_) | Self::Start(_) => Exit::Failed,
+            Self::Send(_)
+            | Self::Receive(_)
+            | Self::Control(_)
+            | Self::DeadLetters(_)
+            | Self::InputLeft { .. }
+            | Self::NothingProcessed { .. }
+            | Self::Start(_) => Exit::Failed,
         }
     }
 
@@ -137,13 +157,18 @@ fn run_exit(error: &RunError) -> Exit {
         RunError::Pool(_) | RunError::Plan(_) | RunError::UnknownPool { .. } => Exit::Load,
         RunError::Source(_)
         | RunError::DeadLetters(_)
+        | RunError::SameFile { .. }
         | RunError::Control(_)
         | RunError::Sink(SinkError::Create { .. }) => Exit::Busy,
         RunError::Interrupted { .. }
         | RunError::InterruptedLate
         | RunError::InterruptedEarly
         | RunError::Stopped { .. } => Exit::Interrupted,
-        RunError::Sink(_) | RunError::Engine(_) | RunError::MessageFailed { .. } | RunError::Signals(_) => Exit::Failed,
+        RunError::Sink(_)
+        | RunError::Engine(_)
+        | RunError::MessageFailed { .. }
+        | RunError::TooManyDeadLetters { .. }
+        | RunError::Signals(_) => Exit::Failed,
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct GraphArgs {
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
-    application: ApplicationArgs,
+    pub(super) application: ApplicationArgs,
 }
 
 /// The formats a topology can be drawn in.

@@ -22,7 +22,7 @@ mod top;
 
 use std::io::IsTerminal;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::worker::guard;
@@ -75,6 +75,9 @@ enum Command {
     Guard,
 }
 
+/// The target of the line that sums up a run.
+const LAST_LINE: &str = "last_line";
+
 /// Logging options, the same for every subcommand that starts workers.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
@@ -84,7 +87,8 @@ pub struct LogArgs {
     /// Log more; -vv logs everything
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
-    /// Log only errors, and what the application writes to standard error or logs as a warning
+    /// Log only errors, what the application writes to standard error or logs as a warning, and the last line of a run that lost
+    /// something
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 }
@@ -102,7 +106,7 @@ impl LogArgs {
     /// Starts logging to standard error. `WALLAROO_LOG` overrides the level; its syntax is that of `tracing` filters.
     pub fn start(&self) {
         let level = match (self.quiet, self.verbose) {
-            (true, _) => "error,worker=warn",
+            (true, _) => "error,worker=warn,last_line=warn",
             (false, 0) => "info",
             (false, 1) => "debug",
             (false, _) => "trace",
@@ -119,10 +123,42 @@ impl LogArgs {
     }
 }
 
+/// Whether a subcommand has an option of that name.
+fn is_option_of(subcommand: &str, word: &str) -> bool {
+    let Some(name) = word.strip_prefix("--") else { return false };
+    let name = name.split('=').next().unwrap_or(name);
+    let command = Cli::command();
+    let subcommand = command.find_subcommand(subcommand);
+    name == "help" || subcommand.is_some_and(|command| command.get_arguments().any(|arg| arg.get_long() == Some(name)))
+}
+
 impl Cli {
     /// Parses the arguments of the process. Exits with a message if they are wrong, or if they ask for help.
     pub fn from_arguments() -> Self {
-        Self::parse()
+        let cli = Self::parse();
+        if let Some((subcommand, [first, rest @ ..])) = cli.application() {
+            if first.starts_with('-') {
+                // An unknown option before the application. Parsed so, it gets the usual error.
+                let strict = |arg: clap::Arg| arg.trailing_var_arg(false).allow_hyphen_values(false);
+                Self::command().mut_subcommand(subcommand, |command| command.mut_arg("app", strict)).get_matches();
+            }
+            if let Some(option) = rest.iter().find(|word| is_option_of(subcommand, word)) {
+                note(&format!(
+                    "hint: {option} goes to the application; to set it for wallaroo-orch, put it before {first}\n"
+                ));
+            }
+        }
+        cli
+    }
+
+    /// The subcommand and the words from the application on, if it takes an application.
+    fn application(&self) -> Option<(&'static str, &[String])> {
+        match &self.command {
+            Command::Run(args) => Some(("run", args.application.words())),
+            Command::Check(args) => Some(("check", args.application.words())),
+            Command::Graph(args) => Some(("graph", args.application.words())),
+            _ => None,
+        }
     }
 
     /// Runs the subcommand.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::send::{Address, WireFraming};
 use crate::cli::terminal;
+use crate::descriptors::ClientLimit;
 use crate::frame::FrameBlock;
 use crate::ids::SourceId;
 use crate::source::framing::{Cutter, LengthPrefix};
@@ -85,6 +86,7 @@ async fn receive(
         max_frame: Cutter::MAX_FRAME_LIMIT,
         events: sender,
         budget: budget.clone(),
+        clients: ClientLimit::of(1000),
         connections: ConnectionIds::default(),
         close_requests,
     };

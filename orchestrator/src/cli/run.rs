@@ -12,17 +12,19 @@ use wallaroo_protocol::Topology;
 
 use super::error::CliError;
 use super::pools::{self, PoolOption};
-use super::{LogArgs, LogFormat};
+use super::{LAST_LINE, LogArgs, LogFormat};
 use crate::control::address::ControlAddress;
 use crate::engine::EngineConfig;
 use crate::interpreter;
-use crate::runtime::{self, FailurePolicy, RunError, RunOptions, Started, Summary};
+use crate::runtime::{self, FailurePolicy, InputLeft, RunError, RunOptions, Started, Summary};
 use crate::worker::pool::{PoolError, PoolSettings};
 use crate::worker::process::Interpreter;
 
 /// Default of `--max-frame` in bytes.
 const DEFAULT_MAX_FRAME: usize = 16 << 20;
 
+/// Default of `--start-timeout`.
+const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(120);
 /// Bounds of how often workers report whether they have moved on.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,14 +36,21 @@ pub(super) struct ApplicationArgs {
     /// one beside wallaroo-orch, else python3]
     #[arg(long, value_name = "PATH|NAME")]
     python: Option<PathBuf>,
-    /// Path of a .py file, or the name of a module
-    app: String,
-    /// Arguments of the application
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    app_args: Vec<String>,
+    /// Path of a .py file or name of a module, then the application's arguments
+    #[arg(value_names = ["APP", "ARGS"], num_args = 1.., required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    app: Vec<String>,
 }
 
 impl ApplicationArgs {
+    /// The words of the command line from the application on.
+    pub(super) fn words(&self) -> &[String] {
+        &self.app
+    }
+
+    fn application(&self) -> &str {
+        self.app.first().map_or("", String::as_str)
+    }
+
     /// The settings of the main pool.
     fn pool(&self, slots: u32, standbys: u32, max_frame: usize) -> Result<PoolSettings, CliError> {
         let python = interpreter::resolve(self.python.as_deref())?;
@@ -52,12 +61,13 @@ impl ApplicationArgs {
                 descriptors: None,
                 progress_interval: LONGEST_INTERVAL,
             },
-            application: self.app.clone(),
-            args: self.app_args.clone(),
+            application: self.application().to_owned(),
+            args: self.app.iter().skip(1).cloned().collect(),
             slots,
             standbys,
             max_frame,
             memory: None,
+            start_timeout: DEFAULT_START_TIMEOUT,
         })
     }
 
@@ -112,9 +122,15 @@ pub(super) struct RunArgs {
     /// What happens to a message that cannot be processed
     #[arg(long, value_enum, default_value_t = OnError::DeadLetter)]
     on_error: OnError,
-    /// Kill a worker that takes longer than this for a batch (for example 30s, 2m, 500ms)
+    /// End the run with an error when more messages than this cannot be processed
+    #[arg(long, value_name = "N")]
+    max_dead_letters: Option<u64>,
+    /// Kill a worker that takes longer than this for a message (for example 30s, 2m, 500ms)
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     step_timeout: Duration,
+    /// Kill a worker that is not ready this long after it was started, and start another
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    start_timeout: Duration,
     /// Snapshot a worker's state before replaying its journal would take longer than this
     #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = duration)]
     replay_budget: Duration,
@@ -142,7 +158,7 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
-    application: ApplicationArgs,
+    pub(super) application: ApplicationArgs,
 }
 
 /// The values of `--on-error`.
@@ -193,6 +209,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
     let workers = args.workers.unwrap_or_else(cores);
     let max_frame = args.max_frame.as_u64() as usize;
     let mut pool = args.application.pool(workers, args.standbys, max_frame)?;
+    pool.start_timeout = args.start_timeout;
     pool.interpreter.descriptors = args.worker_descriptors;
     pool.interpreter.progress_interval = (args.step_timeout / 8).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
     let named_pools = pools::settings(&args.pools, &pool)?;
@@ -213,7 +230,8 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
         },
         dead_letters: args.dead_letters,
         failure_policy: args.on_error.into(),
-        control: args.control.map_or_else(|| ControlAddress::of(&args.application.app), ControlAddress::At),
+        most_dead_letters: args.max_dead_letters,
+        control: args.control.map_or_else(|| ControlAddress::of(args.application.application()), ControlAddress::At),
         metrics: args.metrics,
     };
     let json = args.log.log_format == LogFormat::Json;
@@ -233,24 +251,43 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
     });
     match running.await {
         Ok(summary) => {
-            report(summary);
-            Ok(())
+            report(&summary);
+            failure_of(summary)
         }
         Err(error) => Err(explain(error, &python).await),
     }
 }
 
-fn report(summary: Summary) {
-    let Summary { messages_in, messages_out, dead_letters, late, deaths, elapsed } = summary;
-    tracing::info!(
-        messages_in,
-        messages_out,
-        dead_letters,
-        late,
-        worker_deaths = deaths,
-        "finished after {:.1} s",
-        elapsed.as_secs_f64()
-    );
+/// Logs the last line. It is a warning, shown with `--quiet` too, if something was lost.
+fn report(summary: &Summary) {
+    let Summary { messages_in, messages_out, dead_letters, late, deaths, elapsed, .. } = *summary;
+    let seconds = elapsed.as_secs_f64();
+    macro_rules! last_line {
+        ($level:ident) => {
+            tracing::$level!(
+                target: LAST_LINE,
+                messages_in,
+                messages_out,
+                dead_letters,
+                late,
+                worker_deaths = deaths,
+                "finished after {seconds:.1} s"
+            )
+        };
+    }
+    if dead_letters > 0 || late > 0 { last_line!(warn) } else { last_line!(info) }
+}
+
+/// What makes a run that came to its end a failure.
+fn failure_of(summary: Summary) -> Result<(), CliError> {
+    let Summary { messages_in, messages_out, dead_letters, left, .. } = summary;
+    if let Some(InputLeft { input, reason }) = left.into_iter().next() {
+        return Err(CliError::InputLeft { input, reason });
+    }
+    if messages_in > 0 && messages_out == 0 && dead_letters >= messages_in {
+        return Err(CliError::NothingProcessed { messages: messages_in });
+    }
+    Ok(())
 }
 
 fn banner(started: &Started<'_>) -> String {

@@ -31,6 +31,24 @@ pub enum RunError {
     /// A sink cannot be opened, or has failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// A file that is written has another part in the run. Nothing was changed.
+    #[error("{part} and {other} are one file: {path}")]
+    SameFile {
+        /// What writes it.
+        part: String,
+        /// What else uses it.
+        other: String,
+        /// Its path as configured.
+        path: String,
+    },
+    /// More messages became dead letters than are allowed.
+    #[error("{count} messages became dead letters, more than the {most} that are allowed")]
+    TooManyDeadLetters {
+        /// How many, the last one included.
+        count: u64,
+        /// How many are allowed.
+        most: u64,
+    },
     /// Dead letters cannot be written.
     #[error(transparent)]
     DeadLetters(#[from] DeadLetterError),

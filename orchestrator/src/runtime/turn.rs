@@ -97,6 +97,7 @@ impl Runtime {
                 let peer = self.peers.get(connection).unwrap_or("a client");
                 let limit = error.limit().map(Limit::name);
                 tracing::error!(limit, "connection from {peer}: {error}; it is closed, others go on");
+                self.leave(source, error.to_string());
                 if let Some((_, handle)) = &self.sources[source.index()] {
                     handle.close(connection, error.to_string());
                 }
@@ -119,6 +120,10 @@ impl Runtime {
     fn dead_letter(&mut self, message: DeadMessage) -> Result<(), RunError> {
         let peer = message.connection.and_then(|connection| self.peers.get(connection));
         self.dead_letters.write(&message, peer)?;
+        let count = self.dead_letters.count();
+        if let Some(most) = self.most_dead_letters.filter(|most| count > *most) {
+            return Err(RunError::TooManyDeadLetters { count, most });
+        }
         match self.failure_policy {
             FailurePolicy::DeadLetter => Ok(()),
             FailurePolicy::Stop => Err(RunError::MessageFailed {

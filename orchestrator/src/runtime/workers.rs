@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use wallaroo_protocol::Topology;
 
-use super::RunError;
+use super::{RunError, TICK};
 use crate::engine::Event;
 use crate::worker::connection::WorkerEvent;
 use crate::worker::pool::{PoolNews, PoolSettings, SlotChange, SlotNews};
@@ -32,7 +32,15 @@ pub(super) async fn load(
     events: &mut mpsc::UnboundedReceiver<WorkerEvent>,
 ) -> Result<Topology, RunError> {
     pools.fill(Instant::now())?;
-    while let Some(event) = events.recv().await {
+    loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            () = sleep(TICK) => {
+                pools.check_starts(Instant::now());
+                continue;
+            }
+        };
+        let Some(event) = event else { return Err(RunError::InterruptedEarly) };
         for news in pools.handle(event, Instant::now()) {
             match news {
                 PoolNews::Described(topology) => return Ok(topology),
@@ -44,7 +52,6 @@ pub(super) async fn load(
         }
         pools.fill(Instant::now())?;
     }
-    Err(RunError::InterruptedEarly)
 }
 
 /// Ends all workers and waits until each has been reaped.

@@ -2,7 +2,7 @@
 //!
 //! Writing happens in a thread of its own: a full pipe or a slow disk would otherwise stop the whole orchestrator.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -26,11 +26,21 @@ pub struct FileOutput {
     path: PathBuf,
 }
 
-/// Opens `path` for writing, creating it or emptying it, as a shell's `>` does. It may also be a pipe or a device.
+/// Opens `path` for writing, and creates it if it does not exist. It may also be a pipe or a device; a named pipe blocks until it has
+/// a reader. What is there stays until [`FileOutput::empty`].
 pub fn create(path: &Path) -> Result<FileOutput, SinkError> {
-    let file = File::create(path);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
     let file = file.map_err(|source| SinkError::Create { path: path.to_owned(), source })?;
     Ok(FileOutput { file, path: path.to_owned() })
+}
+
+impl FileOutput {
+    /// Removes what was there before, as a shell's `>` does.
+    pub fn empty(&self) -> Result<(), SinkError> {
+        let emptied =
+            self.file.metadata().and_then(|found| if found.is_file() { self.file.set_len(0) } else { Ok(()) });
+        emptied.map_err(|source| SinkError::Create { path: self.path.clone(), source })
+    }
 }
 
 /// Standard output.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Byte credits shared by all connections of one source. A connection pays before it delivers and stops reading when it
 /// cannot. The runtime gives credits back when frames have left the engine's queue. Clones share the credits.
@@ -14,6 +14,8 @@ pub struct SourceBudget {
 #[derive(Debug)]
 struct Shared {
     credits: Semaphore,
+    /// Bytes that incomplete large frames may have together.
+    incomplete: Semaphore,
     total: u32,
     /// Bytes delivered without credits: a frame heavier than the whole budget pays only the budget. Credits that come back go here
     /// first, so that they never exceed the total.
@@ -25,7 +27,8 @@ impl SourceBudget {
     pub fn new(total: usize) -> Self {
         let total = u32::try_from(total).unwrap_or(u32::MAX).max(1);
         let credits = Semaphore::new(total as usize);
-        Self { shared: Arc::new(Shared { credits, total, unpaid: Mutex::new(0) }) }
+        let incomplete = Semaphore::new(total as usize);
+        Self { shared: Arc::new(Shared { credits, incomplete, total, unpaid: Mutex::new(0) }) }
     }
 
     /// All credits there are, in bytes.
@@ -51,6 +54,21 @@ impl SourceBudget {
         if weight > paid as usize {
             *self.unpaid() += weight - paid as usize;
         }
+    }
+
+    /// Waits until a frame may be read that comes to have `length` bytes, however slowly. First come first served; the whole length is
+    /// taken at once, so that frames never wait for each other's rest.
+    ///
+    /// # Cancel safety
+    /// Nothing is taken when the future is dropped.
+    pub async fn assemble(&self, length: usize) -> SemaphorePermit<'_> {
+        let length = u32::try_from(length).unwrap_or(u32::MAX).min(self.shared.total);
+        self.shared.incomplete.acquire_many(length).await.expect("the semaphore is never closed")
+    }
+
+    /// Whether no further large frame of the largest size could be read now.
+    pub fn is_assembling_full(&self) -> bool {
+        self.shared.incomplete.available_permits() < self.shared.total as usize / 2
     }
 
     /// Gives `weight` credits back. The caller gives back every credit it took, in any number of pieces.

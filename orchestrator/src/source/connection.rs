@@ -1,10 +1,12 @@
 //! One connection of a source: read, cut, pay, deliver.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::framing::Cutter;
@@ -17,6 +19,9 @@ const FIRST_READ: usize = 16 << 10;
 /// Bytes of a read on a connection that keeps filling smaller ones.
 const LARGEST_READ: usize = 256 << 10;
 
+/// How long a client may send nothing in the middle of a large frame while others wait for the memory it takes.
+const STALLED: Duration = Duration::from_secs(30);
+
 /// What all connections of a source share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -26,6 +31,15 @@ pub(super) struct Shared {
     pub(super) events: SourceEvents,
     pub(super) budget: SourceBudget,
     pub(super) stop: CancellationToken,
+    /// Its peers are other programs, which may stop in the middle of a frame.
+    pub(super) is_network: bool,
+}
+
+impl Shared {
+    /// Whether others wait for the memory that an incomplete frame takes.
+    fn is_short(&self) -> bool {
+        self.is_network && self.budget.is_assembling_full()
+    }
 }
 
 /// A connection that is being read.
@@ -64,7 +78,20 @@ impl Connection {
         let block_weight = shared.budget.total() / 4;
         let mut cutter = Cutter::new(shared.framing.clone(), shared.max_frame, block_weight);
         let mut read_size = FIRST_READ;
+        let mut assembling = None;
         loop {
+            match cutter.large_frame(LARGEST_READ) {
+                None => assembling = None,
+                Some(length) if assembling.is_none() => {
+                    assembling = tokio::select! {
+                        biased;
+                        reason = &mut self.refusal => return Err(self.refused(reason)),
+                        () = shared.stop.cancelled() => None,
+                        permit = shared.budget.assemble(length) => Some(permit),
+                    };
+                }
+                Some(_) => {}
+            }
             cutter.reserve(read_size);
             let room = cutter.buffer().capacity() - cutter.buffer().len();
             let read = tokio::select! {
@@ -75,6 +102,9 @@ impl Connection {
                     return Ok(CloseReason::Stopped);
                 }
                 read = reader.read_buf(cutter.buffer()) => read,
+                () = sleep(STALLED), if assembling.is_some() && shared.is_short() => {
+                    return Err(ConnectionError::Stalled { peer: self.peer.clone(), have: cutter.buffer().len() });
+                }
             };
             match read {
                 Ok(0) => break,

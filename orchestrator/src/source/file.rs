@@ -48,8 +48,8 @@ pub fn stdin() -> Result<FileInput, SourceError> {
 
 /// Reads to the end or until `stop`, then reports `Ended`. The whole file is one connection.
 pub async fn run(input: FileInput, context: SourceContext, stop: CancellationToken) {
-    let SourceContext { source, framing, max_frame, events, budget, connections, mut close_requests } = context;
-    let shared = Arc::new(Shared { source, framing, max_frame, events, budget, stop });
+    let SourceContext { source, framing, max_frame, events, budget, connections, mut close_requests, .. } = context;
+    let shared = Arc::new(Shared { source, framing, max_frame, events, budget, stop, is_network: false });
     let id = connections.next();
     let (connection, refuse) = Connection::new(Arc::clone(&shared), id, input.name);
     let mut refuse = Some(refuse);

@@ -181,6 +181,17 @@ impl Cutter {
         &mut self.buffer
     }
 
+    /// Bytes that the incomplete frame at the front may come to have, if it is larger than `small`: what its header announces, or the
+    /// cap where only a delimiter ends it.
+    pub fn large_frame(&self, small: usize) -> Option<usize> {
+        let most = match self.framing {
+            Framing::Length(_) => self.need,
+            Framing::Delimiter(_) if self.buffer.len() > small => self.max_frame,
+            Framing::Delimiter(_) | Framing::Uncut { .. } => 0,
+        };
+        (self.need > self.buffer.len() && most > small).then_some(most)
+    }
+
     /// Makes room for a read of about `read` bytes, or for the rest of a large frame. Grows by doubling only as bytes
     /// arrive, so a header that merely claims a large frame costs nothing.
     pub fn reserve(&mut self, read: usize) {

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 pub use budget::SourceBudget;
 pub use framing::{Framing, FramingError};
 
+use crate::descriptors::ClientLimit;
 use crate::frame::FrameBlock;
 use crate::ids::{ConnectionId, SourceId};
 use crate::limit::Limit;
@@ -102,6 +103,16 @@ pub enum ConnectionError {
         /// The error.
         error: io::Error,
     },
+    /// The client stopped in the middle of a large frame while others waited for the memory that it took.
+    #[error(
+        "connection from {peer}: nothing came for 30 s after {have} bytes of a frame, and other large frames waited"
+    )]
+    Stalled {
+        /// Address of the client.
+        peer: String,
+        /// Bytes that had arrived.
+        have: usize,
+    },
     /// The runtime closed it through [`SourceHandle::close`].
     #[error("connection from {peer}: {reason}")]
     Refused {
@@ -117,7 +128,7 @@ impl ConnectionError {
     pub fn limit(&self) -> Option<Limit> {
         match self {
             Self::Framing { error, .. } => error.limit(),
-            Self::Read { .. } | Self::Refused { .. } => None,
+            Self::Read { .. } | Self::Stalled { .. } | Self::Refused { .. } => None,
         }
     }
 }
@@ -174,6 +185,8 @@ pub struct SourceContext {
     pub events: SourceEvents,
     /// Bytes it may have under way.
     pub budget: SourceBudget,
+    /// How many clients may be connected.
+    pub clients: ClientLimit,
     /// Numbers for its connections, shared by all sources of a run.
     pub connections: ConnectionIds,
     /// Connections the runtime wants closed.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, lookup_host};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Shared};
 use super::{SourceContext, SourceError, SourceEvent};
+use crate::descriptors::ClientLimit;
 use crate::ids::ConnectionId;
 use crate::keepalive::keep_alive;
 
@@ -36,8 +37,9 @@ pub async fn bind(host: &str, port: u16) -> Result<TcpListener, SourceError> {
 
 /// Serves clients until `stop`, then delivers what was read and reports `Ended`.
 pub async fn run(listener: TcpListener, context: SourceContext, stop: CancellationToken) {
-    let SourceContext { source, framing, max_frame, events, budget, connections, mut close_requests } = context;
-    let shared = Shared { source, framing, max_frame, events, budget, stop: stop.clone() };
+    let SourceContext { source, framing, max_frame, events, budget, clients, connections, mut close_requests } =
+        context;
+    let shared = Shared { source, framing, max_frame, events, budget, stop: stop.clone(), is_network: true };
     let shared = Arc::new(shared);
     let mut open: HashMap<ConnectionId, oneshot::Sender<String>> = HashMap::new();
     let mut tasks = JoinSet::new();
@@ -57,11 +59,14 @@ pub async fn run(listener: TcpListener, context: SourceContext, stop: Cancellati
                 Ok(connection) => drop(open.remove(&connection)),
                 Err(error) => tracing::error!(%error, "a connection's task failed"),
             },
-            (stream, peer) = accept(listener.as_ref()) => {
+            (stream, peer, permit) = accept(listener.as_ref(), &clients) => {
                 let id = connections.next();
                 let (connection, refuse) = Connection::new(Arc::clone(&shared), id, peer);
                 open.insert(id, refuse);
-                tasks.spawn(connection.serve(stream));
+                tasks.spawn(async move {
+                    let _permit = permit;
+                    connection.serve(stream).await
+                });
             }
         }
     }
@@ -73,16 +78,17 @@ pub async fn run(listener: TcpListener, context: SourceContext, stop: Cancellati
 ///
 /// # Cancel safety
 /// No client is lost when the future is dropped; a pause starts anew.
-async fn accept(listener: Option<&TcpListener>) -> (TcpStream, String) {
+async fn accept(listener: Option<&TcpListener>, clients: &ClientLimit) -> (TcpStream, String, OwnedSemaphorePermit) {
     let Some(listener) = listener else {
         return std::future::pending().await;
     };
+    let permit = clients.admit().await;
     let mut pause = FIRST_PAUSE;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 keep_alive(&stream);
-                return (stream, peer.to_string());
+                return (stream, peer.to_string(), permit);
             }
             // The client went away while it queued.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

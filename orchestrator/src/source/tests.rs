@@ -30,6 +30,7 @@ impl Rig {
             max_frame: 1 << 20,
             events: sender,
             budget: SourceBudget::new(budget),
+            clients: ClientLimit::of(1000),
             connections: ConnectionIds::default(),
             close_requests,
         };

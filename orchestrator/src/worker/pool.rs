@@ -23,7 +23,7 @@ use wallaroo_protocol::{FromWorker, Load, OrchestratorHello, StagePlan, ToWorker
 use self::error::difference;
 use super::connection::{WorkerEvent, WorkerHandle, WorkerNews};
 use super::process::Interpreter;
-use crate::death::Death;
+use crate::death::{Death, DeathCause, KillReason};
 use crate::ids::{Generation, PoolId, SlotId};
 use crate::limit::Limit;
 
@@ -58,6 +58,8 @@ pub struct PoolSettings {
     pub max_frame: usize,
     /// Bytes a worker may have resident.
     pub memory: Option<u64>,
+    /// How long a worker may take to be ready.
+    pub start_timeout: Duration,
 }
 
 /// What workers have in common: an interpreter, and the application's code as it was at one time.
@@ -103,6 +105,18 @@ struct Member {
     retired: bool,
     /// What its marker last said of its progress.
     progress: u64,
+    started: Instant,
+    start: Start,
+}
+
+/// What has been said of a worker that takes long to be ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    InTime,
+    /// The log says that it takes long.
+    Slow,
+    /// It took too long and is killed.
+    TooLate,
 }
 
 /// How far a worker has come.
@@ -218,7 +232,16 @@ impl Pool {
             handle.send(ToWorker::Load(load).encode());
             self.members.insert(
                 generation,
-                Member { edition, handle, hello: None, phase: Phase::Greeting, retired: false, progress: 0 },
+                Member {
+                    edition,
+                    handle,
+                    hello: None,
+                    phase: Phase::Greeting,
+                    retired: false,
+                    progress: 0,
+                    started: Instant::now(),
+                    start: Start::InTime,
+                },
             );
         }
         Ok(())
@@ -281,6 +304,10 @@ impl Pool {
         now: Instant,
         out: &mut Vec<PoolNews>,
     ) {
+        let late = member.start == Start::TooLate;
+        let cause =
+            if late { DeathCause::Killed(KillReason::NotReady(self.settings.start_timeout)) } else { death.cause };
+        let death = Death { cause, ..death };
         let (worker, pid, cause) = (generation.0, member.handle.pid, &death.cause);
         let pool = self.name.as_deref();
         match member.phase {

@@ -46,6 +46,11 @@ impl Pools {
         Ok(())
     }
 
+    /// Looks after workers that take long to be ready; see [`Pool::check_starts`].
+    pub fn check_starts(&mut self, now: Instant) {
+        self.pools.iter_mut().for_each(|pool| pool.check_starts(now));
+    }
+
     /// When [`Pools::fill`] is to be called next.
     pub fn next_fill(&self) -> Option<Instant> {
         self.pools.iter().filter_map(Pool::next_fill).min()

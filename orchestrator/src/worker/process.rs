@@ -18,6 +18,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use super::marker_file::MarkerFile;
 use super::socket::{FromWorkerHalf, ToWorkerHalf, halves};
 use crate::death::DeathCause;
+use crate::descriptors;
 
 /// PyPy's young generation. The lists of a batch outgrow the default of 4 MiB, are promoted and soon die. CPython ignores this.
 const PYPY_NURSERY: (&str, &str) = ("PYPY_GC_NURSERY", "32M");
@@ -105,7 +106,8 @@ impl Process {
         if std::env::var_os(PYPY_NURSERY.0).is_none() {
             command.env(PYPY_NURSERY.0, PYPY_NURSERY.1);
         }
-        inherit(&mut command, [theirs.as_raw_fd(), marker.descriptor()], interpreter.descriptors);
+        let limit = interpreter.descriptors.map(|most| (most, most)).or_else(descriptors::inherited);
+        inherit(&mut command, [theirs.as_raw_fd(), marker.descriptor()], limit);
         let mut child = command.spawn()?;
         drop(theirs);
         let missing = || io::Error::other("the child has no output pipes");
@@ -181,7 +183,7 @@ pub fn death_cause(status: ExitStatus) -> DeathCause {
 
 /// Lets the child keep `descriptors`, ties its life to ours, and limits what it may open and leave behind.
 #[expect(unsafe_code, reason = "the child can be prepared between fork and exec only here")]
-fn inherit(command: &mut Command, descriptors: [RawFd; 2], most_open: Option<u64>) {
+fn inherit(command: &mut Command, descriptors: [RawFd; 2], limit: Option<(u64, u64)>) {
     let parent = nix::unistd::getpid();
     let prepare = move || {
         for descriptor in descriptors {
@@ -194,8 +196,8 @@ fn inherit(command: &mut Command, descriptors: [RawFd; 2], most_open: Option<u64
             return Err(io::Error::other("the orchestrator died meanwhile"));
         }
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-        if let Some(most) = most_open {
-            setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+        if let Some((soft, hard)) = limit {
+            setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
         }
         Ok(())
     };

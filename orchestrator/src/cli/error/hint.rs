@@ -31,6 +31,10 @@ impl Hint for CliError {
             Self::DeadLetters(error) => error.hint(),
             Self::Init(error) => error.hint(),
             Self::NoTerminal => Some("`wallaroo-orch status --watch` prints the same as lines".to_owned()),
+            Self::InputLeft { .. } => {
+                Some("what was read before was processed; the log says where reading ended".to_owned())
+            }
+            Self::NothingProcessed { .. } => Some("the log has the first traceback of each step".to_owned()),
             Self::Send(_) | Self::Receive(_) | Self::Start(_) => None,
         }
     }
@@ -96,6 +100,11 @@ impl Hint for RunError {
             }
             Self::MessageFailed { .. } => Some(
                 "with --on-error dead-letter the stream goes on and such messages are put aside as dead letters"
+                    .to_owned(),
+            ),
+            Self::SameFile { .. } => Some("no file was changed; give each its own path".to_owned()),
+            Self::TooManyDeadLetters { .. } => Some(
+                "--max-dead-letters sets this limit; what was under way is lost, messages that were delivered stay delivered"
                     .to_owned(),
             ),
             Self::Interrupted { .. } => Some("a single signal lets the run finish what it has accepted".to_owned()),

@@ -1,11 +1,17 @@
 //! Orders to a pool's workers: from the engine, at the end of a run, and from people.
 
+use std::time::{Duration, Instant};
+
 use tokio::sync::oneshot;
 use wallaroo_protocol::ToWorker;
 
-use super::{Pool, PoolNews};
+use super::{Phase, Pool, PoolNews, Start};
 use crate::death::KillReason;
 use crate::ids::{Generation, SlotId};
+use crate::limit::Limit;
+
+/// After this long, the log says that a worker is still starting.
+const LONG_START: Duration = Duration::from_secs(10);
 
 impl Pool {
     /// Sends a message to a worker, unless it is gone.
@@ -22,14 +28,48 @@ impl Pool {
         let (worker, slot, pool) = (generation.0, slot.number, self.name.as_deref());
         match reason {
             KillReason::Timeout(after) => {
-                tracing::warn!(worker, slot, pool, "no answer after {after:?}: killing the worker");
+                tracing::warn!(worker, slot, pool, "no progress for {after:?}: killing the worker");
                 member.handle.kill_after_stack();
             }
             KillReason::Protocol(error) => {
                 tracing::error!(worker, slot, pool, "worker broke the protocol: {error}; killing it");
                 member.handle.kill();
             }
-            KillReason::Memory { .. } | KillReason::Retired => member.handle.kill(),
+            KillReason::Memory { .. } | KillReason::Retired | KillReason::NotReady(_) => member.handle.kill(),
+        }
+    }
+
+    /// Says in the log which workers take long to be ready, and kills those that take too long.
+    pub fn check_starts(&mut self, now: Instant) {
+        for (generation, member) in &mut self.members {
+            let starts = matches!(member.phase, Phase::Greeting | Phase::Loading | Phase::Preparing);
+            let elapsed = now.saturating_duration_since(member.started);
+            let (worker, pid, pool) = (generation.0, member.handle.pid, self.name.as_deref());
+            if !starts || member.start == Start::TooLate {
+                continue;
+            }
+            if elapsed >= self.settings.start_timeout {
+                let limit = Limit::StartTimeout.name();
+                tracing::error!(
+                    worker,
+                    pid,
+                    pool,
+                    limit,
+                    "worker is not ready after {:?}: killing it",
+                    self.settings.start_timeout
+                );
+                member.start = Start::TooLate;
+                // Before its greeting a signal that asks for the stack would kill it.
+                if member.phase == Phase::Greeting { member.handle.kill() } else { member.handle.kill_after_stack() }
+            } else if elapsed >= LONG_START && member.start == Start::InTime {
+                tracing::warn!(
+                    worker,
+                    pid,
+                    pool,
+                    "worker is not ready after {LONG_START:?}: it still loads the application"
+                );
+                member.start = Start::Slow;
+            }
         }
     }
 
