@@ -321,7 +321,10 @@ async fn a_sink_with_nothing_to_send_ends_without_a_consumer() {
 async fn a_file_is_emptied_and_written() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), "what was there before").expect("writable");
-    let mut rig = Rig::file(file::create(file.path()).expect("writable"));
+    let output = file::create(file.path()).expect("writable");
+    assert_eq!(std::fs::read(file.path()).expect("readable"), b"what was there before");
+    output.empty().expect("writable");
+    let mut rig = Rig::file(output);
     rig.send(&[b"one ", b"", b"two "]);
     assert_eq!(rig.written(8).await, 3);
     // Not only at the end: what is written can be read at once.
