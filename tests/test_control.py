@@ -84,6 +84,9 @@ def test_metrics_for_prometheus(consumer):
         send(run.address(), frames(messages(1000)))
         consumer.wait_count(1000)
         place = run.wait_for("metrics at ")["message"].rpartition(" ")[2]
+        for route in ("health", "ready"):
+            with urllib.request.urlopen(place.replace("metrics", route)) as response:
+                assert response.status == 200
         with urllib.request.urlopen(place) as response:
             assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
             text = response.read().decode()

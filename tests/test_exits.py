@@ -64,6 +64,12 @@ def test_what_follows_the_application_is_its_own(tmp_path, words):
     assert (f"hint: {words[0]} goes to the application" in ran.stderr) == (words[0] in ("--workers", "--help"))
 
 
+def test_a_queue_of_no_bytes():
+    ran = run_quietly("--queue-bytes", "0", "app.py")
+    assert ran.returncode == USAGE
+    assert "must be at least 1 B" in ran.stderr
+
+
 def test_an_unknown_option_before_the_application():
     ran = run_quietly("--wrokers", "2", "app.py")
     assert ran.returncode == USAGE

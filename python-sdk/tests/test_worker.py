@@ -208,6 +208,15 @@ def test_an_interrupt_does_not_end_the_worker(app):
         assert worker.finish()[0] == 0
 
 
+def test_programs_that_a_step_starts_can_be_interrupted(app):
+    ask = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    run = f"[__import__('sys').executable, '-c', {ask!r}], text=True"
+    body = f"return __import__('subprocess').check_output({run}).strip()"
+    with WorkerProcess() as worker:
+        worker.start(app(echo(body)), stages=ONE_STAGE)
+        assert worker.batch(1, 0, [b"a"])[0] == {2: ["False"]}
+
+
 def test_a_signal_asks_for_the_stack(app):
     body = "os.kill(os.getpid(), __import__('signal').SIGUSR1); return data"
     with WorkerProcess() as worker:

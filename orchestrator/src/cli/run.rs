@@ -153,7 +153,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = max_frame)]
     max_frame: ByteSize,
     /// Bytes at which a queue is full, so that whatever feeds it waits
-    #[arg(long, value_name = "BYTES", default_value = "16MiB")]
+    #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = queue_bytes)]
     queue_bytes: ByteSize,
     #[command(flatten)]
     log: LogArgs,
@@ -194,6 +194,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|duration| !duration.is_zero())
         .ok_or(format!("must be above zero; {example}"))
+}
+
+fn queue_bytes(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse()?;
+    if size.as_u64() == 0 { Err("must be at least 1 B".to_owned()) } else { Ok(size) }
 }
 
 fn max_frame(text: &str) -> Result<ByteSize, String> {

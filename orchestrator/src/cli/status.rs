@@ -99,12 +99,13 @@ fn source_row(source: &SourceReport) -> Vec<String> {
 
 fn stage_row(number: usize, stage: &StageReport) -> Vec<String> {
     let service = stage.service_seconds.map_or_else(String::new, |seconds| format!(", {} each", duration_of(seconds)));
+    let late = if stage.late == 0 { String::new() } else { format!(", {} late", stage.late) };
     vec![
         stage.pool.as_ref().map_or_else(|| format!("stage {number}"), |pool| format!("stage {number} in {pool}")),
         stage.steps.join(" > "),
         stage.messages.to_string(),
         rate(stage.rate),
-        format!("{} queued{service}", stage.queued),
+        format!("{} queued{service}{late}", stage.queued),
     ]
 }
 

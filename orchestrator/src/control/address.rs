@@ -21,8 +21,8 @@ pub enum ControlAddress {
 impl ControlAddress {
     /// The default for an application, given as the path of a `.py` file or the name of a module.
     pub fn of(application: &str) -> Self {
-        let name = Path::new(application).file_stem().unwrap_or(application.as_ref());
-        Self::NamedAfter(name.to_string_lossy().into_owned())
+        let name = Path::new(application).file_name().unwrap_or(application.as_ref()).to_string_lossy();
+        Self::NamedAfter(name.strip_suffix(".py").unwrap_or(&name).to_owned())
     }
 }
 
@@ -83,6 +83,6 @@ mod tests {
     #[test]
     fn an_application_names_its_socket() {
         assert_eq!(ControlAddress::of("examples/word_count.py"), ControlAddress::NamedAfter("word_count".to_owned()));
-        assert_eq!(ControlAddress::of("package.module"), ControlAddress::NamedAfter("package".to_owned()));
+        assert_eq!(ControlAddress::of("package.module"), ControlAddress::NamedAfter("package.module".to_owned()));
     }
 }

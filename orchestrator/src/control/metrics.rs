@@ -27,18 +27,34 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> 
     TcpListener::bind(address).await.map_err(|source| BindError::Metrics { address, source })
 }
 
-/// The only route. `requests` go to the runtime, whose answers it serves.
+/// The routes: the status for Prometheus, and what a supervisor asks. `requests` go to the runtime, whose answers they serve.
 pub(super) fn router(requests: mpsc::Sender<Request>) -> Router {
-    Router::new().route("/metrics", get(scrape)).with_state(requests)
+    Router::new()
+        .route("/metrics", get(scrape))
+        .route("/health", get(async || "the orchestrator runs\n"))
+        .route("/ready", get(ready))
+        .with_state(requests)
+}
+
+async fn ready(State(requests): State<mpsc::Sender<Request>>) -> Response {
+    match status(&requests).await {
+        Ok(_) => "the application runs\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
+    }
+}
+
+/// The status, or why there is none.
+async fn status(requests: &mpsc::Sender<Request>) -> Result<StatusReport, String> {
+    let (reply, answer) = oneshot::channel();
+    let ending = || "the application is ending".to_owned();
+    requests.send(Request::Status(reply)).await.map_err(|_| ending())?;
+    answer.await.map_err(|_| ending())?.map_err(|refusal| refusal.message)
 }
 
 async fn scrape(State(requests): State<mpsc::Sender<Request>>) -> Response {
-    let (reply, answer) = oneshot::channel();
-    let asked = requests.send(Request::Status(reply)).await;
-    match (asked, answer.await) {
-        (Ok(()), Ok(Ok(report))) => ([(CONTENT_TYPE, TEXT)], text(&report)).into_response(),
-        (_, Ok(Err(refusal))) => (StatusCode::SERVICE_UNAVAILABLE, refusal.message).into_response(),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "the application is ending").into_response(),
+    match status(&requests).await {
+        Ok(report) => ([(CONTENT_TYPE, TEXT)], text(&report)).into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
     }
 }
 
@@ -88,6 +104,10 @@ fn describe() {
         "wallaroo_stage_latency_seconds",
         "Time from when a worker could begin a batch to its answer, of all messages so far."
     );
+    describe_counter!(
+        "wallaroo_stage_late_values_total",
+        "Values that arrived too late for all of their windows in a stage."
+    );
     describe_counter!("wallaroo_sink_messages_total", "Messages handed to a sink.");
     describe_gauge!("wallaroo_sink_pending_bytes", "Bytes handed to a sink and not yet written.");
     describe_gauge!("wallaroo_worker_resident_bytes", "Resident memory of a worker.");
@@ -108,6 +128,7 @@ fn record_stage(number: usize, stage: &StageReport) {
     labels.extend(pool_label(stage.pool.as_ref()));
     counter!("wallaroo_stage_messages_total", labels.clone()).absolute(stage.messages);
     gauge!("wallaroo_stage_queued_messages", labels.clone()).set(stage.queued as f64);
+    counter!("wallaroo_stage_late_values_total", labels.clone()).absolute(stage.late);
     latency("wallaroo_stage_latency_seconds", &stage.latency, &labels);
 }
 

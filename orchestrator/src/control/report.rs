@@ -77,6 +77,8 @@ pub struct StageReport {
     pub rate: f64,
     /// Messages waiting for it.
     pub queued: usize,
+    /// Values that arrived too late for all of their windows in it.
+    pub late: u64,
     /// Time a worker takes for one message.
     pub service_seconds: Option<f64>,
     /// Time from when a worker could begin a batch to its answer, counted for each of its messages.

@@ -86,6 +86,7 @@ impl Runtime {
             messages: counts.messages,
             rate: rates[stage.id.index()],
             queued: counts.queued,
+            late: counts.late,
             service_seconds: counts.service_time.map(|time| time.as_secs_f64()),
             latency: counts.latency.into(),
         }

@@ -23,6 +23,9 @@ use crate::descriptors;
 /// PyPy's young generation. The lists of a batch outgrow the default of 4 MiB, are promoted and soon die. CPython ignores this.
 const PYPY_NURSERY: (&str, &str) = ("PYPY_GC_NURSERY", "32M");
 
+/// Makes the kernel kill a worker rather than the orchestrator when memory runs out.
+const OOM_SCORE: &str = "500";
+
 /// Bytes a socket to a worker may hold, so that a batch is sent in one piece and not in five with a change of tasks after each.
 const SOCKET_BUFFER: usize = 1 << 20;
 
@@ -117,6 +120,8 @@ impl Process {
             stderr: child.stderr.take().ok_or_else(missing)?,
         };
         let pid = child.id().ok_or_else(|| io::Error::other("the child is gone already"))?;
+        // When memory runs out, a worker can be replaced and this process cannot. The system may refuse.
+        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
         let process = Self { child, group: Pid::from_raw(pid.cast_signed()), marker };
         Ok((process, streams))
     }

@@ -53,7 +53,8 @@ def _options(words: list[str]) -> dict[str, int]:
 
 def _prepare_process() -> None:
     # Ctrl-C reaches the whole terminal's group; the orchestrator drains and tells the workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A handler, because programs that user code starts would inherit that the signal is ignored.
+    signal.signal(signal.SIGINT, _go_on)
     faulthandler.enable()
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
@@ -61,6 +62,10 @@ def _prepare_process() -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)
     mark_levels()
+
+
+def _go_on(*_: object) -> None:
+    """Do nothing about a signal."""
 
 
 def _serve(session: Session) -> int:

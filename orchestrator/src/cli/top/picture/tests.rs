@@ -4,21 +4,26 @@ use ratatui::backend::TestBackend;
 use super::*;
 use crate::control::report::{InterpreterReport, LatencyReport, RunState, SeatReport, WorkerState};
 
-fn report() -> StatusReport {
-    let latency = LatencyReport {
+fn latency() -> LatencyReport {
+    LatencyReport {
         messages: 1_234_567,
         p50_seconds: 0.000_085,
         p90_seconds: 0.0012,
         p99_seconds: 0.0034,
         p999_seconds: 0.0125,
         longest_seconds: 1.25,
-    };
+    }
+}
+
+fn report() -> StatusReport {
+    let latency = latency();
     let stage = |steps: &[&str], queued| StageReport {
         pool: None,
         steps: steps.iter().map(ToString::to_string).collect(),
         messages: 1_234_567,
         rate: 98_765.4,
         queued,
+        late: 0,
         service_seconds: Some(0.000_001),
         latency,
     };
