@@ -1,5 +1,6 @@
 //! The limit on open files: raised for the orchestrator, left as it was for workers, and not used up by clients.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -28,7 +29,14 @@ pub(crate) fn inherited() -> Option<(u64, u64)> {
 
 /// How many clients may be connected at a time, to all sources of a run together. Clones share the number.
 #[derive(Debug, Clone)]
-pub struct ClientLimit(Arc<Semaphore>);
+pub struct ClientLimit(Arc<Clients>);
+
+#[derive(Debug)]
+struct Clients {
+    free: Arc<Semaphore>,
+    /// The log says that clients wait.
+    said: AtomicBool,
+}
 
 impl ClientLimit {
     /// Leaves enough descriptors to the rest of a run with that many workers.
@@ -41,7 +49,8 @@ impl ClientLimit {
 
     /// So many clients.
     pub fn of(clients: usize) -> Self {
-        Self(Arc::new(Semaphore::new(clients.min(Semaphore::MAX_PERMITS))))
+        let free = Arc::new(Semaphore::new(clients.min(Semaphore::MAX_PERMITS)));
+        Self(Arc::new(Clients { free, said: AtomicBool::new(false) }))
     }
 
     /// Waits until one more client may be accepted, who is connected as long as the permit lives.
@@ -49,9 +58,10 @@ impl ClientLimit {
     /// # Cancel safety
     /// Nothing is taken when the future is dropped.
     pub async fn admit(&self) -> OwnedSemaphorePermit {
-        if self.0.available_permits() == 0 {
+        let Clients { free, said } = &*self.0;
+        if free.available_permits() == 0 && !said.swap(true, Ordering::Relaxed) {
             tracing::warn!("as many clients are connected as the limit on open files allows; more have to wait");
         }
-        self.0.clone().acquire_owned().await.expect("the semaphore is never closed")
+        free.clone().acquire_owned().await.expect("the semaphore is never closed")
     }
 }

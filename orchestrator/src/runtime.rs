@@ -397,8 +397,12 @@ impl Runtime {
         Ok(())
     }
 
-    /// Notes that a file or a stream is not read to its end. What a client does is its own affair.
+    /// Notes that a file or a stream is not read to its end. A drain stops reading on purpose, and what a client does is its own
+    /// affair.
     fn leave(&mut self, source: SourceId, reason: String) {
+        if self.draining {
+            return;
+        }
         let input = match &self.plan.sources[source.index()].config {
             SourceConfig::File { path } => path.clone(),
             SourceConfig::Stdin {} => "standard input".to_owned(),

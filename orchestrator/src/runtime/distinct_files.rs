@@ -14,6 +14,8 @@ use wallaroo_protocol::topology::{SinkConfig, SourceConfig};
 use super::RunError;
 use crate::plan::Plan;
 
+const STDOUT: &str = "standard output";
+
 /// What makes two paths one file.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Identity {
@@ -36,33 +38,28 @@ pub(super) fn check_files(plan: &Plan, dead_letters: Option<&Path>) -> Result<()
             known.insert(identity, format!("source {:?}", plan.name(source.node)));
         }
     }
-    let mut written = Vec::new();
+    let mut written: Vec<(Option<Identity>, String, String)> = Vec::new();
     for sink in &plan.sinks {
-        let identity = match &sink.config {
-            SinkConfig::File { path } => of_path(path.as_ref()),
-            SinkConfig::Stdout {} => of_stream(io::stdout().as_fd()),
-            SinkConfig::Tcp { .. } => None,
-        };
-        let is_stdout = matches!(sink.config, SinkConfig::Stdout {});
-        written.push((identity, is_stdout, format!("sink {:?}", plan.name(sink.node)), sink.address()));
+        if let SinkConfig::File { path } = &sink.config {
+            written.push((of_path(path.as_ref()), format!("sink {:?}", plan.name(sink.node)), path.clone()));
+        }
+    }
+    // Several sinks may write to standard output.
+    if plan.sinks.iter().any(|sink| matches!(sink.config, SinkConfig::Stdout {})) {
+        written.push((of_stream(io::stdout().as_fd()), STDOUT.to_owned(), STDOUT.to_owned()));
     }
     if let Some(path) = dead_letters {
-        written.push((of_path(path), false, "the dead letter file".to_owned(), path.display().to_string()));
+        written.push((of_path(path), "the dead letter file".to_owned(), path.display().to_string()));
     }
-    for (identity, is_stdout, part, path) in written {
+    for (identity, part, path) in written {
         let Some(identity) = identity else { continue };
-        match known.get(&identity) {
-            // Several sinks may write to standard output.
-            Some(other) if !(is_stdout && other == STDOUT) => {
-                return Err(RunError::SameFile { part, other: other.clone(), path });
-            }
-            _ => drop(known.insert(identity, if is_stdout { STDOUT.to_owned() } else { part })),
+        if let Some(other) = known.get(&identity) {
+            return Err(RunError::SameFile { part, other: other.clone(), path });
         }
+        known.insert(identity, part);
     }
     Ok(())
 }
-
-const STDOUT: &str = "standard output";
 
 fn of_path(path: &Path) -> Option<Identity> {
     if let Ok(found) = path.metadata() {

@@ -1,5 +1,6 @@
 //! How many bytes a source may have under way.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -16,6 +17,8 @@ struct Shared {
     credits: Semaphore,
     /// Bytes that incomplete large frames may have together.
     incomplete: Semaphore,
+    /// Connections that wait for these.
+    waiting: AtomicUsize,
     total: u32,
     /// Bytes delivered without credits: a frame heavier than the whole budget pays only the budget. Credits that come back go here
     /// first, so that they never exceed the total.
@@ -28,7 +31,15 @@ impl SourceBudget {
         let total = u32::try_from(total).unwrap_or(u32::MAX).max(1);
         let credits = Semaphore::new(total as usize);
         let incomplete = Semaphore::new(total as usize);
-        Self { shared: Arc::new(Shared { credits, incomplete, total, unpaid: Mutex::new(0) }) }
+        Self {
+            shared: Arc::new(Shared {
+                credits,
+                incomplete,
+                waiting: AtomicUsize::new(0),
+                total,
+                unpaid: Mutex::new(0),
+            }),
+        }
     }
 
     /// All credits there are, in bytes.
@@ -63,12 +74,13 @@ impl SourceBudget {
     /// Nothing is taken when the future is dropped.
     pub async fn assemble(&self, length: usize) -> SemaphorePermit<'_> {
         let length = u32::try_from(length).unwrap_or(u32::MAX).min(self.shared.total);
+        let _waiting = Waiting::begin(&self.shared.waiting);
         self.shared.incomplete.acquire_many(length).await.expect("the semaphore is never closed")
     }
 
-    /// Whether no further large frame of the largest size could be read now.
-    pub fn is_assembling_full(&self) -> bool {
-        self.shared.incomplete.available_permits() < self.shared.total as usize / 2
+    /// Whether a connection waits in [`SourceBudget::assemble`].
+    pub fn is_awaited(&self) -> bool {
+        self.shared.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Gives `weight` credits back. The caller gives back every credit it took, in any number of pieces.
@@ -81,6 +93,22 @@ impl SourceBudget {
 
     fn unpaid(&self) -> std::sync::MutexGuard<'_, usize> {
         self.shared.unpaid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts one that waits, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -105,6 +133,21 @@ mod tests {
         budget.give_back(1);
         assert!(ready(budget.acquire(4)));
         assert_eq!(budget.available(), 0);
+    }
+
+    #[test]
+    fn a_large_frame_waits_for_another_and_is_seen_to_wait() {
+        let budget = SourceBudget::new(10);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut first = Box::pin(budget.assemble(7));
+        let Poll::Ready(permit) = first.as_mut().poll(&mut context) else { panic!("nobody has anything") };
+        assert!(!budget.is_awaited(), "it has what it needs");
+        let mut second = Box::pin(budget.assemble(7));
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        assert!(budget.is_awaited());
+        drop(permit);
+        assert!(second.as_mut().poll(&mut context).is_ready());
+        assert!(!budget.is_awaited());
     }
 
     #[test]

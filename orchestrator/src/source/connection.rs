@@ -36,9 +36,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Whether others wait for the memory that an incomplete frame takes.
-    fn is_short(&self) -> bool {
-        self.is_network && self.budget.is_assembling_full()
+    /// Waits until a client has sent nothing for [`STALLED`] while others wait for the memory that its incomplete frame takes.
+    async fn outwaited(&self) {
+        loop {
+            sleep(STALLED).await;
+            if self.is_network && self.budget.is_awaited() {
+                return;
+            }
+        }
     }
 }
 
@@ -102,7 +107,7 @@ impl Connection {
                     return Ok(CloseReason::Stopped);
                 }
                 read = reader.read_buf(cutter.buffer()) => read,
-                () = sleep(STALLED), if assembling.is_some() && shared.is_short() => {
+                () = shared.outwaited(), if assembling.is_some() => {
                     return Err(ConnectionError::Stalled { peer: self.peer.clone(), have: cutter.buffer().len() });
                 }
             };
