@@ -56,6 +56,18 @@ MUTANTS = {
         "matches!(self.slots[slot].seat, Seat::Seated(seated) | Seat::Retiring(seated) if seated == generation)",
         "{ let _ = generation; matches!(self.slots[slot].seat, Seat::Seated(_) | Seat::Retiring(_)) }",
     ),
+    "letters": Mutant(
+        "a stage stops while too many dead letters are not written",
+        "dispatch/form.rs",
+        "|| self.sinks.letter_bytes() < limit\n                && self.order.held_bytes(stage) < limit",
+        "|| self.order.held_bytes(stage) < limit",
+    ),
+    "letters-last": Mutant(
+        "a run ends when all dead letters are written",
+        "sinks.rs",
+        "self.letter_bytes == 0 && self.all_pending_bytes()",
+        "self.all_pending_bytes()",
+    ),
     "room": Mutant(
         "a stage stops while what it feeds is full",
         "dispatch/form.rs",

@@ -2,12 +2,16 @@
 
 import base64
 import datetime
+import fcntl
+import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 
 from tests.harness.clients import frames, send
+from tests.harness.control import status
 from tests.harness.numbered import by_key, expected, messages
 from tests.harness.orchestrator import PATIENCE, Orchestrator, message_of, orchestrator_command, read_dead_letters
 from tests.harness.places import APPS, WORD_COUNT
@@ -177,3 +181,58 @@ def test_values_between_steps_are_not_sent_again(consumer, tmp_path):
     assert outcome(dead_letters("drop", path, "--all"))[0] == 0
     assert read_dead_letters(path) == []
     assert consumer.count == 1
+
+
+def test_a_full_disk_holds_the_stream_back_and_loses_nothing(consumer, tmp_path):
+    # A link, so that the disk can become free: what could not be written goes to the file that is at the path then.
+    path, disk = tmp_path / "dead.jsonl", tmp_path / "disk"
+    path.symlink_to("/dev/full")
+    disk.touch()
+    count = 20_000
+    options = ["--dead-letters", path, "--queue-bytes", "64KiB"]
+    with raises(consumer, options=options) as run:
+        sent = [f"k{n % 7} {n} bad" for n in range(count)]
+        with socket.create_connection(run.address(), PATIENCE) as connection:
+            sender = threading.Thread(target=connection.sendall, args=(frames([*sent, "k0 good"]),))
+            sender.start()
+            logged = run.wait_for("dead letters cannot be written to")
+            assert "No space left on device" in logged["message"]
+            (problem,) = status(run)["problems"]
+            assert "dead letters wait" in problem
+            assert "No space left" in problem
+            held = status(run)["dead_letters"]
+            assert held < count / 2, "the intake goes on"
+            path.unlink()
+            path.symlink_to(disk)
+            consumer.wait_count(1)
+            sender.join(PATIENCE)
+        run.wait_for("dead letters are written to")
+        run.stop()
+    letters = read_dead_letters(disk)
+    assert sorted(message_of(letter) for letter in letters) == sorted(sent)
+    assert run.summary()["dead_letters"] == count
+
+
+def test_a_locked_file_is_waited_for(consumer, tmp_path):
+    path = tmp_path / "dead.jsonl"
+    with raises(consumer, options=["--dead-letters", path]) as run, run.ready() and path.open("r+b") as locked:
+        fcntl.lockf(locked, fcntl.LOCK_EX)
+        send(run.address(), frames(["k1 1 bad", "k1 2"]))
+        consumer.wait_count(1)
+        run.wait_for("another process has locked the file")
+        assert read_dead_letters(path) == []
+        fcntl.lockf(locked, fcntl.LOCK_UN)
+        run.stop()
+    (letter,) = read_dead_letters(path)
+    assert message_of(letter) == "k1 1 bad"
+
+
+def test_a_second_signal_ends_a_run_whose_letters_cannot_be_written(consumer):
+    with raises(consumer, options=["--dead-letters", "/dev/full"]) as run:
+        send(run.address(), frames(["k1 1 bad"]))
+        run.wait_for("dead letters cannot be written to")
+        run.signal(signal.SIGTERM)
+        run.wait_for("stopping")
+        run.signal(signal.SIGTERM)
+        assert run.wait() == 130
+        run.wait_for("dead letters could not be written before the end")

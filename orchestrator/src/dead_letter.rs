@@ -4,6 +4,7 @@ mod append;
 pub(crate) mod file;
 mod limit;
 mod lock;
+mod writer;
 
 use std::collections::HashMap;
 use std::io;
@@ -15,14 +16,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tokio::sync::mpsc;
 use wallaroo_protocol::topology::{ByteOrder, Framing, NodeKind, SourceConfig};
 use wallaroo_protocol::{NodeId, Topology, key};
 
 use self::append::AppendedFile;
 use self::limit::LogLimit;
+use self::writer::LetterWriter;
 use crate::dead_message::DeadMessage;
 use crate::limit::Limit;
 use crate::plan::Plan;
+
+pub use self::writer::LetterEvent;
 
 /// One line of a dead letter file. Fields are only ever added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,14 +118,9 @@ pub enum DeadLetterError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// A line cannot be written.
-    #[error("cannot write a dead letter to {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        source: io::Error,
-    },
+    /// The thread that writes them cannot be started.
+    #[error("cannot start the thread that writes dead letters")]
+    Thread(#[source] io::Error),
 }
 
 /// Where a run's dead letters go.
@@ -129,45 +129,58 @@ pub struct DeadLetters {
     topology: Arc<Topology>,
     /// By source.
     sources: Vec<NodeId>,
-    file: Option<AppendedFile>,
-    line: Vec<u8>,
+    writer: Option<LetterWriter>,
+    events: mpsc::UnboundedSender<LetterEvent>,
     count: u64,
     limits: HashMap<NodeId, LogLimit>,
 }
 
 impl DeadLetters {
     /// Appends to `path`, which is opened now so that a path that cannot be written is known at the start. Without a path
-    /// dead letters are only logged.
-    pub fn open(path: Option<&Path>, plan: &Plan) -> Result<Self, DeadLetterError> {
-        let file = match path {
+    /// dead letters are only logged. `events` is told of each letter once it is kept.
+    pub fn open(
+        path: Option<&Path>,
+        plan: &Plan,
+        events: mpsc::UnboundedSender<LetterEvent>,
+    ) -> Result<Self, DeadLetterError> {
+        let writer = match path {
             None => None,
-            Some(path) => match AppendedFile::open(path) {
-                Ok(file) => Some(file),
-                Err(source) => return Err(DeadLetterError::Open { path: path.to_owned(), source }),
-            },
+            Some(path) => {
+                let opened = AppendedFile::open(path);
+                let file = opened.map_err(|source| DeadLetterError::Open { path: path.to_owned(), source })?;
+                Some(LetterWriter::start(file, events.clone()).map_err(DeadLetterError::Thread)?)
+            }
         };
         Ok(Self {
             topology: Arc::clone(&plan.topology),
             sources: plan.sources.iter().map(|source| source.node).collect(),
-            file,
-            line: Vec::new(),
+            writer,
+            events,
             count: 0,
             limits: HashMap::new(),
         })
     }
 
-    /// Writes one message, as one line in one go, and logs it unless its step logs too much. `connection` is the client's
-    /// address.
-    pub fn write(&mut self, message: &DeadMessage, connection: Option<&str>) -> Result<(), DeadLetterError> {
+    /// Has one message written, as one line, and logs it unless its step logs too much. `connection` is the client's address.
+    pub fn write(&mut self, message: &DeadMessage, connection: Option<&str>) {
         self.count += 1;
         let letter = self.letter(message, connection, Timestamp::now());
         self.log(message.node, &letter);
-        let Some(file) = &mut self.file else { return Ok(()) };
-        self.line.clear();
-        let encoded = serde_json::to_writer(&mut self.line, &letter).map_err(io::Error::from);
-        self.line.push(b'\n');
-        let written = encoded.and_then(|()| file.append(&self.line));
-        written.map_err(|source| DeadLetterError::Write { path: file.path().to_owned(), source })
+        match &self.writer {
+            Some(writer) => writer.write(line(&letter), message.weight()),
+            // The runtime hangs up only when it is going away.
+            None => drop(self.events.send(LetterEvent::Kept { bytes: message.weight() })),
+        }
+    }
+
+    /// Waits until all letters have been written. No more can be written then.
+    ///
+    /// # Cancel safety
+    /// Safe: a new call goes on waiting.
+    pub async fn finish(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            writer.finish().await;
+        }
     }
 
     /// Dead letters so far.
@@ -261,6 +274,13 @@ impl Drop for DeadLetters {
             }
         }
     }
+}
+
+fn line(letter: &DeadLetter) -> Vec<u8> {
+    // A letter has no maps with other keys than strings, and memory takes all that is written to it.
+    let mut line = serde_json::to_vec(letter).unwrap_or_default();
+    line.push(b'\n');
+    line
 }
 
 fn write_time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {

@@ -34,3 +34,14 @@ pub struct DeadMessage {
     /// The connection, where it is known.
     pub connection: Option<ConnectionId>,
 }
+
+impl DeadMessage {
+    /// What it counts for while it waits to be kept, in bytes.
+    pub fn weight(&self) -> usize {
+        /// The rest of its letter.
+        const FRAME: usize = 512;
+        let texts = [&self.exception, &self.message, &self.traceback, &self.value];
+        let key = self.key.as_ref().map_or(0, Bytes::len);
+        FRAME + key + self.payload.len() + texts.iter().map(|text| text.len()).sum::<usize>()
+    }
+}

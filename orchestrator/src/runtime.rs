@@ -37,7 +37,7 @@ use self::workers::{end_workers, event_of, load};
 
 use crate::control::address::ControlAddress;
 use crate::control::{Control, Refusal};
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::{DeadLetters, LetterEvent};
 use crate::engine::{Action, Engine, EngineConfig, Event};
 use crate::ids::SourceId;
 use crate::limit::Limit;
@@ -171,6 +171,7 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
     let mut from_workers = Vec::new();
     let mut from_sources = Vec::new();
     let mut from_sinks = Vec::new();
+    let mut from_letters = Vec::new();
     let mut heard = 0;
     // A channel that is closed is always ready: it must not be asked again, or this loop would spin.
     let mut sources_are_open = true;
@@ -182,6 +183,9 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
                 runtime.sources(&mut pools, from_sources.drain(..))
             }
             _ = runtime.sink_events.recv_many(&mut from_sinks, EVENTS_A_TURN) => runtime.sinks(&mut pools, from_sinks.drain(..)),
+            _ = runtime.letter_events.recv_many(&mut from_letters, EVENTS_A_TURN) => {
+                runtime.letters(&mut pools, from_letters.drain(..))
+            }
             request = control.next() => runtime.request(&mut pools, request),
             () = signals.next() => runtime.signalled(&mut pools, &mut heard),
             () = retry(pools.next_fill()) => pools.fill(Instant::now()).map_err(RunError::from),
@@ -256,6 +260,9 @@ struct Runtime {
     sink_tasks: JoinSet<()>,
     sink_events: mpsc::UnboundedReceiver<SinkEvent>,
     dead_letters: DeadLetters,
+    letter_events: mpsc::UnboundedReceiver<LetterEvent>,
+    /// Why dead letters cannot be written, while that is so.
+    letters_wait: Option<String>,
     failure_policy: FailurePolicy,
     most_dead_letters: Option<u64>,
     left: Vec<InputLeft>,
@@ -279,7 +286,8 @@ impl Runtime {
         let plan = Arc::new(Plan::new(load(pools, workers).await?)?);
         let named = named_pools(&plan, options)?;
         check_files(&plan, options.dead_letters.as_deref())?;
-        let dead_letters = DeadLetters::open(options.dead_letters.as_deref(), &plan)?;
+        let (letter_sender, letter_events) = mpsc::unbounded_channel();
+        let dead_letters = DeadLetters::open(options.dead_letters.as_deref(), &plan, letter_sender)?;
         let (mut inputs, sources) = open_sources(&plan, options).await?;
         let stop = inputs.stop.clone();
         let (sink_sender, sink_events) = mpsc::unbounded_channel();
@@ -301,6 +309,8 @@ impl Runtime {
             sink_tasks,
             sink_events,
             dead_letters,
+            letter_events,
+            letters_wait: None,
             failure_policy: options.failure_policy,
             most_dead_letters: options.most_dead_letters,
             left: Vec::new(),
@@ -423,6 +433,20 @@ impl Runtime {
         Ok(())
     }
 
+    fn letters(&mut self, pools: &mut Pools, events: impl Iterator<Item = LetterEvent>) -> Result<(), RunError> {
+        let mut kept = 0;
+        for event in events {
+            match event {
+                LetterEvent::Kept { bytes } => {
+                    kept += bytes;
+                    self.letters_wait = None;
+                }
+                LetterEvent::Waiting { reason } => self.letters_wait = Some(reason),
+            }
+        }
+        self.feed(pools, Event::DeadLettersKept { bytes: kept })
+    }
+
     fn signalled(&mut self, pools: &mut Pools, signals: &mut u32) -> Result<(), RunError> {
         *signals += 1;
         if *signals > 1 {
@@ -474,6 +498,10 @@ impl Runtime {
         if !settled {
             outcome = outcome.and(Err(RunError::InterruptedLate));
             end_workers(pools, workers, Duration::ZERO).await;
+        }
+        if timeout(FAILED_FLUSH, self.dead_letters.finish()).await.is_err() {
+            let bytes = self.engine.letter_bytes();
+            tracing::error!(bytes, "dead letters could not be written before the end, and are lost");
         }
         outcome.map(|()| summary)
     }

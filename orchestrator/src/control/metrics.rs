@@ -67,6 +67,7 @@ fn text(report: &StatusReport) -> String {
         gauge!("wallaroo_ledger_keys").set(report.ledger_keys as f64);
         counter!("wallaroo_dead_letters_total").absolute(report.dead_letters);
         counter!("wallaroo_worker_deaths_total").absolute(report.worker_deaths);
+        gauge!("wallaroo_problems").set(report.problems.len() as f64);
         latency("wallaroo_latency_seconds", &report.latency, &[]);
         for source in &report.sources {
             record_source(source);
@@ -92,6 +93,7 @@ fn describe() {
         "wallaroo_worker_deaths_total",
         "Workers that died in a slot, excluding those that were replaced on purpose."
     );
+    describe_gauge!("wallaroo_problems", "Things that hold the run back or soon will; the status says which.");
     describe_gauge!(
         "wallaroo_latency_seconds",
         "Time from reading a message at a source to handing its result to a sink, of all messages so far."

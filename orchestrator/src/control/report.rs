@@ -37,6 +37,8 @@ pub struct StatusReport {
     pub dead_letters: u64,
     /// Workers that died in a slot, excluding those that were replaced on purpose.
     pub worker_deaths: u64,
+    /// What holds the run back or soon will, for people. Empty: nothing.
+    pub problems: Vec<String>,
 }
 
 /// Whether a run accepts messages.

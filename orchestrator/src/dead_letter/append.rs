@@ -7,45 +7,65 @@ use std::path::{Path, PathBuf};
 use super::file::is_at;
 use super::lock::LinesLock;
 
-/// A file that lines are appended to. If it was replaced (because letters were removed) or moved, the next line goes to the file
+/// A file that lines are appended to. If it was replaced (because letters were removed) or moved, the next lines go to the file
 /// at its path, which is created if it does not exist.
 #[derive(Debug)]
 pub(super) struct AppendedFile {
     path: PathBuf,
     file: File,
+    /// The file may end inside a line, of an earlier run or of a write that failed.
+    may_be_unfinished: bool,
 }
 
 impl AppendedFile {
-    /// Opens for appending. An unfinished line of an earlier run is ended first, so that it does not spoil the next.
+    /// Opens for appending.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: open(path)? })
+        Ok(Self { path: path.to_owned(), file: open(path)?, may_be_unfinished: true })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Appends a line, its newline included, in one go.
-    pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
+    /// Appends lines, their newlines included, in one go. If that fails, none of them is in the file.
+    ///
+    /// # Errors
+    /// `WouldBlock`: another process holds the lock on the lines. Otherwise what the operating system says.
+    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         loop {
-            // File systems without locks (some network ones) are fine: without a lock nobody can remove letters either.
-            let lock = LinesLock::exclusive(&self.file).ok();
-            if !self.file.metadata()?.is_file() || is_at(&self.file, &self.path)? {
-                return (&self.file).write_all(line);
+            let lock = match LinesLock::try_exclusive(&self.file) {
+                Ok(Some(lock)) => Some(lock),
+                Ok(None) => {
+                    return Err(io::Error::new(io::ErrorKind::WouldBlock, "another process has locked the file"));
+                }
+                // File systems without locks (some network ones) are fine: without a lock nobody can remove letters either.
+                Err(_) => None,
+            };
+            let metadata = self.file.metadata()?;
+            let is_regular = metadata.is_file();
+            // A pipe or a device whose name is gone is written to as long as it is open.
+            if !is_at(&self.file, &self.path)? && (is_regular || self.path.exists()) {
+                drop(lock);
+                self.file = open(&self.path)?;
+                self.may_be_unfinished = true;
+                continue;
             }
-            drop(lock);
-            self.file = open(&self.path)?;
+            if is_regular && self.may_be_unfinished {
+                end_line(&self.file)?;
+                self.may_be_unfinished = false;
+            }
+            let written = (&self.file).write_all(lines);
+            if written.is_err() && is_regular {
+                // Only under the lock: another run may have appended meanwhile.
+                self.may_be_unfinished = lock.is_none() || self.file.set_len(metadata.len()).is_err();
+            }
+            return written;
         }
     }
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
-    if file.metadata()?.is_file() {
-        let _lock = LinesLock::exclusive(&file).ok();
-        end_line(&file)?;
-    }
-    Ok(file)
+    OpenOptions::new().create(true).append(true).read(true).open(path)
 }
 
 fn end_line(mut file: &File) -> io::Result<()> {

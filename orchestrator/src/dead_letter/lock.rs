@@ -25,6 +25,15 @@ impl<'a> LinesLock<'a> {
         Self::wait(file, libc::F_WRLCK)
     }
 
+    /// Takes the exclusive lock on the lines, unless another process has it. The file must be open for writing.
+    pub(super) fn try_exclusive(file: &'a File) -> io::Result<Option<Self>> {
+        match fcntl(file, FcntlArg::F_OFD_SETLK(&byte(libc::F_WRLCK, LINES))) {
+            Ok(_) => Ok(Some(Self(file))),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Waits for the shared lock on the lines: nobody changes them meanwhile. The file must be open for reading.
     pub(super) fn shared(file: &'a File) -> io::Result<Self> {
         Self::wait(file, libc::F_RDLCK)

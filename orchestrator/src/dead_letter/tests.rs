@@ -65,15 +65,36 @@ pub(crate) fn letter(message: &str) -> DeadLetter {
     }
 }
 
+type Events = mpsc::UnboundedReceiver<LetterEvent>;
+
+fn opened(path: Option<&Path>) -> (DeadLetters, Events) {
+    let (sender, events) = mpsc::unbounded_channel();
+    (DeadLetters::open(path, &plan(), sender).expect("writable"), events)
+}
+
+/// Waits until letters of `weight` are kept. Returns why they had to wait, if they had.
+fn await_kept(events: &mut Events, weight: usize) -> Option<String> {
+    let (mut kept, mut waited) = (0, None);
+    while kept < weight {
+        match events.blocking_recv().expect("the writer lives") {
+            LetterEvent::Kept { bytes } => kept += bytes,
+            LetterEvent::Waiting { reason } => waited = Some(reason),
+        }
+    }
+    assert_eq!(kept, weight);
+    waited
+}
+
 #[test]
 fn letters_are_whole_lines_and_read_back() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("dead.jsonl");
-    let mut letters = DeadLetters::open(Some(&path), &plan()).expect("writable");
-    letters.write(&message(), Some("127.0.0.1:999")).expect("written");
+    let (mut letters, mut events) = opened(Some(&path));
+    letters.write(&message(), Some("127.0.0.1:999"));
     let unknown = DeadMessage { key: None, source: None, connection: None, codec: 2, ..message() };
-    letters.write(&unknown, None).expect("written");
+    letters.write(&unknown, None);
     assert_eq!(letters.count(), 2);
+    await_kept(&mut events, message().weight() + unknown.weight());
 
     let text = std::fs::read_to_string(&path).expect("readable");
     let lines: Vec<&str> = text.lines().collect();
@@ -119,7 +140,8 @@ fn letters_say_where_their_source_listens_and_how_it_is_written_to() {
         (SourceConfig::Generator {}, None, None, None),
     ];
     for (source, source_framing, address, framing) in cases {
-        let letters = DeadLetters::open(None, &plan_with(source, source_framing)).expect("no file");
+        let (events, _) = mpsc::unbounded_channel();
+        let letters = DeadLetters::open(None, &plan_with(source, source_framing), events).expect("no file");
         let letter = letters.letter(&message(), None, Timestamp::UNIX_EPOCH);
         assert_eq!((letter.source_address.as_deref(), letter.source_framing), (address, framing));
     }
@@ -129,8 +151,9 @@ fn letters_say_where_their_source_listens_and_how_it_is_written_to() {
 fn a_line_cut_short_by_a_crash_spoils_no_other() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), "{\"time\":").expect("writable");
-    let mut letters = DeadLetters::open(Some(file.path()), &plan()).expect("writable");
-    letters.write(&message(), None).expect("written");
+    let (mut letters, mut events) = opened(Some(file.path()));
+    letters.write(&message(), None);
+    await_kept(&mut events, message().weight());
     let text = std::fs::read_to_string(file.path()).expect("readable");
     let (cut, whole) = text.split_once('\n').expect("two lines");
     assert_eq!(cut, "{\"time\":");
@@ -139,6 +162,41 @@ fn a_line_cut_short_by_a_crash_spoils_no_other() {
 
 #[test]
 fn a_path_that_cannot_be_written_is_known_at_the_start() {
-    let error = DeadLetters::open(Some(Path::new("/proc/none")), &plan()).expect_err("not writable");
+    let (events, _) = mpsc::unbounded_channel();
+    let error = DeadLetters::open(Some(Path::new("/proc/none")), &plan(), events).expect_err("not writable");
     assert!(error.to_string().contains("/proc/none"), "{error}");
+}
+
+#[test]
+fn without_a_file_letters_are_kept_at_once() {
+    let (mut letters, mut events) = opened(None);
+    letters.write(&message(), None);
+    assert_eq!(await_kept(&mut events, message().weight()), None);
+}
+
+#[test]
+fn a_locked_file_is_waited_for_and_nothing_is_dropped() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("dead.jsonl");
+    let (mut letters, mut events) = opened(Some(&path));
+    let other = std::fs::OpenOptions::new().read(true).open(&path).expect("readable");
+    let lock = lock::LinesLock::shared(&other).expect("nobody else has it");
+    letters.write(&message(), None);
+    letters.write(&message(), None);
+    let waiting = events.blocking_recv().expect("the writer lives");
+    assert!(matches!(&waiting, LetterEvent::Waiting { reason } if reason.contains("locked")), "{waiting:?}");
+    assert_eq!(std::fs::read_to_string(&path).expect("readable"), "");
+    drop(lock);
+    await_kept(&mut events, 2 * message().weight());
+    assert_eq!(std::fs::read_to_string(&path).expect("readable").lines().count(), 2);
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let (mut letters, mut events) = opened(Some(Path::new("/dev/full")));
+    letters.write(&message(), None);
+    let waiting = events.blocking_recv().expect("the writer lives");
+    let told =
+        |event: &LetterEvent| matches!(event, LetterEvent::Waiting { reason } if reason.contains("No space left"));
+    assert!(told(&waiting), "{waiting:?}");
 }

@@ -121,6 +121,11 @@ pub enum Event {
         /// How many bytes.
         bytes: usize,
     },
+    /// Dead letters have been written to where they are kept.
+    DeadLettersKept {
+        /// The sum of their weights.
+        bytes: usize,
+    },
     /// Give a pool so many slots, and spread the partitions that live there over them. Ends with [`Action::Scaled`]; one at a time.
     Scale {
         /// The pool.
@@ -164,6 +169,7 @@ impl Event {
             | Self::ConnectionClosed { .. }
             | Self::SourceEnded { .. }
             | Self::SinkWritten { .. }
+            | Self::DeadLettersKept { .. }
             | Self::Scale { .. }
             | Self::Save
             | Self::Drain
@@ -210,7 +216,8 @@ pub enum Action {
     },
     /// Stop reading at every source.
     StopSources,
-    /// A message could not be processed.
+    /// A message could not be processed. Answered by [`Event::DeadLettersKept`] with its weight; as long as too many are not, nothing
+    /// is begun that could make more.
     DeadLetter(DeadMessage),
     /// Kill a worker.
     Kill {

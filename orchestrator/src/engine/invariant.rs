@@ -83,6 +83,8 @@ pub enum Queue {
     Results(StageId),
     /// Messages that a sink has not written.
     Sink(SinkId),
+    /// Dead letters that are not kept.
+    DeadLetters,
     /// A slot's journal.
     Journal(SlotId),
     /// Snapshots of a partition.
@@ -95,6 +97,7 @@ impl std::fmt::Display for Queue {
             Self::Lanes(stage) => write!(formatter, "the lanes of stage {stage}"),
             Self::Results(stage) => write!(formatter, "the results of stage {stage}"),
             Self::Sink(sink) => write!(formatter, "sink {sink}"),
+            Self::DeadLetters => formatter.write_str("the dead letters"),
             Self::Journal(slot) => write!(formatter, "the journal of {slot:?}"),
             Self::Snapshots => formatter.write_str("the snapshots of a partition"),
         }

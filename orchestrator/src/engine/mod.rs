@@ -129,6 +129,7 @@ impl Engine {
             }
             Event::Snapshot { slot, generation, part } => self.snapshot(slot, generation, part, now, actions),
             Event::SinkWritten { sink, bytes } => self.sinks.written(sink, bytes),
+            Event::DeadLettersKept { bytes } => self.sinks.letters_kept(bytes),
             Event::Scale { pool, slots } => self.scale(pool, slots, actions),
             Event::Replace { slot } => {
                 self.replace(slot);

@@ -97,7 +97,7 @@ impl Engine {
     fn emit(&mut self, finished: Finished, now: Duration, actions: &mut Vec<Action>) -> Checked<()> {
         let Finished { batch, answer: Answer { outputs, failures, timing } } = finished;
         for failure in failures {
-            actions.push(Action::DeadLetter(self.dead_message(&batch, failure)));
+            self.give_up(self.dead_message(&batch, failure), actions);
         }
         for Output { outlet, data } in outputs {
             match data {

@@ -101,7 +101,12 @@ impl Engine {
     /// Bytes in queues of the engine, those of sources and journals excluded.
     pub fn queued_bytes(&self) -> usize {
         let sinks: usize = self.sinks.all_pending_bytes().sum();
-        self.routing.all_bytes() + self.order.all_held_bytes() + sinks
+        self.routing.all_bytes() + self.order.all_held_bytes() + sinks + self.sinks.letter_bytes()
+    }
+
+    /// Bytes of dead letters that are not kept yet.
+    pub fn letter_bytes(&self) -> usize {
+        self.sinks.letter_bytes()
     }
 
     /// Bytes of everything that has been accepted and has not left through a sink.

@@ -60,7 +60,14 @@ impl Runtime {
             ledger_keys: status.keys,
             dead_letters: self.dead_letters.count(),
             worker_deaths: status.deaths,
+            problems: self.problems(),
         }
+    }
+
+    /// What holds the run back, for people.
+    fn problems(&self) -> Vec<String> {
+        let letters = self.letters_wait.as_ref();
+        letters.map(|reason| format!("dead letters wait, they cannot be written to {reason}")).into_iter().collect()
     }
 
     fn source_reports(&self, status: &Status, rates: &[f64]) -> Vec<SourceReport> {

@@ -119,7 +119,7 @@ impl Runtime {
 
     fn dead_letter(&mut self, message: DeadMessage) -> Result<(), RunError> {
         let peer = message.connection.and_then(|connection| self.peers.get(connection));
-        self.dead_letters.write(&message, peer)?;
+        self.dead_letters.write(&message, peer);
         let count = self.dead_letters.count();
         if let Some(most) = self.most_dead_letters.filter(|most| count > *most) {
             return Err(RunError::TooManyDeadLetters { count, most });

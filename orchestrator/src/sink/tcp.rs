@@ -12,9 +12,9 @@ use std::time::Duration;
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::acknowledged::bytes_acknowledged;
+use super::acknowledged::{bytes_acknowledged, unanswered_for};
 use super::outbox::{Outbox, Progress};
 use super::{SinkChunks, SinkError, SinkEvent, SinkEvents};
 use crate::ids::SinkId;
@@ -33,6 +33,11 @@ const REMINDER: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(5);
 /// First and longest pause between queries of what the peer has acknowledged, since there is no event for it.
 const SETTLE_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+/// How long a consumer's kernel may answer no retransmission. Then its machine or the network is gone. The kernel itself would try
+/// for a quarter of an hour, and its own limit (`TCP_USER_TIMEOUT`) also ends connections to consumers that only read slowly.
+const LONGEST_SILENCE: Duration = Duration::from_secs(20);
+/// How often that is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Bytes taken from the channel before they are written, and bytes of one write.
 const GATHER: u64 = 1 << 20;
 /// Chunks of one write.
@@ -174,6 +179,16 @@ impl Connection {
         (self.origin + count.saturating_sub(self.baseline)).min(outbox.position())
     }
 
+    /// Fails when the peer's kernel has been silent for too long.
+    fn check_silence(&self) -> io::Result<()> {
+        match unanswered_for(&self.stream) {
+            Some(silence) if silence >= LONGEST_SILENCE => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer for {} s", silence.as_secs())))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the peer has ended its half of the connection. Bytes that a consumer sends are dropped.
     fn peer_closed(&self) -> io::Result<bool> {
         let mut ignored = [0; 4096];
@@ -195,6 +210,7 @@ impl Connection {
             if let Some(error) = self.stream.take_error()? {
                 return Err(error);
             }
+            self.check_silence()?;
             sleep(pause).await;
             pause = (pause * 2).min(longest);
         }
@@ -225,6 +241,8 @@ impl Queue {
     /// Writes until there is nothing more to write, the consumer closes, or the connection breaks.
     async fn serve(&mut self, connection: &Connection) -> io::Result<End> {
         let mut forgotten = connection.origin;
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while self.outbox.unwritten() < GATHER {
                 let Ok(chunk) = self.chunks.try_recv() else { break };
@@ -246,6 +264,7 @@ impl Queue {
             let wanted = if pending { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
             tokio::select! {
                 ready = connection.stream.ready(wanted) => drop(ready?),
+                _ = looks.tick() => connection.check_silence()?,
                 chunk = self.chunks.recv(), if !pending && !self.closed => match chunk {
                     Some(chunk) => self.push(chunk),
                     None => self.closed = true,

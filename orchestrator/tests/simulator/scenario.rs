@@ -55,6 +55,8 @@ pub(crate) struct Scenario {
     pub(crate) changes: usize,
     /// Consumers take what they are given only now and then.
     pub(crate) slow_sinks: bool,
+    /// Dead letters are kept late, as on a full disk.
+    pub(crate) slow_letters: bool,
     /// The user drains before all is sent.
     pub(crate) drains_early: bool,
     /// The orchestrator stands still now and then.
@@ -107,6 +109,7 @@ impl Scenario {
             retires: random.pick(&[0, 0, 100]),
             changes: random.pick(&[0, 100, 30]),
             slow_sinks: random.one_in(2),
+            slow_letters: random.one_in(2),
             drains_early: random.one_in(4),
             stands_still: random.one_in(4),
             fatal_value: random.one_in(4).then(|| random.below(40)),

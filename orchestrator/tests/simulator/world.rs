@@ -53,6 +53,8 @@ pub(crate) struct World {
     /// Values in the order in which the engine got them.
     pub(crate) order: Vec<u64>,
     pub(crate) dead: Vec<DeadMessage>,
+    /// Weights of dead letters that are not kept yet.
+    to_keep: VecDeque<usize>,
     /// Values that may become dead letters though nothing is the matter with them: bad luck struck while they were watched.
     pub(crate) blamed: BTreeSet<u64>,
     pub(crate) finished: bool,
@@ -60,6 +62,8 @@ pub(crate) struct World {
     turn_is_open: bool,
     /// Bytes that one batch has given one queue, at most.
     largest_output: usize,
+    /// Weight of the dead letters that one event has caused, at most.
+    largest_letters: usize,
     tally: Tally,
 }
 
@@ -91,10 +95,12 @@ impl World {
             fired: vec![Vec::new(); sinks],
             order: Vec::new(),
             dead: Vec::new(),
+            to_keep: VecDeque::new(),
             blamed: BTreeSet::new(),
             finished: false,
             turn_is_open: false,
             largest_output: 0,
+            largest_letters: 0,
             tally: Tally { values: scenario.values.len() as u64, ..Tally::default() },
             scenario,
             random,
@@ -106,6 +112,7 @@ impl World {
         for _ in 0..MOST_STEPS {
             if self.finished {
                 check::everything(&self);
+                assert!(self.to_keep.is_empty(), "finished before all dead letters are kept");
                 self.tally.windows = self.fired.iter().map(|fired| fired.len() as u64).sum();
                 self.tally.late = self.engine.status().stages.iter().map(|stage| stage.late).sum();
                 let total = self.scenario.config.queue_bytes as i64;
@@ -170,6 +177,10 @@ impl World {
             let written = |sink: &usize| !self.to_write[*sink].is_empty();
             choices.extend((0..self.to_write.len()).filter(written).map(Choice::Write));
         }
+        let keep = !self.scenario.slow_letters || choices.is_empty() || self.random.one_in(20);
+        if keep && !self.to_keep.is_empty() {
+            choices.push(Choice::KeepLetters);
+        }
         if choices.is_empty() && self.turn_is_open {
             return self.end_turn();
         }
@@ -228,6 +239,12 @@ impl World {
             Choice::Write(sink) => {
                 let Some(bytes) = self.to_write[sink].pop_front() else { return };
                 self.tell(Event::SinkWritten { sink: SinkId(sink as u32), bytes });
+            }
+            Choice::KeepLetters => {
+                // The writer takes what has gathered.
+                let count = 1 + self.random.below(self.to_keep.len());
+                let bytes = self.to_keep.drain(..count).sum();
+                self.tell(Event::DeadLettersKept { bytes });
             }
             Choice::Seat => {
                 let at = self.random.below(self.vacant.len());
@@ -312,6 +329,8 @@ impl World {
     }
 
     fn carry_out_all(&mut self, actions: Vec<Action>) {
+        let letter = |action: &Action| if let Action::DeadLetter(message) = action { message.weight() } else { 0 };
+        self.largest_letters = self.largest_letters.max(actions.iter().map(letter).sum());
         for action in actions {
             if trace() {
                 println!("    {action:?}");
@@ -355,6 +374,7 @@ impl World {
             Action::StopSources => self.stopped = true,
             Action::DeadLetter(message) => {
                 self.tally.dead_letters += 1;
+                self.to_keep.push_back(message.weight());
                 self.dead.push(message);
             }
             Action::Kill { slot, generation, reason } => {
@@ -451,15 +471,19 @@ impl World {
         let config = &self.scenario.config;
         // A queue is checked before a batch is formed: it may outgrow its bound by what is in flight then, by as much again that
         // died and is repeated, and by what the resequencer held until its turn came.
-        let in_flight = 2 * config.slots.max(MOST_SLOTS) as usize * config.window * self.largest_output;
+        let batches = 2 * config.slots.max(MOST_SLOTS) as usize * config.window;
+        let in_flight = batches * self.largest_output;
         for (sink, chunks) in self.to_write.iter().enumerate() {
             let pending: usize = chunks.iter().sum();
             let bound = 2 * config.queue_bytes + in_flight;
             assert!(pending <= bound, "{pending} bytes wait at sink {sink}, {bound} are allowed");
         }
+        let letters: usize = self.to_keep.iter().sum();
+        let bound = config.queue_bytes + batches * self.largest_letters;
+        assert!(letters <= bound, "{letters} bytes of dead letters wait, {bound} are allowed");
         let queues = self.scenario.plan.stages.len() * 2 + self.scenario.plan.sinks.len();
         let bound = queues * (config.queue_bytes + in_flight);
-        let queued = self.engine.queued_bytes();
+        let queued = self.engine.queued_bytes() - letters;
         assert!(queued <= bound, "{queued} bytes are queued, {bound} are allowed");
     }
 }
@@ -472,6 +496,7 @@ enum Choice {
     Reply(SlotId),
     Stale,
     Write(usize),
+    KeepLetters,
     Seat,
     ReportDeath,
 }

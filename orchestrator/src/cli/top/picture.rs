@@ -81,6 +81,7 @@ fn lines(report: &StatusReport, width: usize) -> Vec<Line<'static>> {
         ]),
         Line::from(format!("latency  {}", latency_of(&report.latency))),
     ];
+    lines.extend(report.problems.iter().map(|problem| Line::from(format!("! {problem}")).red().bold()));
     let sections = [
         Section {
             headings: &["SOURCE", "CONNECTIONS", "MESSAGES", "RATE"],

@@ -64,7 +64,8 @@ impl Engine {
         let limit = self.config.queue_bytes;
         let plan = &self.plan.stages[stage.index()];
         matches!(plan.input, Input::Cut(_))
-            || self.order.held_bytes(stage) < limit
+            || self.sinks.letter_bytes() < limit
+                && self.order.held_bytes(stage) < limit
                 && plan.outlets.iter().all(|(_, target)| match target {
                     Target::Stage(stage) => self.routing.bytes(*stage) < limit,
                     Target::Sink(sink) => self.sinks.pending_bytes(*sink) < limit,

@@ -90,7 +90,7 @@ impl Engine {
         let guilty: Vec<Skip> = guilty.into_iter().filter(|message| !batch.skip.contains(message)).collect();
         for message in &guilty {
             let letter = self.dead_letter(batch, *message, node, death);
-            actions.push(Action::DeadLetter(letter));
+            self.give_up(letter, actions);
             batch.skip.push(*message);
         }
         if guilty.contains(&GENERATOR) && of_generator {

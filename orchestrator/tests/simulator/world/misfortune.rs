@@ -75,6 +75,10 @@ impl World {
     /// All workers take longer than the step timeout for what they were sent, but move on.
     fn go_slowly(&mut self) {
         self.tally.slow += 1;
+        // The end of a process is noticed long before a timeout.
+        while let Some(death) = self.deaths.pop_front() {
+            self.tell(death);
+        }
         for _ in 0..3 {
             self.now += self.scenario.config.step_timeout / 2;
             let lives = |(slot, worker): (&SlotId, &Worker)| (!worker.hangs).then_some((*slot, worker.generation));

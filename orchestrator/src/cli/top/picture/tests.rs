@@ -77,6 +77,7 @@ fn report() -> StatusReport {
         ledger_keys: 65,
         dead_letters: 0,
         worker_deaths: 1,
+        problems: Vec::new(),
     }
 }
 
@@ -126,6 +127,13 @@ fn a_wider_screen_shows_names_whole() {
         assert!(shown.contains(name), "{name} is not in\n{shown}");
     }
     assert!(!shown.contains('…'), "{shown}");
+}
+
+#[test]
+fn problems_are_shown_near_the_top() {
+    let report = StatusReport { problems: vec!["dead letters wait".to_owned()], ..report() };
+    let shown = screen(&mut Picture::of(report), 80, 24);
+    assert_eq!(shown.lines().nth(3), Some("! dead letters wait"), "{shown}");
 }
 
 #[test]
