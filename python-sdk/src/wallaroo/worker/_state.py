@@ -166,6 +166,10 @@ class StateTables:
         """Return the table ``name``, or ``None``."""
         return self._tables.get(name)
 
+    def live(self) -> Iterator[tuple[StateTable, Any]]:
+        """Return the table and the key of each state that is an object here, and no snapshot."""
+        return ((table, key) for table in self._tables.values() for key in table.live)
+
     def do_not_save(self, keys: Iterable[Any]) -> None:
         """Make no snapshots of the states of ``keys`` from now on."""
         self._unsaved = set(keys)
