@@ -46,7 +46,7 @@ class Aggregation(Generic[In, Accumulator, Out]):
         """Return the accumulator of a window without values."""
         raise NotImplementedError
 
-    def update(self, data: In, accumulator: Accumulator) -> Accumulator | None:
+    def update(self, data: In, accumulator: Accumulator, /) -> Accumulator | None:
         """Add a value to an accumulator.
 
         Args:
@@ -58,7 +58,7 @@ class Aggregation(Generic[In, Accumulator, Out]):
         """
         raise NotImplementedError
 
-    def combine(self, left: Accumulator, right: Accumulator) -> Accumulator | None:
+    def combine(self, left: Accumulator, right: Accumulator, /) -> Accumulator | None:
         """Join two accumulators, when a value closes the gap between two sessions.
 
         Args:
@@ -70,7 +70,7 @@ class Aggregation(Generic[In, Accumulator, Out]):
         """
         raise NotImplementedError
 
-    def output(self, key: Any, accumulator: Accumulator) -> Out | None:
+    def output(self, key: Any, accumulator: Accumulator, /) -> Out | None:
         """Make the output of a window that is complete.
 
         Args:
