@@ -37,7 +37,7 @@ from wallaroo._steps.computations import (
 )
 from wallaroo._steps.key_functions import KeyExtractor
 from wallaroo._steps.objects import as_list, as_object, check_name, shown_step, shown_type, step_name
-from wallaroo._windows.windows import WindowStep
+from wallaroo._windows.windows import BARE_WINDOWS, WindowStep
 
 _NEXT_PIPELINE = "start one with new_pipeline(name, source_config)"
 
@@ -366,7 +366,7 @@ class ApplicationBuilder:
         return self._add_state(state_step)
 
     def _refuse_windows(self, where: str, thing: Any) -> None:
-        if isinstance(thing, WindowStep):
+        if isinstance(thing, (WindowStep, *BARE_WINDOWS)):
             raise WallarooParameterError(
                 f"{where}: windows are steps of pipelines, and ApplicationBuilder has none",
                 hint="write wallaroo.source(...).key_by(...).to(windows), and give that to wallaroo.build_application",
@@ -391,7 +391,7 @@ class ApplicationBuilder:
                 f"{where}: {shown_step(thing)} has no state",
                 hint="use to or to_parallel for it, or decorate it with @wallaroo.state_computation",
             )
-        computation = as_object(where, thing)
+        computation = as_object(where, thing, '@wallaroo.state_computation(name="...")')
         call, multi = compute_method(where, computation, "data", "state")
         build, table_type = state_builder(f"{where}: state_builder", state)
         return StateNode(step_name(where, computation), (), state_name, table_type, build, call, multi)

@@ -259,6 +259,10 @@ class Application:
     def __init__(self, name: str, nodes: Sequence[Node]) -> None:
         self.name = name
         self.nodes = tuple(nodes)
+        self._children: list[list[int]] = [[] for _ in self.nodes]
+        for index, node in enumerate(self.nodes):
+            for above in dict.fromkeys(node.inputs):
+                self._children[above].append(index)
 
     def describe(self) -> Description:
         """Return the topology as spec/protocol.md defines it: equal, byte for byte, in every worker of a run."""
@@ -283,7 +287,7 @@ class Application:
         Args:
             node_id: The node's position in ``nodes``.
         """
-        return [index for index, node in enumerate(self.nodes) if node_id in node.inputs]
+        return self._children[node_id].copy()
 
     def children_in(self, pool: str | None, node_id: int) -> list[int]:
         """Return the nodes that take a node's outputs in one pool, in order.
