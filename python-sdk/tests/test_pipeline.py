@@ -317,7 +317,8 @@ CASES = {
     "no key function": (
         lambda: source().key_by(upper),
         "pipeline 'p', key_by(upper): the argument is of type Computation, not a key function\n"
-        "hint: put @wallaroo.key_extractor above a function that returns the message's key, in place of the other decorator",
+        "hint: put @wallaroo.key_extractor above a function that returns the message's key, in place of the other "
+        "decorator",
     ),
     "no pipeline to merge": (
         lambda: source().merge(upper),
