@@ -178,9 +178,9 @@ def test_windows_and_generators_are_restarted():
 
 
 def test_a_state_that_cannot_be_pickled_shows():
-    with pytest.raises(UnsavedStateError, match="state of key None in table lock cannot be pickled: TypeError: cannot"):
+    with pytest.raises(UnsavedStateError, match="state of key None in table lock cannot be pickled: "):
         run(app(lock), ["a"], restarts=True)
-    with pytest.warns(UnsavedStateWarning, match="state of key None in table lock cannot be pickled: TypeError") as all:
+    with pytest.warns(UnsavedStateWarning, match="state of key None in table lock cannot be pickled: ") as all:
         assert run(app(lock), ["a"]).lines == ["a"]
     assert [warning.filename for warning in all] == [__file__]
     with warnings.catch_warnings():
