@@ -162,3 +162,11 @@ def test_a_node_knows_its_children():
     application = wallaroo.build_application("app", merged)
     children = [[n for n, node in enumerate(application.nodes) if above in node.inputs] for above in range(5)]
     assert [application.children(node) for node in range(5)] == children == [[1, 2], [3, 4], [3, 4], [], []]
+
+
+def test_the_builder_numbers_a_step_that_is_used_again_and_keeps_the_names_of_states():
+    total = wallaroo.state_computation(name="total")(lambda data, state: (data, True))
+    ab = builder().to(keep).to(keep).to_stateful(total, dict, "a").to_stateful(total, dict, "b").to(Computes)
+    nodes = ab.to_sink(wallaroo.StdoutSinkConfig(line)).build().nodes
+    steps = [(node.name, getattr(node, "table", None)) for node in nodes if node.kind in ("computation", "state")]
+    assert steps == [("keep", None), ("keep-2", None), ("total", "a"), ("total-2", "b"), ("Computes", None)]

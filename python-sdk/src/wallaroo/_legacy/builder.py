@@ -17,6 +17,7 @@ from wallaroo._legacy.builder_steps import (
 )
 from wallaroo._pipeline.topology import (
     Application,
+    BatchNode,
     CollectNode,
     ComputationNode,
     KeyByNode,
@@ -25,6 +26,7 @@ from wallaroo._pipeline.topology import (
     SourceNode,
     StateNode,
     check_address_is_free,
+    free_name,
     node_of,
     state_node,
 )
@@ -314,7 +316,7 @@ class ApplicationBuilder:
             raise WallarooParameterError(
                 f"{where}: no pipeline has a sink", hint="end at least one with to_sink(...) or to_sinks([...])"
             )
-        return Application(self._name, self._nodes)
+        return Application(self._name, _numbered(self._nodes))
 
     @property
     def _pipeline(self) -> str:
@@ -434,6 +436,17 @@ class ApplicationBuilder:
         self._open = None
         self._may_be_done = True
         return self
+
+
+def _numbered(nodes: Sequence[Node]) -> list[Node]:
+    """Number the names of steps that are used again. Tables of state keep the names that the application gave them."""
+    taken: set[str] = set()
+    return [
+        node._replace(name=free_name(node.name, taken))
+        if isinstance(node, (ComputationNode, BatchNode, StateNode))
+        else node
+        for node in nodes
+    ]
 
 
 def _listed(keys: tuple[Any, ...] | None) -> str:

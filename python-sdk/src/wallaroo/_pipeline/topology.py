@@ -196,16 +196,22 @@ def _changing(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], tuple[Any
     return call_and_say_so
 
 
+def free_name(name: str, taken: set[str]) -> str:
+    """Return ``name``, numbered if it is ``taken``: a step that is used again is numbered, as ``parse-2``."""
+    free, count = name, 1
+    while free in taken:
+        count += 1
+        free = f"{name}-{count}"
+    taken.add(free)
+    return free
+
+
 def with_free_name(node: Node, taken: set[str]) -> Node:
-    """Return a step's node under a name that is not ``taken``: a step that is used again is numbered, as ``parse-2``.
+    """Return a step's node under a name that is not ``taken``.
 
     The table of a step with state follows its name, so each use of the step has its own state.
     """
-    name, count = node.name, 1
-    while name in taken:
-        count += 1
-        name = f"{node.name}-{count}"
-    taken.add(name)
+    name = free_name(node.name, taken)
     if name == node.name:
         return node
     if isinstance(node, StateNode):
