@@ -28,12 +28,13 @@ demo: $(STAMPS)/installed ## word count of a text, over sockets, with two worker
 
 test: lint test-rust test-sdk test-e2e ## everything that is checked before a change lands
 
-lint: $(STAMPS)/installed ## formatting, lints, circles between modules, lengths of files and functions
+lint: $(STAMPS)/installed ## formatting, lints, types, circles between modules, lengths of files and functions
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(BIN)/ruff format --check python-sdk tests examples orchestrator/templates
 	$(BIN)/ruff check python-sdk tests examples orchestrator/templates
 	cd python-sdk && ../$(BIN)/mypy
+	$(BIN)/python -m tests.typed
 	$(BIN)/python -m tests.circles
 	$(BIN)/python -m tests.house
 
@@ -87,10 +88,12 @@ $(STAMPS)/bench: $(STAMPS)/venv tests/bench/requirements.txt
 clean: ## remove everything that was built
 	rm -rf target
 
-$(STAMPS)/venv: $(REQUIREMENTS)
+$(STAMPS)/venv: $(REQUIREMENTS) python-sdk/requirements-pyright.txt
 	@mkdir -p $(STAMPS)
 	$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) cannot make virtual environments; Debian: apt install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(REQUIREMENTS:%=-r %)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r python-sdk/requirements-pyright.txt \
+	    || echo "skipped, cannot be installed: basedpyright" >&2
 	@touch $@
 
 # The wheel's name carries a version, so a stamp stands for it.

@@ -45,7 +45,7 @@ class Split:
     def compute_multi(self, data: str) -> list[str]:
         punctuation = " !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
-        words = []
+        words: list[str] = []
 
         for line in data.split("\n"):
             clean_line = line.lower().strip(punctuation)

@@ -346,16 +346,16 @@ def test_the_topology_of_every_step():
     assert [(node["kind"], node["name"], node["inputs"]) for node in nodes] == [
         ("source", "p", []),
         ("computation", "upper", [0]),
-        ("computation", "upper", [1]),
+        ("computation", "upper-2", [1]),
         ("collect", "collect", [2]),
         ("state", "Count", [3]),
         ("key_by", "First", [4]),
-        ("state", "Count", [5]),
+        ("state", "Count-2", [5]),
         ("sink", "stdout", [6]),
         ("sink", "stdout", [6]),
         ("source", "q", []),
         ("key_by", "First", [9]),
-        ("state", "Count", [10]),
+        ("state", "Count-3", [10]),
     ]
     assert (nodes[5]["keys"], nodes[5]["unknown_key"]) == (["a", "b"], "reject")
     assert (nodes[10]["keys"], nodes[10]["unknown_key"]) == (None, "create")

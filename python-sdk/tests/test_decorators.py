@@ -182,8 +182,7 @@ CASES = {
     ),
     "a plain function as an encoder": (
         lambda: wallaroo.StdoutSinkConfig(one),
-        "StdoutSinkConfig encoder: one is a plain function\n"
-        "hint: put the decorator for its place above it, such as @wallaroo.computation(name=...), or give a class",
+        "StdoutSinkConfig encoder: one is a plain function\nhint: put @wallaroo.encoder above it, or give a class",
     ),
     "a decoder as an encoder": (
         lambda: wallaroo.StdoutSinkConfig(text),

@@ -16,7 +16,7 @@ NAMES = [
 ]
 # What is started is no example for a doctest: shown, and run by the end-to-end tests.
 SHOWN = {"Orchestrator"}
-# Users name these in annotations and do not call them.
+# Users name these in annotations or ``except``, and do not call them.
 MADE_BY_OTHERS = {
     "Application",
     "Computation",
@@ -26,6 +26,8 @@ MADE_BY_OTHERS = {
     "Pipeline",
     "SinkConfig",
     "SourceConfig",
+    "UnsavedStateError",
+    "UnsavedStateWarning",
 }
 
 

@@ -129,3 +129,86 @@ def test_a_traceback_shows_contexts_notes_and_groups():
     assert text.index("KeyError: 'the context'") < text.index("During handling") < text.index("ValueError: the error")
     assert "a note\n" in text
     assert ("ExceptionGroup: several" in text) == (sys.version_info >= (3, 11))
+
+
+def long_chain(name, length):
+    first = last = ValueError("the error")
+    for number in range(length):
+        following = ValueError(str(number))
+        setattr(last, name, following)
+        last = following
+    return first
+
+
+def cycle(name):
+    first, second = ValueError("the error"), ValueError("the other")
+    setattr(first, name, second)
+    setattr(second, name, first)
+    return first
+
+
+def with_notes(notes):
+    error = ValueError("the error")
+    error.__notes__ = notes
+    return error
+
+
+def nested_groups(depth, members=1):
+    error = ValueError("the error")
+    for _ in range(depth):
+        error = ExceptionGroup("the error", [error] + [ValueError("another") for _ in range(members - 1)])  # noqa: F821
+    return error
+
+
+EXTREMES = {
+    "causes": lambda: long_chain("__cause__", 10_000),
+    "contexts": lambda: long_chain("__context__", 10_000),
+    "a circle of causes": lambda: cycle("__cause__"),
+    "a circle of contexts": lambda: cycle("__context__"),
+    "a message of 10 MB": lambda: ValueError("the error" + "x" * 10_000_000),
+    "notes": lambda: with_notes(["a note" * 1_000] * 100_000),
+    "notes that are no list": lambda: with_notes(3),
+    "a syntax error of what no code is": lambda: SyntaxError("the error", (object(), object(), object(), object())),
+    "a syntax error of a long line": lambda: SyntaxError("the error", ("file", 1, 1, "x" * 10_000_000)),
+    "a module that is no str": lambda: type("Odd", (Exception,), {"__module__": 3})("the error"),
+    **{
+        f"groups: {depth} deep, {members} wide": lambda depth=depth, members=members: nested_groups(depth, members)
+        for depth, members in ([(1, 10_000), (500, 1), (50_000, 1), (300, 300)] if sys.version_info >= (3, 11) else ())
+    },
+}
+
+
+@pytest.mark.parametrize("extreme", EXTREMES)
+def test_what_is_said_of_an_extreme_exception_is_short_and_tells_where_it_happened(extreme):
+    def compute(data):
+        raise EXTREMES[extreme]()
+
+    (failure,) = runner(compute).run(0, [b"x"]).failures
+    assert failure.message.startswith("the error")
+    assert extreme == "notes" or "raise EXTREMES[extreme]()" in failure.traceback
+    assert extreme == "notes" or "the error" in failure.traceback
+    assert len(failure.traceback) <= 20_000
+    assert len(failure.message) <= 10_000
+
+
+def test_members_of_a_group_that_are_left_out_are_counted():
+    if sys.version_info < (3, 11):
+        pytest.skip("no groups of exceptions before Python 3.11")
+
+    def compute(data):
+        raise ExceptionGroup("several", [ValueError(str(number)) for number in range(12)])  # noqa: F821
+
+    (failure,) = runner(compute).run(0, [b"x"]).failures
+    assert failure.traceback.endswith("  | ValueError: 9\n  +---- [2 exceptions left out]\n")
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration, MemoryError])
+@pytest.mark.parametrize("flags", [0, CAREFUL])
+def test_an_exception_that_ends_programs_ends_one_message(kind, flags):
+    def compute(data):
+        if data in (b"x", "x"):
+            raise kind
+        return data
+
+    outcome = runner(compute).run(0, [b"x", b"y"], flags=flags)
+    assert [failure.exception for failure in outcome.failures] == [kind.__name__]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import pickle
 import sys
+from functools import partial
 from types import ModuleType
 from typing import Generic, TypeVar
 
@@ -12,6 +13,7 @@ import pytest
 
 from wallaroo._codec.plain import PlainObjects
 from wallaroo.worker import _state
+from wallaroo.worker._open_windows import OpenWindows, Window
 from wallaroo.worker._state import StateTable
 
 T = TypeVar("T")
@@ -140,3 +142,138 @@ def test_a_snapshot_that_cannot_be_loaded_is_refused(shop):
     assert StateTable("totals", newer).try_out("tea", snapshot) == (
         "state of key 'tea' in table totals could not be restored: KeyError: 'discount'"
     )
+
+
+def state_snapshot(source):
+    """Return the snapshot of a state ``Total()`` of a module, by a worker that has taken others of it before."""
+    exec(source, vars(sys.modules["shop"]))
+    kind = sys.modules["shop"].Total
+    table = StateTable("totals", kind)
+    snapshots = []
+    for key in range(3):
+        table.open(key)
+        snapshots.append(table.pickled(key))
+    return snapshots[-1]
+
+
+def newer_code(source, shop):
+    sys.modules["shop"] = ModuleType("shop")
+    exec(source, vars(sys.modules["shop"]))
+    shop()
+    return StateTable("totals", sys.modules["shop"].Total)
+
+
+LISTS = """
+class Total:
+    def __init__(self):
+        self.count, self.names = 0, ["tea"]
+"""
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        "class Total:\n    def __setstate__(self, state):\n        self.__dict__.update(state)",
+        "class Total:\n    def __setattr__(self, name, value):\n        raise AttributeError(name)",
+        "class Total:\n    count = property(lambda self: 1)",
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Total:\n    count: int\n    names: list",
+    ],
+)
+def test_a_pickled_snapshot_of_older_code_loads_as_the_state_it_was(newer, shop):
+    snapshot = state_snapshot(LISTS)
+    table = newer_code(newer, shop)
+    table.restore("tea", snapshot)
+    assert vars(table.open("tea")) == {"count": 0, "names": ["tea"]}
+
+
+def test_a_plain_snapshot_loads_into_a_class_that_has_slots_instead(shop):
+    snapshot = old_snapshot()
+    table = newer_code("class Total:\n    __slots__ = ('count', 'names')", shop)
+    table.restore("tea", snapshot)
+    assert table.open("tea").count == 0
+
+
+NESTED = """
+from dataclasses import dataclass, field
+@dataclass
+class Item:
+    price: int
+class Inner:
+    def __init__(self):
+        self.a = 1
+class Total:
+    def __init__(self):
+        self.inner, self.items = Inner(), {"x": [Item(1)]}
+"""
+
+NO_EXTRA = "has no attribute extra, which a new one has: give the class a default, as extra = None, or define"
+
+LACKING = {
+    "slots": (
+        "class Total:\n    __slots__ = ('count',)\n    def __init__(self):\n        self.count = 0",
+        "class Total:\n    __slots__ = ('count', 'extra')\n    def __init__(self): self.count = self.extra = 0",
+        "has no attribute extra, which a new shop.Total has: give",
+    ),
+    "an attribute": (
+        NESTED,
+        NESTED.replace("self.a = 1", "self.a = self.extra = 1"),
+        f"holds a shop.Inner that {NO_EXTRA}",
+    ),
+    "a dataclass in a container": (
+        NESTED,
+        NESTED.replace("price: int", "price: int\n    extra: list = field(default_factory=list)"),
+        f"holds a shop.Item that {NO_EXTRA}",
+    ),
+    "the metaclass has it": (
+        LISTS,
+        "class Meta(type):\n    extra = 1\nclass Total(metaclass=Meta):\n    def __init__(self): self.extra = 1",
+        "has no attribute extra, which a new shop.Total has: give",
+    ),
+    "another type": (
+        "Total = dict",
+        LISTS,
+        "is of type dict, and a new one of type shop.Total: no step can change that, so give the state a new name",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_what_any_part_of_an_old_state_lacks_is_found(name, shop):
+    older, newer, problem = LACKING[name]
+    snapshot = state_snapshot(older)
+    found = newer_code(newer, shop).try_out("tea", snapshot)
+    assert found is not None
+    assert found.startswith(f"state of key 'tea' in table totals {problem}")
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        (NESTED, NESTED),
+        (NESTED, NESTED.replace("price: int", "price: int\n    extra: int = 0")),
+        (NESTED, NESTED.replace("price: int", "price: int\n    extra: int = field(init=False)")),
+        (
+            NESTED,
+            NESTED.replace("self.a = 1", "self.a = self.extra = 1").replace(
+                "class Inner:", "class Inner:\n    extra = 0"
+            ),
+        ),
+        (LISTS, LISTS + "        self.lock = 1\n    def __getstate__(self):\n        return {'count': self.count}"),
+        (LISTS, LISTS + "        self.me = self"),
+        ("Total = dict", "class Total(dict):\n    pass"),
+    ],
+)
+def test_what_an_old_state_may_lack_is_not_refused(older, newer, shop):
+    snapshot = state_snapshot(older + ("        self.me = self" if "self.me" in newer else ""))
+    assert newer_code(newer, shop).try_out("tea", snapshot) is None
+
+
+def test_accumulators_of_windows_are_compared_with_new_ones(shop):
+    windows = OpenWindows()
+    exec(LISTS, vars(sys.modules["shop"]))
+    windows.windows.append(Window(0, 10, sys.modules["shop"].Total()))
+    snapshot = pickle.dumps(windows)
+    total = newer_code(LISTS + "        self.extra = 1", shop)._build
+    parts = partial(OpenWindows.accumulators, initial=total)
+    table = StateTable("window:sum", OpenWindows, OpenWindows.is_empty, parts)
+    assert "in table window:sum has no attribute extra, which a new shop.Total has" in table.try_out("tea", snapshot)

@@ -302,7 +302,7 @@ CASES = {
     "no step": (
         lambda: source().to(Upper),
         "pipeline 'p', to(Upper): the argument is the class Upper, not a step\n"
-        'hint: put @wallaroo.computation(name="...") above a function, and give that',
+        'hint: classes are steps of ApplicationBuilder: here put @wallaroo.computation(name="...") above a function',
     ),
     "a plain function": (
         lambda: source().to(upper.function),
@@ -317,7 +317,8 @@ CASES = {
     "no key function": (
         lambda: source().key_by(upper),
         "pipeline 'p', key_by(upper): the argument is of type Computation, not a key function\n"
-        "hint: put @wallaroo.key_extractor above a function that returns the message's key",
+        "hint: put @wallaroo.key_extractor above a function that returns the message's key, in place of the other "
+        "decorator",
     ),
     "no pipeline to merge": (
         lambda: source().merge(upper),
@@ -416,7 +417,7 @@ CASES = {
     "a plain function for the builder": (
         lambda: builder().to(upper.function),
         "pipeline 'p', to(upper): upper is a plain function\n"
-        "hint: put the decorator for its place above it, such as @wallaroo.computation(name=...), or give a class",
+        'hint: put @wallaroo.computation(name="...") above it, or give a class',
     ),
     "another state than the decorator says": (
         lambda: builder().to_stateful(count, OtherTotal, "totals"),

@@ -1,8 +1,8 @@
 """One application gives the same in every way of running it, though steps change their values in place.
 
 A worker runs a stage column by column, message by message, in one fused loop, or with times, and a batch after a death
-carefully. Hypothesis makes applications, cuts their input into batches of any size, and marks any of the batches as
-careful.
+carefully. Hypothesis makes applications, cuts their input into batches of any size, marks any of the batches as
+careful, leaves out any messages as if they had killed workers, and has states pickled and loaded between batches.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import wallaroo
 from wallaroo._codec.protocol import CAREFUL, DISCARD, Batch
+from wallaroo._codec.values import OBJECTS, PICKLE, SCALARS
 from wallaroo.testing import InProcess
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._marker import Marker
@@ -135,18 +136,36 @@ windows = st.sampled_from([None, None, "range", "count"])
 tails = st.tuples(st.none() | st.tuples(keyed, windows), stateless, st.integers(1, 2))
 
 
+class Rows:
+    """Generates rows; what it gave last is changed by no step before it is asked for the next."""
+
+    def __init__(self, make, numbers):
+        self.make, self.left = make, list(reversed(numbers))
+
+    def initial_value(self):
+        return self.make(self.left.pop()) if self.left else None
+
+    def apply(self, previous):
+        assert previous.log == self.make(0).log
+        return self.initial_value()
+
+
 class Maker:
     """Makes the pipelines of one application."""
 
-    def __init__(self, make):
-        self._make, self._steps, self._sinks = make, 0, 0
+    def __init__(self, make, *, generated=None):
+        self._make, self._generated, self._steps, self._sinks = make, generated, 0, 0
 
     def application(self, way):
         @wallaroo.decoder(delimiter=b"\n")
         def decode(bs):
             return self._make(int(bs))
 
-        source = wallaroo.FileSourceConfig("in", decode, event_time=lambda row: row.number)
+        if self._generated is None:
+            source = wallaroo.FileSourceConfig("in", decode, event_time=lambda row: row.number)
+        else:
+            rows = Rows(self._make, self._generated)
+            source = wallaroo.GenSourceConfig(rows, event_time=lambda row: row.number)
         above, tails = way
         p = self._through(wallaroo.source("rows", source), above)
         return wallaroo.build_application("test", *[self._tail(p, *tail) for tail in tails])
@@ -178,11 +197,17 @@ class Maker:
 
 
 class InAnyMode(InProcess):
-    """Marks batches as careful, and writes down what each stage is given."""
+    """Marks batches as careful, leaves messages out, and writes down what each stage is given.
 
-    def __init__(self, application, batch, careful):
-        super().__init__(application, batch=batch)
-        self._careful = careful
+    Args:
+        careful: Whether a batch is, by its number.
+        frames: Numbers whose frames are left out.
+        rows: Numbers whose rows are left out where a key has placed them.
+    """
+
+    def __init__(self, application, batch, careful, *, frames=(), rows=(), restarts=False):
+        super().__init__(application, batch=batch, restarts=restarts)
+        self._careful, self._frames, self._rows = careful, frames, rows
         self.ran = []
 
     def _run_stage(self, root, given):
@@ -190,26 +215,46 @@ class InAnyMode(InProcess):
         self.ran.append((root, self._times.of_batch(root, given), given))
         super()._run_stage(root, given)
 
+    def _skipped(self, given):
+        if not isinstance(given, list):
+            return []
+        if all(isinstance(item, bytes) for item in given):
+            left_out = [(origin, 0) for origin, frame in enumerate(given) if int(frame) in self._frames]
+        else:
+            left_out = [(group, value) for group, value, row in self._read(given) if row in self._rows]
+        return [number for place in left_out for number in place]
+
+    def _read(self, given):
+        """Return group, index and number of each row in the groups of a batch."""
+        for group, (count, codec, values) in enumerate(zip(given[1::4], given[2::4], given[3::4])):
+            if codec in (SCALARS, PICKLE, OBJECTS):
+                for index, row in enumerate(self._codec.decode(codec, values, count)):
+                    yield group, index, row.number
+
     def replay(self, ran):
         """Run batches for what they change alone."""
         for number, (root, times, messages) in enumerate(ran, 1):
             self._tables.begin_batch(number)
-            self._stages[root].run(
-                messages, BatchRun(Batch(number, root, DISCARD, [], times, messages), self._codec, Marker(None))
-            )
+            batch = Batch(number, root, DISCARD, self._skipped(messages), times, messages)
+            self._stages[root].run(messages, BatchRun(batch, self._codec, Marker(None)))
 
     def states(self):
+        for table in self._tables._tables.values():
+            for key in list(table._restored):
+                table.open(key)
         return {
-            (name, key): (state.count, state.notes)
-            for name, table in self._tables._tables.items()
-            for key, state in table.live.items()
-            if isinstance(state, Kept)
+            (table.name, key): (table.live[key].count, table.live[key].notes)
+            for table, key in self._tables.live()
+            if isinstance(table.live[key], Kept)
         }
 
 
-def outcome_of(application, batch, careful, numbers):
-    running = InAnyMode(application, batch, careful)
-    running.send([str(number) for number in numbers])
+def outcome_of(application, batch, careful, numbers, **options):
+    running = InAnyMode(application, batch, careful, **options)
+    if running.generators:
+        running.generate()
+    else:
+        running.send([str(number) for number in numbers])
     running.end()
     outputs = {name: sorted(messages) for name, messages in running.outcome.outputs.items()}
     letters = sorted(
@@ -226,13 +271,37 @@ def outcome_of(application, batch, careful, numbers):
     numbers=st.lists(st.integers(0, 40), max_size=30).map(sorted),
     batch=st.integers(1, 40),
     careful=st.lists(st.booleans(), min_size=1, max_size=5),
+    frames=st.just(frozenset()) | st.frozensets(st.integers(0, 40)),
+    rows=st.just(frozenset()) | st.frozensets(st.integers(0, 40)),
+    restarts=st.booleans(),
 )
-def test_the_result_is_the_same_in_every_mode(make, way, numbers, batch, careful):
+def test_the_result_is_the_same_in_every_mode(make, way, numbers, batch, careful, frames, rows, restarts):
     application = Maker(make).application(way)
-    one_by_one, expected = outcome_of(application, 1, lambda number: True, numbers)
-    running, got = outcome_of(application, batch, lambda number: careful[number % len(careful)], numbers)
+    kept = [number for number in numbers if number not in frames]
+    one_by_one, expected = outcome_of(application, 1, lambda number: True, kept, rows=rows)
+    left_out = {"frames": frames, "rows": rows}
+    as_marked = lambda number: careful[number % len(careful)]  # noqa: E731
+    running, got = outcome_of(application, batch, as_marked, numbers, restarts=restarts, **left_out)
     assert got == expected
     assert running.states() == one_by_one.states()
-    replayed = InAnyMode(application, 1, lambda number: False)
+    replayed = InAnyMode(application, 1, lambda number: False, **left_out)
     replayed.replay(running.ran)
     assert replayed.states() == running.states()
+
+
+@pytest.mark.parametrize("make", [Row, ListRow])
+@settings(max_examples=100, deadline=None)
+@given(
+    way=ways,
+    numbers=st.lists(st.integers(0, 40), max_size=30).map(sorted),
+    batch=st.integers(1, 40),
+    careful=st.lists(st.booleans(), min_size=1, max_size=5),
+    restarts=st.booleans(),
+)
+def test_generated_values_give_the_same_as_frames(make, way, numbers, batch, careful, restarts):
+    one_by_one, expected = outcome_of(Maker(make).application(way), 1, lambda number: True, numbers)
+    application = Maker(make, generated=numbers).application(way)
+    as_marked = lambda number: careful[number % len(careful)]  # noqa: E731
+    running, got = outcome_of(application, batch, as_marked, numbers, restarts=restarts)
+    assert got == expected
+    assert running.states() == one_by_one.states()

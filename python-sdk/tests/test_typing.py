@@ -1,7 +1,8 @@
-"""mypy accepts what it should, with the types it should, and refuses the rest."""
+"""mypy and pyright accept what they should, with the types they should, and refuse the rest."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -26,8 +27,30 @@ def test_what_is_accepted(tmp_path):
     assert mypy("accepted.py", tmp_path) == []
 
 
-def test_what_is_refused(tmp_path):
+def refused():
     lines = (FOLDER / "refused.py").read_text().splitlines()
-    expected = [(number, line.rpartition("# E: ")[2]) for number, line in enumerate(lines, 1) if "  # E: " in line]
+    return [(number, line.rpartition("# E: ")[2]) for number, line in enumerate(lines, 1) if "  # E: " in line]
+
+
+def test_what_is_refused(tmp_path):
     found = [re.search(r":(\d+): error: .*\[([a-z-]+)\]$", line) for line in mypy("refused.py", tmp_path)]
-    assert [(int(match[1]), match[2]) for match in found] == expected
+    assert [(int(match[1]), match[2]) for match in found] == refused()
+
+
+def pyright(name, tmp_path):
+    """Return the numbers of the lines that pyright refuses."""
+    pytest.importorskip("basedpyright", reason="basedpyright is not in every interpreter's environment")
+    settings = {"typeCheckingMode": "strict", "pythonVersion": "3.10", "extraPaths": [str(ROOT / "src")]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    (tmp_path / name).write_text((FOLDER / name).read_text())
+    command = [sys.executable, "-m", "basedpyright", "--outputjson", "-p", tmp_path]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    return sorted({found["range"]["start"]["line"] + 1 for found in json.loads(ran.stdout)["generalDiagnostics"]})
+
+
+def test_what_pyright_accepts(tmp_path):
+    assert pyright("accepted.py", tmp_path) == []
+
+
+def test_what_pyright_refuses(tmp_path):
+    assert pyright("refused.py", tmp_path) == [number for number, _ in refused()]

@@ -91,7 +91,7 @@ def sometimes(data: Order | Quote, book: Book) -> str | None:
     return data.symbol if book.total else None
 
 
-@wallaroo.state_computation_multi(name="both", state=Counter)
+@wallaroo.state_computation_multi(name="both", state=Counter[str])
 def both(data: Order, seen: Counter[str]) -> list[int]:
     return list(seen.values())
 

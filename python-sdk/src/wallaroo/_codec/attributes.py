@@ -99,6 +99,38 @@ def _give(plain: Any, attributes: dict[str, Any]) -> None:
         vars(plain).update(attributes)
 
 
+def give_as_pickle(made: Any, attributes: dict[str, Any]) -> None:
+    """Give an object its attributes as unpickling does. A pickle has no state to give if there are none.
+
+    A class that has slots since then gets them by name, too, which pickle would refuse.
+    """
+    if not attributes:
+        return
+    set_state = getattr(made, "__setstate__", None)
+    if set_state is not None:
+        set_state(attributes)
+    elif hasattr(made, "__dict__"):
+        vars(made).update(attributes)
+    else:
+        for name, value in attributes.items():
+            object.__setattr__(made, name, value)
+
+
+def given(made: Any, attributes: dict[str, Any]) -> None:
+    """Give an object the attributes it had when :meth:`Attributes.reduce` took it apart: pickles call this by its name.
+
+    Its class may be newer than the pickle, and no longer plain.
+    """
+    kind = type(made)
+    give = _gives.get(kind)
+    if give is None:
+        give = _gives[kind] = one_by_one(kind) if is_plain(kind) else give_as_pickle
+    give(made, attributes)
+
+
+_gives: dict[type, Give] = {}
+
+
 class _Known(NamedTuple):
     """What most objects of a class have, by the first one that was seen."""
 
@@ -147,8 +179,7 @@ class Attributes:
         attributes = self._of_one(plain)
         known = self._known.get(kind)
         if known is not None and attributes.keys() <= known.names.keys():
-            # Slots' values are given so: what stands in the second place.
-            return copyreg.__newobj__, (kind,), (None, attributes)  # type: ignore[attr-defined]
+            return copyreg.__newobj__, (kind,), attributes, None, None, given  # type: ignore[attr-defined]
         return copyreg.__newobj__, (kind,), attributes or None  # type: ignore[attr-defined]
 
     def _of_one(self, plain: Any) -> dict[str, Any]:

@@ -19,11 +19,11 @@ def key_problem(key: Any, depth: int = 0) -> str | None:
     """Say why ``key`` cannot be a key, or return ``None`` when it can."""
     kind = type(key)
     if kind is str:
-        return None if _encodes(key) else f"{key!r} cannot be encoded as UTF-8"
+        return None if _encodes(key) else f"{_shown(key)} cannot be encoded as UTF-8"
     if kind is bytes:
         return None
     if kind is int:
-        return None if _LOWEST_INT <= key <= _HIGHEST_INT else f"{key} does not fit a signed 64-bit integer"
+        return None if _LOWEST_INT <= key <= _HIGHEST_INT else f"{_shown(key)} does not fit a signed 64-bit integer"
     if kind is tuple:
         if depth >= _DEEPEST_TUPLE:
             return f"tuples are nested more than {_DEEPEST_TUPLE} deep"
@@ -41,8 +41,8 @@ def _encodes(text: str) -> bool:
 
 def _shown(key: Any) -> str:
     try:
-        text = repr(key)
-    except Exception:  # noqa: BLE001 - the user's __repr__
+        text = repr(key[:100] if isinstance(key, (str, bytes)) else key)
+    except Exception:  # noqa: BLE001 - the user's __repr__, or an int of thousands of digits
         return "the key"
     return text if len(text) <= 100 else text[:100] + "…"
 

@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 import msgpack
 
-from wallaroo._codec.attributes import Attributes, Give, dicts, is_plain, one_by_one, whole
+from wallaroo._codec.attributes import Attributes, Give, dicts, give_as_pickle, is_plain, one_by_one, whole
 
 SCALAR_TYPES: frozenset[type] = frozenset((str, bytes, int, float, bool, type(None)))
 
@@ -31,17 +31,6 @@ def _find(name: str) -> Any:
     for part in path.split("."):
         found = getattr(found, part)
     return found
-
-
-def _give_as_pickle(made: Any, attributes: dict[str, Any]) -> None:
-    """Give an object its attributes as unpickling does. A pickle has no state to give if there are none."""
-    if not attributes:
-        return
-    set_state = getattr(made, "__setstate__", None)
-    if set_state is not None:
-        set_state(attributes)
-    else:
-        vars(made).update(attributes)
 
 
 class _Names(dict[type, "str | None"]):
@@ -73,7 +62,7 @@ class _Classes(dict[str, "tuple[Callable[[type], Any], type, Give]"]):
         if type(kind) is type and is_plain(kind):
             self[name] = object.__new__, kind, self._give(kind)
         else:
-            self[name] = kind.__new__, kind, _give_as_pickle
+            self[name] = kind.__new__, kind, give_as_pickle
         return self[name]
 
 

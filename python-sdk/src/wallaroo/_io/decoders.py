@@ -51,15 +51,12 @@ class Decoder(Decorated[Callable[[bytes], Returned]], Generic[Returned]):
 
     def __init__(self, function: Callable[[bytes], Returned]) -> None:
         super().__init__("decoder", function, "bs")
+        # The function itself, and no method that calls it, nor a property, which pyright takes for no method.
+        self.decode = function
 
     def __call__(self, bs: bytes, /) -> Returned:
         """Call the function."""
         return self.function(bs)
-
-    @property
-    def decode(self) -> Callable[[bytes], Returned]:
-        """The function itself: calling it costs nothing extra."""
-        return self.function
 
 
 class DelimiterDecoder(Decoder[Returned]):

@@ -44,14 +44,14 @@ class Encoder(Decorated[Callable[[T_contra], M_co]], Generic[T_contra, M_co]):
         'tea!'
     """
 
+    def __init__(self, function: Callable[[T_contra], M_co]) -> None:
+        super().__init__("encoder", function, "data")
+        # The function itself, and no method that calls it, nor a property, which pyright takes for no method.
+        self.encode = function
+
     def __call__(self, data: T_contra, /) -> M_co:
         """Call the function."""
         return self.function(data)
-
-    @property
-    def encode(self) -> Callable[[T_contra], M_co]:
-        """The function itself: calling it costs nothing extra."""
-        return self.function
 
 
 def encoder(function: Callable[[T], M]) -> Encoder[T, M]:
@@ -70,4 +70,4 @@ def encoder(function: Callable[[T], M]) -> Encoder[T, M]:
         >>> line("tea")
         'tea\n'
     """
-    return Encoder("encoder", function, "data")
+    return Encoder(function)

@@ -43,7 +43,7 @@ class SinkConfig(Generic[T_contra]):
 
     def _set_encoder(self, encoder: Any) -> None:
         where = f"{type(self).__name__} encoder"
-        self.encoder = as_object(where, encoder)
+        self.encoder = as_object(where, encoder, "@wallaroo.encoder")
         self.encode = method(where, self.encoder, "encode", "data")
 
     @property

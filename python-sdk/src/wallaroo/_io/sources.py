@@ -46,7 +46,7 @@ class SourceConfig(Generic[T_co]):
 
     def _set_decoder(self, decoder: Any) -> None:
         where = f"{type(self).__name__} decoder"
-        self.decoder = as_object(where, decoder)
+        self.decoder = as_object(where, decoder, "@wallaroo.decoder(...)")
         self.decode = method(where, self.decoder, "decode", "bs")
         self.framing = framing_of(where, self.decoder)
 
@@ -248,7 +248,7 @@ class GenSourceConfig(SourceConfig[T]):
         if isinstance(generator, str) and _named is not None:
             generator = _named
         where = "GenSourceConfig generator"
-        self.generator = as_object(where, generator)
+        self.generator = as_object(where, generator, None)
         method(where, self.generator, "initial_value")
         method(where, self.generator, "apply", "previous")
         self._set_event_time(event_time)

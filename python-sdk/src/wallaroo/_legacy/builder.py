@@ -17,6 +17,7 @@ from wallaroo._legacy.builder_steps import (
 )
 from wallaroo._pipeline.topology import (
     Application,
+    BatchNode,
     CollectNode,
     ComputationNode,
     KeyByNode,
@@ -25,6 +26,7 @@ from wallaroo._pipeline.topology import (
     SourceNode,
     StateNode,
     check_address_is_free,
+    free_name,
     node_of,
     state_node,
 )
@@ -37,7 +39,7 @@ from wallaroo._steps.computations import (
 )
 from wallaroo._steps.key_functions import KeyExtractor
 from wallaroo._steps.objects import as_list, as_object, check_name, shown_step, shown_type, step_name
-from wallaroo._windows.windows import WindowStep
+from wallaroo._windows.windows import BARE_WINDOWS, WindowStep
 
 _NEXT_PIPELINE = "start one with new_pipeline(name, source_config)"
 
@@ -314,7 +316,7 @@ class ApplicationBuilder:
             raise WallarooParameterError(
                 f"{where}: no pipeline has a sink", hint="end at least one with to_sink(...) or to_sinks([...])"
             )
-        return Application(self._name, self._nodes)
+        return Application(self._name, _numbered(self._nodes))
 
     @property
     def _pipeline(self) -> str:
@@ -366,7 +368,7 @@ class ApplicationBuilder:
         return self._add_state(state_step)
 
     def _refuse_windows(self, where: str, thing: Any) -> None:
-        if isinstance(thing, WindowStep):
+        if isinstance(thing, (WindowStep, *BARE_WINDOWS)):
             raise WallarooParameterError(
                 f"{where}: windows are steps of pipelines, and ApplicationBuilder has none",
                 hint="write wallaroo.source(...).key_by(...).to(windows), and give that to wallaroo.build_application",
@@ -391,7 +393,7 @@ class ApplicationBuilder:
                 f"{where}: {shown_step(thing)} has no state",
                 hint="use to or to_parallel for it, or decorate it with @wallaroo.state_computation",
             )
-        computation = as_object(where, thing)
+        computation = as_object(where, thing, '@wallaroo.state_computation(name="...")')
         call, multi = compute_method(where, computation, "data", "state")
         build, table_type = state_builder(f"{where}: state_builder", state)
         return StateNode(step_name(where, computation), (), state_name, table_type, build, call, multi)
@@ -434,6 +436,17 @@ class ApplicationBuilder:
         self._open = None
         self._may_be_done = True
         return self
+
+
+def _numbered(nodes: Sequence[Node]) -> list[Node]:
+    """Number the names of steps that are used again. Tables of state keep the names that the application gave them."""
+    taken: set[str] = set()
+    return [
+        node._replace(name=free_name(node.name, taken))
+        if isinstance(node, (ComputationNode, BatchNode, StateNode))
+        else node
+        for node in nodes
+    ]
 
 
 def _listed(keys: tuple[Any, ...] | None) -> str:

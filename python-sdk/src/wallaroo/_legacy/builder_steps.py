@@ -7,6 +7,7 @@ from typing import Any, Callable
 from wallaroo._codec.keys import KEY_TYPES, key_problem
 from wallaroo._errors import WallarooParameterError
 from wallaroo._steps.computations import check_state_class
+from wallaroo._steps.decorated import Decorated
 from wallaroo._steps.key_functions import KeyExtractor
 from wallaroo._steps.objects import as_list, as_object, class_name, method, optional_method, qualified_name, step_name
 
@@ -19,7 +20,7 @@ def key_function(where: str, thing: Any) -> tuple[Callable[[Any], Any], str]:
     """
     if isinstance(thing, KeyExtractor):
         return thing.function, thing.name
-    function = as_object(where, thing)
+    function = as_object(where, thing, "@wallaroo.partition")
     return method(where, function, "partition", "data"), step_name(where, function)
 
 
@@ -29,7 +30,7 @@ def state_builder(where: str, thing: Any) -> tuple[Callable[[], Any], str]:
     Raises:
         WallarooParameterError: It is none.
     """
-    builder = as_object(where, thing)
+    builder = as_object(where, thing, None)
     return method(where, builder, "build"), qualified_name(type(builder))
 
 
@@ -57,6 +58,11 @@ def compute_method(where: str, computation: Any, *parameters: str) -> tuple[Call
     single = optional_method(where, computation, "compute", *parameters)
     if single is not None:
         return single, False
+    if isinstance(computation, Decorated):
+        raise WallarooParameterError(
+            f"{where}: {class_name(computation)} is decorated for another place, as {type(computation).__name__}",
+            hint=f"decorate it with @wallaroo.{'state_computation' if 'state' in parameters else 'computation'}",
+        )
     signature = ", ".join(("self", *parameters))
     raise WallarooParameterError(
         f"{where}: {class_name(computation)} has no method compute or compute_multi",

@@ -29,8 +29,10 @@ from wallaroo._steps.computations import (
     Step,
     check_pool,
 )
+from wallaroo._steps.decorated import Decorated
 from wallaroo._steps.key_functions import Key, KeyExtractor
 from wallaroo._steps.objects import as_list, check_name, shown_step, shown_type
+from wallaroo._windows.windows import BARE_WINDOWS, Aggregation
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -174,7 +176,8 @@ class Pipeline(Generic[T_co]):
         if not isinstance(key_extractor, KeyExtractor):
             raise WallarooParameterError(
                 f"{where}: the argument is {shown_type(key_extractor)}, not a key function",
-                hint="put @wallaroo.key_extractor above a function that returns the message's key",
+                hint="put @wallaroo.key_extractor above a function that returns the message's key"
+                + (", in place of the other decorator" if isinstance(key_extractor, Decorated) else ""),
             )
         function, name = key_extractor.function, key_extractor.name
         return self._then(lambda inputs: KeyByNode(name, inputs, function, None, reject_unknown=False), _BY_KEY)
@@ -306,10 +309,24 @@ def _refuse_step(where: str, thing: Any) -> NoReturn:
             f"{where}: the decorator of {shown_step(thing)} does not say what its state is",
             hint=f'write @wallaroo.{thing.decorator}(name="{thing.name}", state=TheClass), and return the output alone',
         )
-    raise WallarooParameterError(
-        f"{where}: the argument is {shown_type(thing)}, not a step",
-        hint='put @wallaroo.computation(name="...") above a function, and give that',
-    )
+    raise WallarooParameterError(f"{where}: the argument is {shown_type(thing)}, not a step", hint=_step_hint(thing))
+
+
+def _step_hint(thing: Any) -> str:
+    if isinstance(thing, BARE_WINDOWS):
+        return f"say what is made of each window: {thing.call}(...).over(TheAggregation)"
+    if isinstance(thing, KeyExtractor):
+        return "give a key function to key_by"
+    if isinstance(thing, SinkConfig):
+        return "give a sink config to to_sink"
+    if isinstance(thing, Pipeline):
+        return "use merge to join two pipelines"
+    kind = thing if isinstance(thing, type) else type(thing)
+    if issubclass(kind, Aggregation):
+        return f"aggregate windows by it: wallaroo.count_windows(...).over({kind.__name__})"
+    if any(hasattr(kind, name) for name in ("compute", "compute_multi")):
+        return 'classes are steps of ApplicationBuilder: here put @wallaroo.computation(name="...") above a function'
+    return 'put @wallaroo.computation(name="...") above a function, and give that'
 
 
 def source(name: str, source_config: SourceConfig[T]) -> Pipeline[T]:

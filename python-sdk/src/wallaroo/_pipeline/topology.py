@@ -196,16 +196,22 @@ def _changing(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], tuple[Any
     return call_and_say_so
 
 
+def free_name(name: str, taken: set[str]) -> str:
+    """Return ``name``, numbered if it is ``taken``: a step that is used again is numbered, as ``parse-2``."""
+    free, count = name, 1
+    while free in taken:
+        count += 1
+        free = f"{name}-{count}"
+    taken.add(free)
+    return free
+
+
 def with_free_name(node: Node, taken: set[str]) -> Node:
-    """Return a step's node under a name that is not ``taken``: a step that is used again is numbered, as ``parse-2``.
+    """Return a step's node under a name that is not ``taken``.
 
     The table of a step with state follows its name, so each use of the step has its own state.
     """
-    name, count = node.name, 1
-    while name in taken:
-        count += 1
-        name = f"{node.name}-{count}"
-    taken.add(name)
+    name = free_name(node.name, taken)
     if name == node.name:
         return node
     if isinstance(node, StateNode):
@@ -259,6 +265,10 @@ class Application:
     def __init__(self, name: str, nodes: Sequence[Node]) -> None:
         self.name = name
         self.nodes = tuple(nodes)
+        self._children: list[list[int]] = [[] for _ in self.nodes]
+        for index, node in enumerate(self.nodes):
+            for above in dict.fromkeys(node.inputs):
+                self._children[above].append(index)
 
     def describe(self) -> Description:
         """Return the topology as spec/protocol.md defines it: equal, byte for byte, in every worker of a run."""
@@ -283,7 +293,7 @@ class Application:
         Args:
             node_id: The node's position in ``nodes``.
         """
-        return [index for index, node in enumerate(self.nodes) if node_id in node.inputs]
+        return self._children[node_id].copy()
 
     def children_in(self, pool: str | None, node_id: int) -> list[int]:
         """Return the nodes that take a node's outputs in one pool, in order.

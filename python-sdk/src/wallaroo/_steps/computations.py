@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, ClassVar, Generic, TypeVar
+from typing import Any, Callable, ClassVar, Generic, TypeVar, get_origin
 
 from wallaroo._errors import WallarooParameterError
 from wallaroo._steps.decorated import Decorated, shown_name
@@ -19,6 +19,10 @@ _RESERVED = ("generator:", "window:")
 
 _IMMUTABLE = (int, float, complex, bool, str, bytes, tuple, frozenset)
 """Built-in types that no state can be of: a step changes its state in place."""
+
+
+_OF_ANNOTATIONS = ("builtins", "collections", "collections.abc", "typing", "types")
+"""Modules whose classes ``typing`` has names of its own for. Such a name cannot be called."""
 
 
 class Step(Generic[In, Out]):
@@ -171,9 +175,16 @@ def check_state_class(where: str, state: Any) -> None:
     Raises:
         WallarooParameterError: It is not a class or function, or needs arguments.
     """
-    if any(state is kind for kind in _IMMUTABLE):
+    origin = get_origin(state)
+    shown = shown_type(state) if origin is None else repr(state)
+    if type(state).__module__ == "typing" and getattr(origin, "__module__", None) in _OF_ANNOTATIONS:
+        # As typing.List[int]; list[int] can be called.
         raise WallarooParameterError(
-            f"{where} is {shown_type(state)}, and a step cannot change such a state in place",
+            f"{where} is {shown}, which is for annotations and makes no state", hint="give a class, such as list"
+        )
+    if any(kind is state or kind is origin for kind in _IMMUTABLE):
+        raise WallarooParameterError(
+            f"{where} is {shown}, and a step cannot change such a state in place",
             hint="give a class with an attribute for what changes, such as: class Total: count = 0",
         )
     if not callable(state):

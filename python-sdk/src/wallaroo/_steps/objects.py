@@ -21,6 +21,8 @@ from wallaroo._errors import WallarooParameterError
 _DECORATORS = {"decode": "decoder", "header_length": "decoder", "encode": "encoder", "partition": "partition"}
 """The decorator whose functions stand for objects with a method."""
 
+A_STEP = '@wallaroo.computation(name="...")'
+
 
 _ROUTINES = (
     FunctionType,
@@ -40,8 +42,17 @@ _COROUTINE = 0x80
 _ASYNC_GENERATOR = 0x200
 
 
-def as_object(where: str, thing: Any) -> Any:
-    """Return ``thing``, or an instance of it when it is a class: steps may be given as either."""
+def as_object(where: str, thing: Any, decorator: str | None = A_STEP) -> Any:
+    """Return ``thing``, or an instance of it when it is a class: steps may be given as either.
+
+    Args:
+        where: Its place, for the error.
+        thing: A class or an object.
+        decorator: The decorator that makes of a function what belongs here; ``None`` if there is none.
+
+    Raises:
+        WallarooParameterError: It cannot be a step: ``None``, text, a plain function, or a class that needs arguments.
+    """
     if thing is None:
         raise WallarooParameterError(f"{where}: got None", hint="give a class or an instance of it")
     if isinstance(thing, _TEXT) or any(thing is kind for kind in _TEXT):
@@ -52,7 +63,7 @@ def as_object(where: str, thing: Any) -> Any:
     if isinstance(thing, _ROUTINES):
         raise WallarooParameterError(
             f"{where}: {class_name(thing)} is a plain function",
-            hint="put the decorator for its place above it, such as @wallaroo.computation(name=...), or give a class",
+            hint=f"put {decorator} above it, or give a class" if decorator else "give a class",
         )
     if not isinstance(thing, type):
         return thing
@@ -101,9 +112,8 @@ def optional_method(where: str, thing: Any, name: str, *parameters: str) -> Call
     check_not_async(described, found, define_as)
     if is_generator(found) and (name != "compute_multi" or "state" in parameters):
         result = "has no result (output, state_changed)" if "state" in parameters else "its result is a generator"
-        raise WallarooParameterError(
-            f"{described} yields, and {result}", hint="return the result; a compute_multi(self, data) may yield"
-        )
+        may_yield = "; a compute_multi(self, data) may yield" if name in ("compute", "compute_multi") else ""
+        raise WallarooParameterError(f"{described} yields, and {result}", hint=f"return the result{may_yield}")
     check_arity(described, found, define_as, parameters)
     return found  # type: ignore[no-any-return]
 
@@ -181,6 +191,9 @@ def is_async(function: Any) -> bool:
 def _flags(function: Any) -> int:
     while isinstance(function, (partial, MethodType)):
         function = function.func if isinstance(function, partial) else function.__func__
+    if not isinstance(function, (type, *_ROUTINES)):
+        # An object that can be called.
+        function = next((vars(kind)["__call__"] for kind in type(function).__mro__ if "__call__" in vars(kind)), None)
     return getattr(getattr(function, "__code__", None), "co_flags", 0)
 
 

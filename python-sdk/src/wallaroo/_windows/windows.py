@@ -46,7 +46,7 @@ class Aggregation(Generic[In, Accumulator, Out]):
         """Return the accumulator of a window without values."""
         raise NotImplementedError
 
-    def update(self, data: In, accumulator: Accumulator) -> Accumulator | None:
+    def update(self, data: In, accumulator: Accumulator, /) -> Accumulator | None:
         """Add a value to an accumulator.
 
         Args:
@@ -58,7 +58,7 @@ class Aggregation(Generic[In, Accumulator, Out]):
         """
         raise NotImplementedError
 
-    def combine(self, left: Accumulator, right: Accumulator) -> Accumulator | None:
+    def combine(self, left: Accumulator, right: Accumulator, /) -> Accumulator | None:
         """Join two accumulators, when a value closes the gap between two sessions.
 
         Args:
@@ -70,7 +70,7 @@ class Aggregation(Generic[In, Accumulator, Out]):
         """
         raise NotImplementedError
 
-    def output(self, key: Any, accumulator: Accumulator) -> Out | None:
+    def output(self, key: Any, accumulator: Accumulator, /) -> Out | None:
         """Make the output of a window that is complete.
 
         Args:
@@ -239,6 +239,9 @@ class SessionWindows(_TimeWindows):
 
 Windows = Union[CountWindows, _TimeWindows]
 
+BARE_WINDOWS = (CountWindows, _TimeWindows)
+"""The types of windows that nothing aggregates yet: no steps."""
+
 
 def count_windows(count: int) -> CountWindows:
     """Gather ``count`` values of a key in a row. When the sources end, the last window of a key may have fewer.
@@ -344,7 +347,7 @@ class WindowStep(Step[In, Out], Generic[In, Out]):
         where = f"{windows.call}(...).over({getattr(aggregation, '__name__', class_name(aggregation))})"
         self._where = where
         self.windows = windows
-        self.aggregation = as_object(where, aggregation)
+        self.aggregation = as_object(where, aggregation, None)
         self.initial: Callable[[], Any] = method(where, self.aggregation, "initial_accumulator")
         self.update: Callable[[Any, Any], Any] = method(where, self.aggregation, "update", "data", "accumulator")
         self.output: Callable[[Any, Any], Any] = method(where, self.aggregation, "output", "key", "accumulator")

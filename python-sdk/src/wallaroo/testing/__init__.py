@@ -16,5 +16,16 @@ test may kill.
 from wallaroo.testing._in_process import InProcess, run
 from wallaroo.testing._orchestrator import Orchestrator, Sink, frames
 from wallaroo.testing._outcome import DeadLetter, Outcome
+from wallaroo.testing._states import UnsavedStateError, UnsavedStateWarning
 
-__all__ = ["DeadLetter", "InProcess", "Orchestrator", "Outcome", "Sink", "frames", "run"]
+__all__ = [
+    "DeadLetter",
+    "InProcess",
+    "Orchestrator",
+    "Outcome",
+    "Sink",
+    "UnsavedStateError",
+    "UnsavedStateWarning",
+    "frames",
+    "run",
+]

@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from types import ModuleType
-from typing import Any, Union
+from typing import Any
 
 import msgpack
 
@@ -21,8 +21,10 @@ from wallaroo._codec.protocol import DEFAULT_MAX_BODY, TIMER, Batch
 from wallaroo._codec.values import ValueCodec
 from wallaroo._io.sources import GenSourceConfig
 from wallaroo._pipeline.topology import Application, SinkNode, SourceNode
+from wallaroo.testing._inputs import Inputs, Message, frames_of, inputs_by_source, whole_number, words
 from wallaroo.testing._outcome import DeadLetter, Outcome
 from wallaroo.testing._plan import planned_stages
+from wallaroo.testing._states import reload, warn_of_unsaved
 from wallaroo.testing._time import StageTimes
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._compile import Compiler
@@ -33,12 +35,14 @@ from wallaroo.worker._results import result_bodies
 from wallaroo.worker._stage import Stage
 from wallaroo.worker._state import StateTables
 
-Message = Union[bytes, str]
-Inputs = Union[Mapping[str, Union[Iterable[Message], int]], Iterable[Message]]
-
 
 def run(
-    application: Application | ModuleType, inputs: Inputs = (), *, args: Sequence[str] = (), batch: int = 1
+    application: Application | ModuleType,
+    inputs: Inputs = (),
+    *,
+    args: Sequence[str] = (),
+    batch: int = 1,
+    restarts: bool = False,
 ) -> Outcome:
     r"""Take messages through an application and return what its sinks were given to write. Sources then end.
 
@@ -50,10 +54,15 @@ def run(
         args: Words for ``application_setup``, where a module is given.
         batch: How many messages are taken together. With 1, each has gone through all steps before the next begins. A
             :func:`wallaroo.computation_batch` is never given more.
+        restarts: After every batch, states are pickled, and loaded when their keys are next needed: see
+            :meth:`InProcess.restart`.
 
     Raises:
         WallarooParameterError: ``application_setup`` describes what cannot run.
-        ValueError: There is no source of a name, or ``inputs`` does not say which of several is meant.
+        TypeError: An argument is of another type than said above.
+        ValueError: There is no source of a name, ``inputs`` does not say which of several is meant, or a message holds
+            the delimiter of its source.
+        UnsavedStateError: A state cannot be pickled, with ``restarts``.
 
     Example:
         >>> import wallaroo, wallaroo.testing
@@ -74,17 +83,15 @@ def run(
         >>> [(letter.step, letter.exception, letter.value) for letter in outcome.dead_letters]
         [('invert', 'ZeroDivisionError', '0')]
     """
-    in_process = InProcess(application, args=args, batch=batch)
-    if isinstance(inputs, Mapping):
-        for source, given in inputs.items():
-            in_process.generate(given, source=source) if isinstance(given, int) else in_process.send(
-                given, source=source
-            )
-    else:
-        messages = list(inputs)
-        if messages:
-            in_process.send(messages)
-    for source in in_process.generators.difference(inputs if isinstance(inputs, Mapping) else ()):
+    in_process = InProcess(application, args=args, batch=batch, restarts=restarts)
+    generators = in_process.generators
+    for source, given in inputs_by_source(inputs):
+        if isinstance(given, int):
+            in_process.generate(given, source=source)
+            generators.discard(str(source))
+        else:
+            in_process.send(given, source=source)
+    for source in sorted(generators):
         in_process.generate(source=source)
     in_process.end()
     return in_process.outcome
@@ -97,9 +104,11 @@ class InProcess:
         application: As for :func:`run`.
         args: As for :func:`run`.
         batch: As for :func:`run`.
+        restarts: As for :func:`run`.
 
     Raises:
         WallarooParameterError: As for :func:`run`.
+        TypeError: As for :func:`run`.
 
     Example:
         >>> import wallaroo, wallaroo.testing
@@ -121,18 +130,24 @@ class InProcess:
         ['1 to', '2 be', '3 or']
     """
 
-    def __init__(self, application: Application | ModuleType, *, args: Sequence[str] = (), batch: int = 1) -> None:
+    def __init__(
+        self,
+        application: Application | ModuleType,
+        *,
+        args: Sequence[str] = (),
+        batch: int = 1,
+        restarts: bool = False,
+    ) -> None:
         self._codec = ValueCodec()
         if isinstance(application, ModuleType):
             self._codec = codec_of(application)
-            application = application.application_setup(list(args))
+            application = application.application_setup(words(args))
         if not isinstance(application, Application):
             raise TypeError(f"the application is {type(application).__name__}, not a built Application or a module")
-        if batch < 1:
-            raise ValueError(f"batch must be 1 or more, got {batch}")
         application = application.without_pools()
         self._nodes = application.nodes
-        self._batch_size = batch
+        self._batch_size = whole_number("batch", batch, 1)
+        self._restarts = restarts
         self._batches = itertools.count(1)
         self._flags = 0
         self._tables = StateTables()
@@ -146,6 +161,7 @@ class InProcess:
             number: [] for number, node in enumerate(self._nodes) if isinstance(node, SinkNode)
         }
         self._dead_letters: list[DeadLetter] = []
+        self._ended: set[int] = set()
 
     def send(self, messages: Iterable[Message], *, source: str | None = None) -> None:
         """Give messages to a source and take them to the sinks.
@@ -155,10 +171,13 @@ class InProcess:
             source: The source's name; may be left out when there is only one.
 
         Raises:
-            ValueError: There is no such source, or it is a generator.
+            TypeError: A message is neither ``str`` nor bytes.
+            ValueError: There is no such source, it is a generator or has ended, or a message holds its delimiter.
         """
         root = self._source(source, generates=False)
-        frames = [message.encode("utf-8") if isinstance(message, str) else bytes(message) for message in messages]
+        node = self._nodes[root]
+        assert isinstance(node, SourceNode), "found among the sources"
+        frames = frames_of(node, messages)
         for start in range(0, len(frames), self._batch_size):
             self._run(root, frames[start : start + self._batch_size])
 
@@ -170,9 +189,10 @@ class InProcess:
             source: The source's name; may be left out when there is only one.
 
         Raises:
-            ValueError: There is no such source, or it is not a generator.
+            ValueError: There is no such source, it is not a generator, or has ended.
         """
         root = self._source(source, generates=True)
+        most = most if most is None else whole_number("the number of messages", most, 0)
         while not self._stages[root].ended and most != 0:
             count = self._batch_size if most is None else min(self._batch_size, most)
             self._run(root, count)
@@ -185,14 +205,12 @@ class InProcess:
             nanoseconds: How much time, for example from :func:`wallaroo.seconds`.
 
         Raises:
-            ValueError: Time does not go back.
+            ValueError: It is negative: time does not go back.
 
         Example:
             See :meth:`end`.
         """
-        if nanoseconds < 0:
-            raise ValueError(f"time does not go back, got {nanoseconds}")
-        self._times.clock += nanoseconds
+        self._times.clock += whole_number("nanoseconds", nanoseconds, 0)
         self._wake()
 
     def end(self, *, source: str | None = None) -> None:
@@ -200,6 +218,9 @@ class InProcess:
 
         Args:
             source: The source's name; all sources, if it is left out.
+
+        Warns:
+            UnsavedStateWarning: A state cannot be pickled.
 
         Raises:
             ValueError: There is no such source.
@@ -236,7 +257,41 @@ class InProcess:
         for name, root in self._sources.items():
             if source in (None, name):
                 self._times.end(root)
+                self._ended.add(root)
         self._wake()
+        if len(self._ended) == len(self._sources):
+            warn_of_unsaved(self._tables)
+
+    def restart(self) -> None:
+        r"""Pickle all states and load them when their keys are next needed, as if another worker had them from now on.
+
+        A state that shares an object with another state, or with the module, has an object of its own then. Everything
+        else stays: the module is not imported again.
+
+        Raises:
+            UnsavedStateError: A state cannot be pickled.
+
+        Example:
+            >>> import wallaroo, wallaroo.testing
+            >>> class Lines:
+            ...     delimiter = b"\n"
+            ...     def decode(self, bs):
+            ...         return bs.decode()
+            ...     def encode(self, data):
+            ...         return f"{data}\n"
+            >>> @wallaroo.state_computation(name="gather", state=list)
+            ... def gather(data, state):
+            ...     state.append(data)
+            ...     return " ".join(state)
+            >>> p = wallaroo.source("lines", wallaroo.StdinSourceConfig(Lines)).to(gather)
+            >>> app = InProcess(wallaroo.build_application("app", p.to_sink(wallaroo.StdoutSinkConfig(Lines))))
+            >>> app.send(["to"])
+            >>> app.restart()
+            >>> app.send(["be"])
+            >>> app.outcome.lines
+            ['to', 'to be']
+        """
+        reload(self._tables)
 
     @property
     def generators(self) -> set[str]:
@@ -264,17 +319,24 @@ class InProcess:
             of_kind = [root for root in self._sources.values() if self._generates(root) is generates]
             if len(of_kind) != 1:
                 raise ValueError(f"which source is meant is not said: {known}")
-            return of_kind[0]
+            return self._open(of_kind[0])
         if name not in self._sources:
             raise ValueError(f"there is no source {name!r}: {known}")
         if self._generates(self._sources[name]) is not generates:
             raise ValueError(f"source {name!r} {'takes messages' if generates else 'generates its messages itself'}")
-        return self._sources[name]
+        return self._open(self._sources[name])
+
+    def _open(self, root: int) -> int:
+        if root in self._ended:
+            raise ValueError(f"source {self._nodes[root].name!r} has ended")
+        return root
 
     def _run(self, root: int, given: list[bytes] | int) -> None:
         self._run_stage(root, given)
         self._run_groups()
         self._wake()
+        if self._restarts:
+            self.restart()
 
     def _run_groups(self) -> None:
         while self._groups:
@@ -293,7 +355,8 @@ class InProcess:
         this_is_the_worker()
         number = next(self._batches)
         times = self._times.of_batch(root, given)
-        run = BatchRun(Batch(number, root, self._flags, [], times, given), self._codec, Marker(None))
+        batch = Batch(number, root, self._flags, self._skipped(given), times, given)
+        run = BatchRun(batch, self._codec, Marker(None))
         self._tables.begin_batch(number)
         stage = self._stages[root]
         outlets = stage.run(given, run)
@@ -304,6 +367,10 @@ class InProcess:
             for outlet, _, data in zip(fields, fields, fields):
                 self._take(outlet, data)
             self._dead_letters += [self._dead_letter(given, *failure) for failure in failures]
+
+    def _skipped(self, given: Any) -> list[int]:
+        """Return flat ``origin, value`` of what a batch leaves out: nothing here, where no message kills a worker."""
+        return []
 
     def _take(self, outlet: int, data: list[Any]) -> None:
         if outlet in self._written:

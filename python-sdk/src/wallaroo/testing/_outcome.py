@@ -69,5 +69,6 @@ class Outcome:
 
     @property
     def lines(self) -> list[str]:
-        """The lines of text that the messages of the only sink are."""
-        return b"".join(self.messages).decode("utf-8").splitlines()
+        r"""The lines of text that the messages of the only sink are. A line ends with ``\n`` and nothing else."""
+        lines = b"".join(self.messages).decode("utf-8").split("\n")
+        return lines if lines[-1] else lines[:-1]

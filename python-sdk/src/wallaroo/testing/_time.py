@@ -5,7 +5,9 @@ It is simpler here: nothing is under way when time advances, since every message
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from typing import Any
 
 from wallaroo._codec.keys import key_from_wire
@@ -38,7 +40,7 @@ class StageTimes:
         self._watermarks = {stage.root: BEGINNING for stage in stages}
         # Sources that have ended, and keyed stages that get nothing more.
         self._ended: set[int] = set()
-        self._timers: dict[int, dict[Any, int]] = {root: {} for root in self._feeders}
+        self._timers = {root: _Timers() for root in self._feeders}
         self.clock = 0
         self.late = 0
 
@@ -57,10 +59,7 @@ class StageTimes:
         if reached is not None:
             self._watermarks[root] = max(self._watermarks[root], reached)
         for key, deadline in zip(timers[0::2], timers[1::2]):
-            key = key_from_wire(key)
-            self._timers[root].pop(key, None)
-            if deadline is not None:
-                self._timers[root][key] = deadline
+            self._timers[root].set(key_from_wire(key), deadline)
 
     def end(self, root: int) -> None:
         """Take note that a source has ended."""
@@ -83,13 +82,8 @@ class StageTimes:
         return None
 
     def _take_due(self, root: int, watermark: int) -> tuple[int, Any, int] | None:
-        timers = self._timers[root]
-        due = [key for key, deadline in timers.items() if deadline <= watermark]
-        if not due:
-            return None
-        key = min(due, key=timers.__getitem__)
-        del timers[key]
-        return root, key, watermark
+        due = self._timers[root].take_due(watermark)
+        return None if due is None else (root, due[0], watermark)
 
     def _below(self, root: int) -> int:
         """Return the watermark of what leaves a stage, or the last one before the end."""
@@ -97,6 +91,33 @@ class StageTimes:
             watermark = self._watermarks[root]
             return watermark if watermark == BEGINNING else watermark - self._delays[root]
         return self._watermarks[root] if root in self._by_event_time else self.clock
+
+
+class _Timers:
+    """The timers of a stage: one a key, the earliest first, and of equal ones that which was set first."""
+
+    def __init__(self) -> None:
+        self._set: dict[Any, tuple[int, int]] = {}
+        # What was set, with timers that have been replaced or taken back since.
+        self._queue: list[tuple[int, int, Any]] = []
+        self._numbers = itertools.count()
+
+    def set(self, key: Any, deadline: int | None) -> None:
+        """Set the timer of a key, or take it back."""
+        self._set.pop(key, None)
+        if deadline is not None:
+            number = next(self._numbers)
+            self._set[key] = deadline, number
+            heappush(self._queue, (deadline, number, key))
+
+    def take_due(self, watermark: int) -> tuple[Any] | None:
+        """Take out the first timer, if it is due, and return its key."""
+        while self._queue and self._queue[0][0] <= watermark:
+            deadline, number, key = heappop(self._queue)
+            if self._set.get(key) == (deadline, number):
+                del self._set[key]
+                return (key,)
+        return None
 
 
 def _delay(application: Application, stage: PlannedStage) -> int:

@@ -195,7 +195,8 @@ class Compiler:
                 make_state = state_multi_computation if node.multi else state_computation
                 return Branch.of(node_id, partial(make_state, node_id, node.call, table), below, has_state=True)
             if isinstance(node, WindowNode):
-                table = self._tables.table(node.table, OpenWindows, OpenWindows.is_empty)
+                parts = partial(OpenWindows.accumulators, initial=node.step.initial)
+                table = self._tables.table(node.table, OpenWindows, OpenWindows.is_empty, parts)
                 windows = step_windows(node_id, node.step, table, delay)
                 return Branch.of(node_id, windows.push, below, has_state=True)
             raise ProtocolError(f"node {node_id}, a {node.kind}, is inside a stage but not an outlet of it")

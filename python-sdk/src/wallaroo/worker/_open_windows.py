@@ -8,7 +8,7 @@ does not depend on when its timer comes, for a value that comes after its end is
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Callable
 
 from wallaroo._codec.protocol import END, WHOLE
 from wallaroo._windows.windows import CountWindows, RangeWindows, SessionWindows, WindowStep
@@ -59,6 +59,10 @@ class OpenWindows:
     def is_empty(self) -> bool:
         """Whether it is as good as a new one. A deadline told before is told again with the next window."""
         return not self.windows
+
+    def accumulators(self, initial: Callable[[], Any]) -> Iterable[tuple[Any, Any]]:
+        """Return the accumulator of each window, with a new one that ``initial`` made."""
+        return ((window.accumulator, initial()) for window in self.windows)
 
 
 class Timer:

@@ -22,12 +22,15 @@ from wallaroo._codec.plain import PlainObjects
 from wallaroo.worker._contracts import too_large
 from wallaroo.worker._failures import RestoreError, exception_message, exception_type, shown
 from wallaroo.worker._marker import Marker
-from wallaroo.worker._traceback import class_name
+from wallaroo.worker._migration import as_loaded, problem_of
 
 NO_STATE = b""
 """In place of a snapshot: the key has no state in the table any more."""
 
 _KILLS = "it has killed or hung the worker that tried"
+
+
+Parts = Callable[[Any], Iterable[tuple[Any, Any]]]
 
 
 class Snapshotted(NamedTuple):
@@ -50,17 +53,27 @@ class StateTable:
         name: The table's name.
         build: Makes the state of a key that has none.
         is_empty: Says of a state that it is as good as none: what ``build`` would make takes its place without loss.
+        parts: Returns the user's parts of a state, each with a new one, where what ``build`` makes has none yet.
 
     ``live`` and ``dirty`` are read directly by the loops over state steps.
     """
 
-    def __init__(self, name: str, build: Callable[[], Any], is_empty: Callable[[Any], bool] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        build: Callable[[], Any],
+        is_empty: Callable[[Any], bool] | None = None,
+        parts: Parts | None = None,
+    ) -> None:
         self.name = name
         self.live: dict[Any, Any] = {}
         # Key to the batch that first changed it since its snapshot; in that order, for batches come in order.
         self.dirty: dict[Any, int] = {}
         self._build = build
         self._is_empty = is_empty
+        self._parts = parts
+        # A state as the present code makes one, to compare others with.
+        self._sample: tuple[Any] | tuple[()] = ()
         self._restored: dict[Any, bytes] = {}
 
     def open(self, key: Any) -> Any:
@@ -101,16 +114,13 @@ class StateTable:
         except RestoreError as error:
             return str(error)
         try:
-            missing = _missing(state, self._build())
-        except BaseException:  # noqa: BLE001 - the user's build or __getattr__: says nothing about the snapshot
+            if not self._sample:
+                self._sample = (as_loaded(self._build()),)
+            pairs = [(state, *self._sample), *(self._parts(state) if self._parts is not None else ())]
+        except BaseException:  # noqa: BLE001 - the user's build: says nothing about the snapshot
             return None
-        if missing is None:
-            return None
-        kind = class_name(type(state))
-        return (
-            f"state of key {shown(key)} in table {self.name} has no attribute {missing}, which a new {kind} has: give"
-            f" the class a default, as {missing} = None, or define __setstate__ in it"
-        )
+        problem = next(filter(None, (problem_of(*pair) for pair in pairs)), None)
+        return None if problem is None else f"state of key {shown(key)} in table {self.name} {problem}"
 
     def restore(self, key: Any, snapshot: bytes) -> None:
         """Install the snapshot of ``key`` in place of any state it has."""
@@ -158,13 +168,23 @@ class StateTables:
         self._latest_batch = 0
         self._in_order = True
 
-    def table(self, name: str, build: Callable[[], Any], is_empty: Callable[[Any], bool] | None = None) -> StateTable:
+    def table(
+        self,
+        name: str,
+        build: Callable[[], Any],
+        is_empty: Callable[[Any], bool] | None = None,
+        parts: Parts | None = None,
+    ) -> StateTable:
         """Return the table ``name``, made when it is first asked for: steps that share a name share the table."""
-        return self._tables.setdefault(name, StateTable(name, build, is_empty))
+        return self._tables.setdefault(name, StateTable(name, build, is_empty, parts))
 
     def find(self, name: str) -> StateTable | None:
         """Return the table ``name``, or ``None``."""
         return self._tables.get(name)
+
+    def live(self) -> Iterator[tuple[StateTable, Any]]:
+        """Return the table and the key of each state that is an object here, and no snapshot."""
+        return ((table, key) for table in self._tables.values() for key in table.live)
 
     def do_not_save(self, keys: Iterable[Any]) -> None:
         """Make no snapshots of the states of ``keys`` from now on."""
@@ -270,17 +290,6 @@ def _state_of(snapshot: bytes) -> Any:
         return pickle.loads(snapshot)
     (state,) = _PLAIN.decode(msgpack.unpackb(snapshot, strict_map_key=False))
     return state
-
-
-def _missing(state: Any, new: Any) -> str | None:
-    """Return the name of an attribute that ``new`` has and ``state`` lacks, where the class has no say in it."""
-    kind = type(state)
-    if kind is not type(new) or hasattr(kind, "__setstate__") or hasattr(kind, "__getattr__"):
-        return None
-    own = getattr(state, "__dict__", None)
-    if own is None:
-        return None
-    return next((name for name in vars(new) if name not in own and not hasattr(kind, name)), None)
 
 
 def _envelope(table: StateTable) -> int:

@@ -20,8 +20,14 @@ _SDK = os.path.dirname(os.path.abspath(wallaroo.__file__)) + os.sep
 _HIDDEN = (_SDK, "<frozen importlib", "<frozen runpy")
 
 _FIRST_FRAMES, _LAST_FRAMES = 10, 20
-_MOST_EXCEPTIONS = 10
-"""In one chain or group; the rest are left out."""
+_MOST_EXCEPTIONS, _MOST_IN_ALL = 10, 100
+"""In one chain or group, and in all; the rest are left out."""
+_DEEPEST_GROUP = 10
+_MOST_NOTES = 20
+_LONGEST_TEXT = 10_000
+"""Characters of what an exception says; it may be as long as the message that it is about."""
+_LONGEST_SHOWN = 4_000
+"""The same in a traceback, which is cut too and is to show where it happened."""
 _MOST_LINES_KEPT = 10_000
 
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
@@ -60,15 +66,17 @@ def class_name(kind: type) -> str:
     return name if module == "builtins" or not isinstance(module, str) else f"{exact(module)}.{name}"
 
 
-def exact(text: str) -> str:
-    """Return ``text`` as a plain ``str`` that can be sent."""
-    return str.encode(text, "utf-8", "backslashreplace").decode("utf-8")
+def exact(text: str, longest: int = _LONGEST_TEXT) -> str:
+    """Return ``text`` as a plain ``str`` that can be sent. It is cut first: the rest of a long one costs nothing."""
+    start = str.__getitem__(text, slice(longest))
+    whole = str.encode(start, "utf-8", "backslashreplace").decode("utf-8")
+    return whole if str.__len__(text) <= longest else whole + "…"
 
 
-def text_of(error: BaseException) -> str:
-    """Return ``str(error)``, whatever its ``__str__`` does."""
+def text_of(error: BaseException, longest: int = _LONGEST_TEXT) -> str:
+    """Return ``str(error)``, cut, whatever its ``__str__`` does."""
     try:
-        return exact(str(error))
+        return exact(str(error), longest)
     except BaseException as broken:  # noqa: BLE001
         return f"<its __str__ raised {class_name(type(broken))}>"
 
@@ -87,8 +95,14 @@ def format_traceback(error: BaseException) -> str:
     return "".join(_chain(error, set()))
 
 
-def _chain(error: BaseException, seen: set[int]) -> Iterator[str]:
-    """Format ``error`` after the exceptions that it came from; ``seen`` are the ids of those that are formatted."""
+def _chain(error: BaseException, seen: set[int], depth: int = 0) -> Iterator[str]:
+    """Format ``error`` after the exceptions that it came from.
+
+    Args:
+        error: The last of them.
+        seen: The ids of those that are formatted.
+        depth: In how many groups it is.
+    """
     links: list[tuple[BaseException, str]] = [(error, "")]
     while len(links) < _MOST_EXCEPTIONS:
         last, _ = links[-1]
@@ -101,7 +115,7 @@ def _chain(error: BaseException, seen: set[int]) -> Iterator[str]:
         else:
             break
     for link, between in reversed(links):
-        yield from _one(link, seen)
+        yield from _one(link, seen, depth)
         yield between
 
 
@@ -109,29 +123,44 @@ def _is_context_hidden(error: BaseException) -> bool:
     return bool(_field(error, "__suppress_context__"))
 
 
-def _one(error: BaseException, seen: set[int]) -> Iterator[str]:
+def _one(error: BaseException, seen: set[int], depth: int) -> Iterator[str]:
     yield "Traceback (most recent call last):\n"
     yield from _frames(trace_of(error))
+    yield _named(error)
+    yield from (f"{note}\n" for note in _notes(error))
+    if _Group is not None and is_kind_of(error, _Group):
+        yield from _members(error, seen, depth)
+
+
+def _named(error: BaseException) -> str:
     if is_kind_of(error, SyntaxError):
         import traceback  # Imported here because it is slow, and a syntax error is rare. It shows where the error is.
 
-        yield from traceback.format_exception_only(type(error), error)
-        return
-    message = text_of(error)
+        try:
+            return "".join(exact(line, _LONGEST_SHOWN) for line in traceback.format_exception_only(type(error), error))
+        except BaseException:  # noqa: BLE001 - the user's fields
+            pass
+    message = text_of(error, _LONGEST_SHOWN)
     name = class_name(type(error))
-    yield f"{name}: {message}\n" if message else f"{name}\n"
-    for note in _notes(error):
-        yield f"{note}\n"
-    if _Group is not None and is_kind_of(error, _Group):
-        for number, member in enumerate(vars(_Group)["exceptions"].__get__(error)[:_MOST_EXCEPTIONS], 1):
-            yield f"  +---------------- {number} ----------------\n"
-            if id(member) not in seen:
-                yield "".join(f"  | {line}\n" for line in "".join(_chain(member, seen)).splitlines())
+    return f"{name}: {message}\n" if message else f"{name}\n"
+
+
+def _members(group: BaseException, seen: set[int], depth: int) -> Iterator[str]:
+    members = vars(_Group)["exceptions"].__get__(group)
+    shown = members[:_MOST_EXCEPTIONS] if depth < _DEEPEST_GROUP and len(seen) < _MOST_IN_ALL else ()
+    for number, member in enumerate(shown, 1):
+        yield f"  +---------------- {number} ----------------\n"
+        if id(member) not in seen:
+            yield "".join(f"  | {line}\n" for line in "".join(_chain(member, seen, depth + 1)).splitlines())
+    if len(members) > len(shown):
+        yield f"  +---- [{len(members) - len(shown)} exceptions left out]\n"
 
 
 def _notes(error: BaseException) -> list[str]:
     notes = object.__getattribute__(error, "__dict__").get("__notes__")
-    return [exact(note) for note in notes if isinstance(note, str)] if type(notes) is list else []
+    if type(notes) is not list:
+        return []
+    return [exact(note, _LONGEST_SHOWN // _MOST_NOTES * 4) for note in notes[:_MOST_NOTES] if isinstance(note, str)]
 
 
 def _frames(trace: TracebackType | None) -> Iterator[str]:
