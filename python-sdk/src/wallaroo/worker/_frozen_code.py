@@ -211,9 +211,14 @@ def _marked(copies: str, mark: str) -> list[str]:
 
 
 def _mark(copies: str, file: str) -> None:
+    path = os.path.join(copies, file)
     try:
-        os.makedirs(copies, exist_ok=True)
-        os.close(os.open(os.path.join(copies, file), os.O_CREAT | os.O_WRONLY, 0o600))
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+        except FileNotFoundError:
+            os.makedirs(copies, exist_ok=True)
+            descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+        os.close(descriptor)
     except OSError as error:
         _warn(error)
 
@@ -233,8 +238,29 @@ class _Loader(SourceFileLoader):
         super().__init__(name, path)
         self._copy = copy
         self._has_copy = os.path.isfile(copy)
+        self._compiled: tuple[bytes, CodeType] | None = None
         if self._has_copy:
             _frozen[path] = self
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        if not self._has_copy:
+            self._freeze()
+        code = super().get_code(fullname)
+        self._compiled = None
+        return code
+
+    def _freeze(self) -> None:
+        """Copy the file, unless another worker has done so, if it can be compiled."""
+        source = self.get_data(self.path)
+        # Never from byte code in the application's folder: that may be older code, edited within a second.
+        self._compiled = source, self.source_to_code(source, self.path)
+        try:
+            _copy_first(source, self._copy)
+        except OSError as error:
+            _warn(error)
+            return
+        self._has_copy = True
+        _frozen[self.path] = self
 
     def path_stats(self, path: str) -> Mapping[str, Any]:
         if path == self.path and not self._has_copy:
@@ -251,18 +277,10 @@ class _Loader(SourceFileLoader):
     def source_to_code(  # type: ignore[override]  # A static method of its base, which has options of its own.
         self, data: Any, path: Any, **options: Any
     ) -> CodeType:
+        if self._compiled is not None and self._compiled[0] == data:
+            return self._compiled[1]
         code: CodeType = super().source_to_code(data, path, **options)
-        if self._has_copy or path != self.path:
-            return code
-        try:
-            _copy_first(data, self._copy)
-            copied = super().get_data(self._copy)
-        except OSError as error:
-            _warn(error)
-            return code
-        self._has_copy = True
-        _frozen[self.path] = self
-        return code if copied == data else super().source_to_code(copied, path, **options)
+        return code
 
     def _redirected(self, path: str) -> str:
         if path == self.path:
@@ -321,7 +339,7 @@ def _show_copies(linecache: Any) -> None:
             source = None
         if source is None:
             return read(filename, module_globals)
-        lines = [f"{line}\n" for line in source.split("\n")]
+        lines = [f"{line}\n" for line in source.removesuffix("\n").split("\n")]
         # linecache does not compare an entry without a time with the file.
         linecache.cache[filename] = (len(source), None, lines, filename)
         return lines
