@@ -179,6 +179,26 @@ print(seen)
     assert not list((tmp_path / "edition").glob(".part*")), "no temporary files are left"
 
 
+def test_the_first_copy_wins(root, process):
+    write(root, {"part": "N = 1\n"})
+    code = """
+import importlib.util
+first, second = (importlib.util.find_spec("part") for _ in range(2))
+
+def load(spec):
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.N
+
+one = load(first)
+with open(root + "/part.py", "w") as file:
+    file.write("N = 22")
+print(one, load(second))
+"""
+    assert process(code) == "1 1"
+    assert process("import part; print(part.N)") == "1"
+
+
 # What is not there.
 
 
@@ -208,16 +228,33 @@ def test_a_module_added_later_does_not_hide_an_installed_one(root, process):
     assert process(code, edition="next") == "False"
 
 
-def test_a_module_that_the_application_writes_itself_is_found(root, process):
-    generate = "    with open(root + '/extra.py', 'w') as file: file.write('N = 1')\n"
-    again = OPTIONAL + generate
-    for forget in ("", "    importlib.invalidate_caches()\n"):
-        for _ in range(2):
-            # A coarse clock may give the folder the time it had.
-            code = "import time; time.sleep(0.05)\n" + again + forget + "    import extra; print(extra.N)"
-            shown = process(code, edition="edition" + str(len(forget)))
-            assert shown == "none\n1"
-            (root / "extra.py").unlink()
+def test_a_module_that_another_worker_did_not_find_is_not_found(root, process):
+    write(root, {"part": ""})
+    code = f"""
+import part, subprocess
+subprocess.run([sys.executable, "-c", {PREPARE + OPTIONAL!r}, copies, root], check=True)
+with open(root + "/extra.py", "w") as file:
+    file.write("N = 1")
+"""
+    assert process(code + OPTIONAL) == "none\nnone"
+
+
+GENERATE = """
+    time = os.stat(root).st_mtime_ns
+    with open(root + "/extra.py", "w") as file:
+        file.write("N = 1")
+    """
+
+
+# A coarse clock may leave the folder's time as it was, unless that is set.
+@pytest.mark.parametrize(
+    "notice", ["os.utime(root, ns=(0, time + 10**9))", "os.utime(root, ns=(0, time)); importlib.invalidate_caches()"]
+)
+def test_a_module_that_the_application_writes_itself_is_found(notice, root, process):
+    for _ in range(2):
+        code = OPTIONAL + GENERATE + notice + "\n    import extra; print(extra.N)"
+        assert process(code) == "none\n1"
+        (root / "extra.py").unlink()
 
 
 # What is not frozen.
