@@ -321,6 +321,16 @@ def test_a_folder_that_cannot_be_written_is_logged_once(root, process, tmp_path)
     assert process(code).startswith("2 1\n")
 
 
+def test_a_worker_does_not_make_the_folder_of_its_edition_again(root, process, tmp_path):
+    write(root, {"part": "N = 1\n", "shop/__init__": "", "shop/tea": "N = 1\n"})
+    code = (
+        "import part; os.rename(copies, copies + '-gone'); import shop.tea; print(shop.tea.N, os.path.exists(copies))"
+    )
+    shown, *logged = process(code).split("\n")
+    assert shown == "1 False"
+    assert len(logged) == 1
+
+
 # What people see.
 
 

@@ -17,6 +17,7 @@ tracebacks name the original file and show the lines of the copy.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -90,6 +91,10 @@ class FrozenCode:
         # The folder may have been deleted. A file may be a zip archive.
         if copies is None or os.path.isfile(folder):
             raise ImportError("not frozen", path=folder)
+        # An edition that has ended has no folder any more, and gets none again.
+        if os.path.isdir(self._copies):
+            with contextlib.suppress(OSError):  # The first copy shows why.
+                os.makedirs(copies, exist_ok=True)
         return _Finder(folder, copies)
 
     def _copies_of(self, folder: str) -> str | None:
@@ -213,12 +218,7 @@ def _marked(copies: str, mark: str) -> list[str]:
 def _mark(copies: str, file: str) -> None:
     path = os.path.join(copies, file)
     try:
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
-        except FileNotFoundError:
-            os.makedirs(copies, exist_ok=True)
-            descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
-        os.close(descriptor)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     except OSError as error:
         _warn(error)
 
@@ -300,7 +300,8 @@ def _byte_code_of(path: str) -> str | None:
 def _copy_first(data: bytes, copy: str) -> None:
     """Write ``data`` to the file ``copy``, unless there is such a file. Other processes see all of it or nothing."""
     folder = os.path.dirname(copy)
-    os.makedirs(folder, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder)  # Of a package; its parent exists.
     temporary = os.path.join(folder, f".{os.path.basename(copy)}-{os.getpid()}-{get_ident()}")
     try:
         with open(temporary, "wb") as file:
