@@ -44,7 +44,7 @@ def echo(body):
 class WorkerProcess:
     """A real worker over a real socket pair; a context manager that leaves none behind."""
 
-    def __init__(self, *, marker=None, cwd=None):
+    def __init__(self, *, marker=None, cwd=None, code=None):
         self.socket, theirs = socket.socketpair()
         self.socket.settimeout(60)
         command = [sys.executable, "-m", "wallaroo.worker", "--fd", str(theirs.fileno())]
@@ -52,6 +52,8 @@ class WorkerProcess:
         if marker is not None:
             command += ["--marker-fd", str(marker)]
             passed.append(marker)
+        if code is not None:
+            command += ["--code", str(code)]
         self.process = subprocess.Popen(
             command,
             pass_fds=passed,

@@ -1,6 +1,7 @@
-"""``python -m wallaroo.worker --fd N [--marker-fd M] [--progress-ms T]``: started by ``wallaroo-orch``.
+"""``python -m wallaroo.worker --fd N [--marker-fd M] [--progress-ms T] [--code DIR]``: started by ``wallaroo-orch``.
 
 ``N`` is one end of a socket pair. ``M`` is the file of the marker; progress is reported there every ``T`` milliseconds.
+``DIR`` is where the workers of an edition keep its code; without it the code is not frozen.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ def main() -> NoReturn:
     """Serve, then leave without waiting for threads that user code started."""
     options = _options(sys.argv[1:])
     _prepare_process()
-    marker = Marker.from_fd(options.get("--marker-fd"))
-    if "--progress-ms" in options:
-        report_progress(marker, options["--progress-ms"] / 1000)
-    code = _serve(Session(Connection.from_fd(options["--fd"]), marker))
+    marker_fd, progress_ms = options.get("--marker-fd"), options.get("--progress-ms")
+    marker = Marker.from_fd(None if marker_fd is None else int(marker_fd))
+    if progress_ms is not None:
+        report_progress(marker, int(progress_ms) / 1000)
+    code = _serve(Session(Connection.from_fd(int(options["--fd"])), marker, options.get("--code")))
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # User code may have closed it.
@@ -39,16 +41,17 @@ def main() -> NoReturn:
     os._exit(code)
 
 
-def _options(words: list[str]) -> dict[str, int]:
-    """Return the numbers given to the worker, by option.
+def _options(words: list[str]) -> dict[str, str]:
+    """Return what is given to the worker, by option.
 
     By hand: importing argparse takes 4 ms, a fifteenth of the time until a worker is ready.
     """
     options = dict(zip(words[0::2], words[1::2]))
-    known = {"--fd", "--marker-fd", "--progress-ms"}
+    known = {"--fd", "--marker-fd", "--progress-ms", "--code"}
     if len(words) % 2 or not options.keys() <= known or "--fd" not in options:
-        sys.exit("usage: python -m wallaroo.worker --fd N [--marker-fd M] [--progress-ms T], started by wallaroo-orch")
-    return {option: int(word) for option, word in options.items()}
+        usage = "python -m wallaroo.worker --fd N [--marker-fd M] [--progress-ms T] [--code DIR]"
+        sys.exit(f"usage: {usage}, started by wallaroo-orch")
+    return options
 
 
 def _prepare_process() -> None:

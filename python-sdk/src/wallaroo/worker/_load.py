@@ -16,6 +16,7 @@ from wallaroo._legacy.builder import ApplicationBuilder
 from wallaroo._pipeline.pipeline import Pipeline
 from wallaroo._pipeline.topology import Application
 from wallaroo.worker._failures import exception_message, exception_type, user_traceback
+from wallaroo.worker._frozen_code import FrozenCode
 
 _DEFINE_SETUP = (
     "define application_setup(args) and return wallaroo.build_application(...) or ApplicationBuilder(...)...build()"
@@ -38,17 +39,18 @@ class LoadError(Exception):
         self.refused = Refused(kind, " ".join(message.split("\n")), hint, trace or None)
 
 
-def load(application: str, args: list[str]) -> Loaded:
+def load(application: str, args: list[str], copies: str | None = None) -> Loaded:
     """Import ``application`` and call its ``application_setup``.
 
     Args:
         application: Path of a ``.py`` file, or a module's name.
         args: The words after it on the command line.
+        copies: Folder of the copies of the edition's code; ``None``: the code is not frozen.
 
     Raises:
         LoadError: It cannot be imported, or does not describe an application.
     """
-    module = _import(application, args)
+    module = _import(application, args, copies)
     setup = getattr(module, "application_setup", None)
     if setup is None:
         raise LoadError("import", f"{application} has no application_setup", _DEFINE_SETUP)
@@ -57,11 +59,11 @@ def load(application: str, args: list[str]) -> Loaded:
     return Loaded(_set_up(application, setup, args), codec_of(module))
 
 
-def _import(application: str, args: list[str]) -> ModuleType:
+def _import(application: str, args: list[str], copies: str | None) -> ModuleType:
     is_path = application.endswith(".py") or os.sep in application
     sys.argv = [application, *args]
     try:
-        module = _import_path(application) if is_path else _import_module(application)
+        module = _import_path(application, copies) if is_path else _import_module(application, copies)
     except LoadError:
         raise
     except WallarooParameterError as error:
@@ -73,14 +75,16 @@ def _import(application: str, args: list[str]) -> ModuleType:
     return module
 
 
-def _import_path(path: str) -> ModuleType:
+def _import_path(path: str, copies: str | None) -> ModuleType:
     path = os.path.abspath(path)
-    if not os.path.isfile(path):
+    name, suffix = os.path.splitext(os.path.basename(path))
+    code = _freeze(os.path.dirname(path), copies)
+    loader = code.loader(name, path) if code is not None and suffix == ".py" else None
+    if loader is None and not os.path.isfile(path):
         raise LoadError(
             "import", f"{path} is not a file", "give the path of the application's .py file, or a module's name"
         )
     sys.argv[0] = path
-    name = os.path.splitext(os.path.basename(path))[0]
     if name in sys.modules or name in _standard_library():
         raise LoadError(
             "import",
@@ -89,7 +93,7 @@ def _import_path(path: str) -> ModuleType:
         )
     _put_first_on_path(os.path.dirname(path))
     # Under its own name and not as __main__: its classes are pickled by name and found by that name in other workers.
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise LoadError("import", f"{path} is not a Python file", "the application's name ends in .py")
     module = importlib.util.module_from_spec(spec)
@@ -111,7 +115,16 @@ def _put_first_on_path(folder: str) -> None:
     sys.path.insert(0, folder)
 
 
-def _import_module(name: str) -> ModuleType:
+def _freeze(folder: str, copies: str | None) -> FrozenCode | None:
+    if copies is None:
+        return None
+    code = FrozenCode(copies, folder)
+    code.install()
+    return code
+
+
+def _import_module(name: str, copies: str | None) -> ModuleType:
+    _freeze(os.getcwd(), copies)
     _put_first_on_path(os.getcwd())
     try:
         return importlib.import_module(name)

@@ -10,10 +10,9 @@ Importing ``logging`` takes too long to do it in every worker, so this waits unt
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
 from typing import Any
+
+from wallaroo.worker._when_imported import when_imported
 
 MARK = "\x1e"
 """U+001E, "record separator"; a letter of ``DIWE`` follows."""
@@ -21,32 +20,7 @@ MARK = "\x1e"
 
 def mark_levels() -> None:
     """Mark the lines of stream handlers from now on."""
-    if "logging" in sys.modules:
-        _patch(sys.modules["logging"])
-    else:
-        sys.meta_path.insert(0, _Finder())
-
-
-class _Finder:
-    """Sees to it that ``logging`` is patched once it has been imported."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if name != "logging":
-            return None
-        sys.meta_path.remove(self)
-        spec = PathFinder.find_spec(name, path, target)
-        loader: Any = None if spec is None else spec.loader
-        if loader is not None:
-            execute = loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                _patch(module)
-
-            loader.exec_module = exec_module
-        return spec
+    when_imported("logging", _patch)
 
 
 def _patch(logging: Any) -> None:

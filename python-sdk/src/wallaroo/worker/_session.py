@@ -42,11 +42,13 @@ class Session:
     Args:
         connection: To the orchestrator.
         marker: Notes which step runs.
+        copies: Folder of the copies of the edition's code; ``None``: the code is not frozen.
     """
 
-    def __init__(self, connection: Connection, marker: Marker) -> None:
+    def __init__(self, connection: Connection, marker: Marker, copies: str | None = None) -> None:
         self._connection = connection
         self._marker = marker
+        self._copies = copies
         self._tables = StateTables(marker)
         self._stages: dict[int, AnyStage] = {}
         self._loaded: Loaded | None = None
@@ -77,7 +79,7 @@ class Session:
         message = self._expect(protocol.Load)
         if message is None:
             return False
-        loaded = load(message.application, message.args)
+        loaded = load(message.application, message.args, self._copies)
         self._loaded = loaded
         self._send(protocol.Topology(loaded.application.describe()))
         plan = self._expect(protocol.Plan)
