@@ -123,6 +123,9 @@ pub enum DeadLetterError {
     Thread(#[source] io::Error),
 }
 
+/// Characters of a key in the log, at most.
+const LOGGED_KEY: usize = 200;
+
 /// Where a run's dead letters go.
 #[derive(Debug)]
 pub struct DeadLetters {
@@ -245,6 +248,8 @@ impl DeadLetters {
         let DeadLetter { step, key, exception, message, traceback, value, .. } = letter;
         let exceeded = letter.limit.map(Limit::name);
         let key = key.as_deref().unwrap_or("-");
+        // The file has it whole.
+        let key = key.char_indices().nth(LOGGED_KEY).map_or(key, |(end, _)| &key[..end]);
         if suppressed > 0 {
             tracing::warn!(step, suppressed, "further messages of this step became dead letters");
         }

@@ -53,11 +53,15 @@ pub enum DeathCause {
 }
 
 impl DeathCause {
-    /// Whether somebody else may have killed the worker, which says nothing about what it was doing: a person, an
-    /// administrator's script, the kernel when memory runs out.
+    /// Whether the end says nothing about what the worker was doing: it was asked to retire, or somebody else may have killed it (a
+    /// person, an administrator's script, the kernel when memory runs out).
     pub fn may_be_from_outside(&self) -> bool {
         let signals = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
-        matches!(self, Self::Signalled(number) if signals.iter().any(|signal| *signal as i32 == *number))
+        match self {
+            Self::Signalled(number) => signals.iter().any(|signal| *signal as i32 == *number),
+            Self::Killed(reason) => *reason == KillReason::Retired,
+            Self::Exited(_) | Self::Disconnected(_) => false,
+        }
     }
 }
 

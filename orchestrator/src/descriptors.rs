@@ -27,6 +27,11 @@ pub(crate) fn inherited() -> Option<(u64, u64)> {
     INHERITED.get().copied()
 }
 
+/// The most descriptors that a process started here may have open.
+pub(crate) fn most() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard)
+}
+
 /// How many clients may be connected at a time, to all sources of a run together. Clones share the number.
 #[derive(Debug, Clone)]
 pub struct ClientLimit(Arc<Clients>);

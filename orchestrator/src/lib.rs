@@ -23,6 +23,8 @@ pub mod sink_chunk;
 
 mod keepalive;
 
+pub mod signals;
+
 pub mod descriptors;
 
 // What the application is, and the Python that runs it.

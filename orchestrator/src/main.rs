@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use wallaroo_orch::cli::{self, Cli};
-use wallaroo_orch::descriptors;
 use wallaroo_orch::worker::process::close_inherited_on_exec;
+use wallaroo_orch::{descriptors, signals};
 
 fn main() -> ExitCode {
+    signals::reset_inherited();
     close_inherited_on_exec();
     descriptors::raise_limit();
     let cli = Cli::from_arguments();

@@ -46,6 +46,7 @@ use crate::sink::SinkEvent;
 use crate::sink_chunk::SinkChunk;
 use crate::source::{CloseReason, ConnectionError, SourceEvent};
 use crate::worker::connection::WorkerEvent;
+use crate::worker::descendants::adopt_orphans;
 use crate::worker::pool::{MemberStatus, PoolNews, PoolSettings};
 use crate::worker::pools::Pools;
 use crate::worker::process::resident_bytes;
@@ -140,6 +141,7 @@ pub struct Summary {
 pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Result<Summary, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Signals)?;
     let mut control = Control::open(&options.control, options.metrics).await?;
+    adopt_orphans();
     let (mut pools, mut workers) = Pools::new(options.pool.clone());
     let early = async {
         signals.next().await;
@@ -157,6 +159,8 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
             return Err(error);
         }
     };
+    // The pools know their settings, and an edition's folder lives as long as somebody knows it.
+    drop(options);
     let members = pools.members();
     started(Started {
         plan: &runtime.plan,
@@ -330,7 +334,7 @@ impl Runtime {
                 _ = workers.recv_many(&mut batch, EVENTS_A_TURN) => runtime.workers(pools, batch.drain(..))?,
                 // A worker that failed to load is tried again.
                 () = retry(pools.next_fill()) => pools.fill(Instant::now())?,
-                () = sleep(TICK) => pools.check_starts(Instant::now()),
+                () = sleep(TICK) => pools.check_processes(Instant::now()),
             }
         }
         runtime.begun = Instant::now();
@@ -340,7 +344,7 @@ impl Runtime {
 
     /// Tells the engine that time has passed, and which workers have grown too large.
     fn tick(&mut self, pools: &mut Pools) -> Result<(), RunError> {
-        pools.check_starts(Instant::now());
+        pools.check_processes(Instant::now());
         for (slot, generation) in pools.moved() {
             self.feed(pools, Event::Moved { slot, generation })?;
         }

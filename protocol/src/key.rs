@@ -107,6 +107,15 @@ pub fn display(encoded: &[u8]) -> String {
     }
 }
 
+/// Element `index` of an encoded list, as [`display`] would show it; `None` if there is no such element, or if the list holds values
+/// that keys cannot have.
+pub fn display_of(encoded: &[u8], index: usize) -> Option<String> {
+    match Part::parse(encoded) {
+        Ok(Part::Tuple(parts)) => parts.get(index).map(ToString::to_string),
+        _ => None,
+    }
+}
+
 /// The key `text`.
 pub fn from_str(text: &str) -> Bytes {
     encoded(|writer| writer.str(text))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::control::{ControlArgs, print_json};
 use super::error::CliError;
@@ -28,11 +28,12 @@ pub(super) struct ScaleArgs {
 
 /// Arguments of `wallaroo-orch swap`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["python", "app"]).required(true))]
 pub(super) struct SwapArgs {
     #[command(flatten)]
     control: ControlArgs,
     /// The Python to run the workers with: a path, or the name of a command
-    #[arg(long, value_name = "PATH|NAME", required_unless_present = "app")]
+    #[arg(long, value_name = "PATH|NAME")]
     python: Option<PathBuf>,
     /// Reload the application's code with the same interpreter
     #[arg(long, conflicts_with = "python")]

@@ -13,6 +13,7 @@ use super::init::InitError;
 use super::pools::PoolsError;
 use super::receive::ReceiveError;
 use super::send::SendError;
+use super::terminal::printable;
 use crate::control::client::ClientError;
 use crate::interpreter::{Diagnosis, InterpreterError};
 use crate::runtime::RunError;
@@ -110,7 +111,8 @@ impl CliError {
         if let Some(hint) = self.hint() {
             let _ = writeln!(text, "hint: {hint}");
         }
-        text
+        // Messages may quote the user's data.
+        printable(&text)
     }
 
     /// The code the process exits with.

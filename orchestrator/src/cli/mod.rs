@@ -20,8 +20,6 @@ mod table;
 mod terminal;
 mod top;
 
-use std::io::IsTerminal;
-
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -72,7 +70,10 @@ enum Command {
     Stack(stack::StackArgs),
     /// Kill the remaining workers when the orchestrator has died; the orchestrator starts this
     #[command(name = guard::SUBCOMMAND, hide = true)]
-    Guard,
+    Guard {
+        /// What the tags of the run's workers begin with.
+        tag: String,
+    },
 }
 
 /// The target of the line that sums up a run.
@@ -116,7 +117,7 @@ impl LogArgs {
         let fields = FieldsWithOption::default();
         match self.log_format {
             LogFormat::Text => {
-                subscriber.fmt_fields(fields).with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+                subscriber.fmt_fields(fields).with_ansi(terminal::has_colours()).with_target(false).init();
             }
             LogFormat::Json => subscriber.json().flatten_event(true).init(),
         }
@@ -163,6 +164,11 @@ impl Cli {
 
     /// Runs the subcommand.
     pub async fn execute(self) -> Result<(), CliError> {
+        self.run_subcommand().await?;
+        Ok(terminal::written()?)
+    }
+
+    async fn run_subcommand(self) -> Result<(), CliError> {
         match self.command {
             Command::Init(args) => Ok(init::run(&args)?),
             Command::Run(args) => run::run(*args).await,
@@ -178,7 +184,7 @@ impl Cli {
             Command::Drain(args) => ending::run(args, "/v1/drain").await,
             Command::Stop(args) => ending::run(args, "/v1/stop").await,
             Command::Stack(args) => stack::run(args).await,
-            Command::Guard => Ok(guard::run()?),
+            Command::Guard { tag } => Ok(guard::run(&tag)?),
         }
     }
 }

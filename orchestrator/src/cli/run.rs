@@ -14,9 +14,11 @@ use super::error::CliError;
 use super::pools::{self, PoolOption};
 use super::{LAST_LINE, LogArgs, LogFormat};
 use crate::control::address::ControlAddress;
+use crate::descriptors;
 use crate::engine::EngineConfig;
 use crate::interpreter;
 use crate::runtime::{self, FailurePolicy, InputLeft, RunError, RunOptions, Started, Summary};
+use crate::worker::code_folder::CodeFolder;
 use crate::worker::pool::{PoolError, PoolSettings};
 use crate::worker::process::Interpreter;
 
@@ -60,6 +62,7 @@ impl ApplicationArgs {
                 hash_seed: hash_seed(),
                 descriptors: None,
                 progress_interval: LONGEST_INTERVAL,
+                code: None,
             },
             application: self.application().to_owned(),
             args: self.app.iter().skip(1).cloned().collect(),
@@ -141,13 +144,13 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     idle_after: Duration,
     /// Replace a worker whose resident memory exceeds this between two batches; kill it above 1.25 times this
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = worker_memory)]
     worker_memory: Option<ByteSize>,
     /// Replace a worker after about this many messages (up to a tenth more or less)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_messages_per_worker: Option<u64>,
     /// File descriptors a worker may have open [default: the limit of wallaroo-orch itself]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(32..))]
+    #[arg(long, value_name = "N", value_parser = worker_descriptors)]
     worker_descriptors: Option<u64>,
     /// The largest message a client may send (for example 16MiB)
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = max_frame)]
@@ -189,7 +192,7 @@ fn hash_seed() -> u32 {
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let example = "examples: 30s, 2m, 500ms";
-    let parsed: SignedDuration = text.parse().map_err(|error| format!("{error}; {example}"))?;
+    let parsed: SignedDuration = text.parse().map_err(|_| format!("not a duration; {example}"))?;
     Duration::try_from(parsed)
         .ok()
         .filter(|duration| !duration.is_zero())
@@ -199,6 +202,19 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 fn queue_bytes(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse()?;
     if size.as_u64() == 0 { Err("must be at least 1 B".to_owned()) } else { Ok(size) }
+}
+
+fn worker_memory(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse()?;
+    // An interpreter that has loaded nothing is nearly as large.
+    let least = ByteSize::mib(16);
+    if size < least { Err(format!("must be at least {least}")) } else { Ok(size) }
+}
+
+fn worker_descriptors(text: &str) -> Result<u64, String> {
+    let most = descriptors::most();
+    let range = || format!("must be between 32 and {most}, the hard limit on open files");
+    text.parse().ok().filter(|number| (32..=most).contains(number)).ok_or_else(range)
 }
 
 fn max_frame(text: &str) -> Result<ByteSize, String> {
@@ -217,6 +233,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
     pool.start_timeout = args.start_timeout;
     pool.interpreter.descriptors = args.worker_descriptors;
     pool.interpreter.progress_interval = (args.step_timeout / 8).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
+    pool.interpreter.code = CodeFolder::create();
     let named_pools = pools::settings(&args.pools, &pool)?;
     pool.memory = args.worker_memory.map(|limit| limit.as_u64());
     let options = RunOptions {

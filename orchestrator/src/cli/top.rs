@@ -31,7 +31,7 @@ pub(super) struct TopArgs {
 
 /// Shows the state of a run until the user quits or the application ends.
 pub(super) async fn run(args: TopArgs) -> Result<(), CliError> {
-    if !io::stdout().is_terminal() {
+    if !io::stdout().is_terminal() || terminal::is_dumb() {
         return Err(CliError::NoTerminal);
     }
     let client = args.socket.client().await?;

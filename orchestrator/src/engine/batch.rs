@@ -22,8 +22,10 @@ pub(super) struct Batch {
     pub(super) times: Times,
     /// Messages that were made dead letters.
     pub(super) skip: Vec<Skip>,
-    /// Workers that died while they ran this batch.
+    /// Workers that died while they ran this batch; a hang counts as enough of them to run it carefully.
     pub(super) deaths: u32,
+    /// Those among them since a message of it was last given up.
+    pub(super) struck: u32,
     /// What the markers of those said that ran it carefully.
     pub(super) suspicion: Suspicion,
 }

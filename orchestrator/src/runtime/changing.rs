@@ -16,6 +16,7 @@ use crate::engine::Event;
 use crate::ids::PoolId;
 use crate::ids::{Generation, SlotId};
 use crate::limit::Limit;
+use crate::worker::code_folder::CodeFolder;
 use crate::worker::pool::{Edition, Pool, PoolError, PoolNews};
 use crate::worker::pools::Pools;
 use crate::worker::process::Interpreter;
@@ -108,7 +109,7 @@ impl Runtime {
         let old = pools[id].interpreter();
         let python = swap.python.unwrap_or_else(|| old.python.clone());
         tracing::info!(pool = swap.pool, "replacing the workers by new ones that run {}", python.display());
-        let interpreter = Interpreter { python, ..old.clone() };
+        let interpreter = Interpreter { python, code: CodeFolder::create(), ..old.clone() };
         let edition = pools[id].begin_edition(interpreter);
         self.change = Some(Change::new(id, Step::Enlisting(edition), start_timeout, reply));
         // The snapshots are ready when the first new worker is, so that it can try to load them.

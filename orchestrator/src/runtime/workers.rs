@@ -36,7 +36,7 @@ pub(super) async fn load(
         let event = tokio::select! {
             event = events.recv() => event,
             () = sleep(TICK) => {
-                pools.check_starts(Instant::now());
+                pools.check_processes(Instant::now());
                 continue;
             }
         };

@@ -13,6 +13,7 @@ use tokio_stream::StreamExt;
 use tokio_util::codec::FramedRead;
 use wallaroo_protocol::{ENVELOPE_BYTES, FrameCodec, FromWorker, Outgoing, ProtocolError, encode_header};
 
+use super::descendants::{kill_tagged, worker_tag};
 use super::marker_file::MarkerFile;
 use super::output::{Listener, Stream, Tail, pump};
 use super::process::{Interpreter, Process, SpawnError, Streams, death_cause};
@@ -112,7 +113,7 @@ pub fn start(
     max_frame: usize,
     events: mpsc::UnboundedSender<WorkerEvent>,
 ) -> Result<WorkerHandle, SpawnError> {
-    let (process, streams) = Process::spawn(interpreter)?;
+    let (process, streams) = Process::spawn(interpreter, generation)?;
     let (outgoing, queue) = mpsc::unbounded_channel();
     let (orders, received) = mpsc::unbounded_channel();
     let (pid, marker) = (process.pid().as_raw(), process.marker().clone());
@@ -163,6 +164,8 @@ async fn live(
     writer.abort();
     process.kill();
     let _ = process.wait().await;
+    // What it has started may have left its group. Nobody waits for that: looking through all processes takes a while.
+    tokio::task::spawn_blocking(move || kill_tagged(&worker_tag(generation)));
     let marker = noted.unwrap_or_else(|| process.marker().read());
     let (trace, last_lines) = (tail.stack(), tail.last(40));
     let _ = events.send(WorkerEvent { generation, news: WorkerNews::Ended { cause, marker, trace, last_lines } });

@@ -32,10 +32,8 @@ pub use self::news::{PoolNews, SlotChange, SlotNews};
 pub use self::starter::Starter;
 pub use self::status::{MemberStatus, Progress};
 
-/// A worker that cannot start this often within [`FAILURE_PERIOD`] ends the run.
-const MOST_FAILURES: usize = 5;
-/// See [`MOST_FAILURES`].
-const FAILURE_PERIOD: Duration = Duration::from_secs(10);
+/// When no worker could be started for so long, the run ends.
+const PERSISTENCE: Duration = Duration::from_secs(30);
 /// Wait before the first retry; doubled for each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// The longest wait before a retry.
@@ -87,7 +85,8 @@ pub struct Pool {
     plan: Option<Vec<StagePlan>>,
     /// Why workers of the next edition could not even be started.
     unrecruited: Vec<PoolError>,
-    failures: VecDeque<Instant>,
+    /// Since when no worker of the edition could be started.
+    failing_since: Option<Instant>,
     backoff: Duration,
     /// No worker is started before this.
     not_before: Option<Instant>,
@@ -101,8 +100,8 @@ struct Member {
     handle: WorkerHandle,
     hello: Option<WorkerHello>,
     phase: Phase,
-    /// It was told to go: its end is on purpose.
-    retired: bool,
+    /// Why it is being killed, if it is.
+    killed: Option<KillReason>,
     /// What its marker last said of its progress.
     progress: u64,
     started: Instant,
@@ -156,7 +155,7 @@ impl Pool {
             topology: None,
             plan: None,
             unrecruited: Vec::new(),
-            failures: VecDeque::new(),
+            failing_since: None,
             backoff: FIRST_BACKOFF,
             not_before: None,
             ever_loaded: false,
@@ -237,7 +236,7 @@ impl Pool {
                     handle,
                     hello: None,
                     phase: Phase::Greeting,
-                    retired: false,
+                    killed: None,
                     progress: 0,
                     started: Instant::now(),
                     start: Start::InTime,
@@ -305,14 +304,14 @@ impl Pool {
         out: &mut Vec<PoolNews>,
     ) {
         let late = member.start == Start::TooLate;
-        let cause =
-            if late { DeathCause::Killed(KillReason::NotReady(self.settings.start_timeout)) } else { death.cause };
-        let death = Death { cause, ..death };
+        let late = late.then_some(KillReason::NotReady(self.settings.start_timeout));
+        let reason = member.killed.clone().or(late);
+        let death = Death { cause: reason.map_or(death.cause, DeathCause::Killed), ..death };
         let (worker, pid, cause) = (generation.0, member.handle.pid, &death.cause);
         let pool = self.name.as_deref();
         match member.phase {
             Phase::Seated(slot) => {
-                if member.retired {
+                if *cause == DeathCause::Killed(KillReason::Retired) {
                     tracing::info!(worker, slot = slot.number, pool, pid, "worker gave up its slot");
                 } else if !self.closing {
                     let limit = cause.limit().map(Limit::name);
@@ -325,6 +324,7 @@ impl Pool {
             }
             Phase::Standby if !self.closing => tracing::warn!(worker, pool, pid, "standby died: {cause}"),
             Phase::Standby | Phase::Dismissed => {}
+            _ if self.closing => {}
             _ if self.ever_loaded && cause.may_be_from_outside() => {
                 tracing::warn!(worker, pool, pid, "worker died while it started: {cause}");
             }
@@ -356,6 +356,7 @@ impl Pool {
                 member.phase = Phase::Standby;
                 tracing::debug!(worker = generation.0, pid = member.handle.pid, "standby is ready");
                 self.backoff = FIRST_BACKOFF;
+                self.failing_since = None;
             }
             (FromWorker::Tried { problem, .. }, Phase::Standby) => out.push(PoolNews::Tried { generation, problem }),
             (FromWorker::Refused(refused), Phase::Greeting | Phase::Loading | Phase::Preparing) => {
@@ -423,13 +424,10 @@ impl Pool {
         }
     }
 
-    /// Has a failure to start tried again after a pause; an error if nothing ever worked, or if it failed too often.
+    /// Has a failure to start tried again after a pause; an error if nothing ever worked, or if that went on for too long.
     fn note_failure(&mut self, error: PoolError, now: Instant) -> Result<(), PoolError> {
-        self.failures.push_back(now);
-        while self.failures.front().is_some_and(|first| now.duration_since(*first) > FAILURE_PERIOD) {
-            self.failures.pop_front();
-        }
-        if !self.ever_loaded || self.failures.len() >= MOST_FAILURES {
+        let since = *self.failing_since.get_or_insert(now);
+        if !self.ever_loaded || now.duration_since(since) >= PERSISTENCE {
             return Err(error);
         }
         tracing::warn!(

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use wallaroo_protocol::StagePlan;
 
 use super::connection::{WorkerEvent, WorkerNews};
+use super::descendants::reap_orphans;
 use super::pool::{MemberStatus, Pool, PoolError, PoolNews, PoolSettings, Starter};
 use crate::ids::{Generation, PoolId, SlotId};
 
@@ -46,8 +47,11 @@ impl Pools {
         Ok(())
     }
 
-    /// Looks after workers that take long to be ready; see [`Pool::check_starts`].
-    pub fn check_starts(&mut self, now: Instant) {
+    /// Looks after processes: workers that take long to be ready (see [`Pool::check_starts`]), a guard that was killed, and orphans
+    /// of what user code has started.
+    pub fn check_processes(&mut self, now: Instant) {
+        self.starter.look_after_guard();
+        reap_orphans();
         self.pools.iter_mut().for_each(|pool| pool.check_starts(now));
     }
 

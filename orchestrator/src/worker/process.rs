@@ -15,10 +15,13 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
+use super::code_folder::CodeFolder;
+use super::descendants::{VARIABLE, disown, own, worker_tag};
 use super::marker_file::MarkerFile;
 use super::socket::{FromWorkerHalf, ToWorkerHalf, halves};
 use crate::death::DeathCause;
 use crate::descriptors;
+use crate::ids::Generation;
 
 /// PyPy's young generation. The lists of a batch outgrow the default of 4 MiB, are promoted and soon die. CPython ignores this.
 const PYPY_NURSERY: (&str, &str) = ("PYPY_GC_NURSERY", "32M");
@@ -40,6 +43,8 @@ pub struct Interpreter {
     pub descriptors: Option<u64>,
     /// How often a worker reports whether it has moved on.
     pub progress_interval: Duration,
+    /// Where the code of the edition is kept; `None`: it is not.
+    pub code: Option<CodeFolder>,
 }
 
 /// A worker process. Dropping it kills the process group; the runtime reaps the child.
@@ -81,11 +86,12 @@ impl Process {
     /// Starts a worker.
     ///
     /// Call it from a thread that lives as long as the orchestrator: the worker is killed when the thread ends.
-    pub fn spawn(interpreter: &Interpreter) -> Result<(Self, Streams), SpawnError> {
-        Self::try_spawn(interpreter).map_err(|source| SpawnError { python: interpreter.python.clone(), source })
+    pub fn spawn(interpreter: &Interpreter, generation: Generation) -> Result<(Self, Streams), SpawnError> {
+        Self::try_spawn(interpreter, generation)
+            .map_err(|source| SpawnError { python: interpreter.python.clone(), source })
     }
 
-    fn try_spawn(interpreter: &Interpreter) -> io::Result<(Self, Streams)> {
+    fn try_spawn(interpreter: &Interpreter, generation: Generation) -> io::Result<(Self, Streams)> {
         let (ours, theirs) = UnixStream::pair()?;
         for end in [&ours, &theirs] {
             // The system may give less, which only costs time.
@@ -99,7 +105,9 @@ impl Process {
             .args(["--fd", &theirs.as_raw_fd().to_string()])
             .args(["--marker-fd", &marker.descriptor().to_string()])
             .args(["--progress-ms", &interpreter.progress_interval.as_millis().to_string()])
+            .args(interpreter.code.iter().flat_map(|code| ["--code".as_ref(), code.path().as_os_str()]))
             .env("PYTHONUNBUFFERED", "1")
+            .env(VARIABLE, worker_tag(generation))
             .env("PYTHONHASHSEED", interpreter.hash_seed.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -112,6 +120,9 @@ impl Process {
         let limit = interpreter.descriptors.map(|most| (most, most)).or_else(descriptors::inherited);
         inherit(&mut command, [theirs.as_raw_fd(), marker.descriptor()], limit);
         let mut child = command.spawn()?;
+        if let Some(pid) = child.id() {
+            own(pid.cast_signed());
+        }
         drop(theirs);
         let missing = || io::Error::other("the child has no output pipes");
         let streams = Streams {
@@ -136,7 +147,9 @@ impl Process {
     /// # Cancel safety
     /// Safe: a new call goes on waiting.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait().await
+        let status = self.child.wait().await;
+        disown(self.group.as_raw());
+        status
     }
 
     /// Sends a signal to the process alone.

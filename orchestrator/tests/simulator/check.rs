@@ -177,7 +177,8 @@ fn feeding_sources(world: &World, sink: usize) -> BTreeSet<u32> {
 fn dead_values(world: &World) -> BTreeMap<u64, Vec<NodeId>> {
     let mut dead: BTreeMap<u64, Vec<NodeId>> = BTreeMap::new();
     for message in &world.dead {
-        if let Ok(value) = message.value.parse::<u64>() {
+        // A worker that gives a value up notes its number there.
+        if let (Ok(value), "ValueError") = (message.value.parse::<u64>(), message.exception.as_str()) {
             dead.entry(value).or_default().push(message.node);
             continue;
         }

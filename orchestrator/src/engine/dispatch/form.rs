@@ -135,6 +135,7 @@ impl Engine {
             times,
             skip: Vec::new(),
             deaths: 0,
+            struck: 0,
             suspicion: Suspicion::default(),
         }
     }

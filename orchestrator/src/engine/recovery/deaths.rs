@@ -151,6 +151,7 @@ impl Engine {
         };
         let Some(InFlight { batch, replay: false, .. }) = running else { return };
         let was_careful = batch.deaths >= CAREFUL_AFTER;
+        batch.struck += 1;
         // A hang is not tried again as it was: that would cost a whole timeout to learn nothing.
         batch.deaths = if hung && !was_careful { CAREFUL_AFTER } else { batch.deaths + 1 };
         if was_careful && self.convict(batch, death, actions) {

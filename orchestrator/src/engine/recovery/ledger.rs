@@ -304,6 +304,7 @@ mod tests {
             times: Times::default(),
             skip: Vec::new(),
             deaths: 0,
+            struck: 0,
             suspicion: Suspicion::default(),
         };
         ledger.append(slot, &batch, Duration::ZERO);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use wallaroo_protocol::{Group, NodeId, Skip, input};
+use wallaroo_protocol::{Group, NodeId, Skip, input, key};
 
 use crate::dead_message::DeadMessage;
 use crate::death::{Death, DeathCause, Marker};
@@ -12,6 +12,9 @@ use crate::engine::invariant::Checked;
 use crate::engine::{Action, CuttingError, Engine};
 use crate::ids::{ConnectionId, SlotId};
 use crate::plan::Input;
+
+/// Characters of a value in a dead letter, at most.
+const LONGEST_VALUE: usize = 1000;
 
 /// Deaths under a careful batch that convict what the marker says: a message, or, where it says nothing, all of them.
 ///
@@ -93,6 +96,7 @@ impl Engine {
             self.give_up(letter, actions);
             batch.skip.push(*message);
         }
+        batch.struck = 0;
         if guilty.contains(&GENERATOR) && of_generator {
             batch.messages = fatal.map_or(0, |fatal| fatal.origin);
             batch.input = input::generate(batch.messages);
@@ -111,15 +115,24 @@ impl Engine {
             }),
             Origin::Generate | Origin::Cut { .. } => (None, Bytes::new(), 0),
         };
+        let value = match batch.origin {
+            Origin::Frames { .. } => key::display(&key::from_bytes(&payload[..payload.len().min(LONGEST_VALUE)])),
+            // Without the code that made it, not every value can be shown.
+            _ if codec == 1 => key::display_of(&payload, message.value as usize).unwrap_or_default(),
+            _ => String::new(),
+        };
         let payload_index = Some(message.value).filter(|value| codec != 0 && *value != Skip::WHOLE);
         let source = self.plan.stages[batch.stage.index()].input.source();
         DeadMessage {
             node,
             key,
             exception: "WorkerDeath".to_owned(),
-            message: format!("killed its worker {} times: {}", batch.deaths, death.cause),
+            message: match batch.struck {
+                ..=1 => format!("killed its worker: {}", death.cause),
+                deaths => format!("killed its worker {deaths} times: {}", death.cause),
+            },
             traceback: death.trace.clone(),
-            value: String::new(),
+            value: cut(value),
             payload,
             payload_index,
             codec,
@@ -128,6 +141,15 @@ impl Engine {
             connection: batch.connection_of(message.origin),
         }
     }
+}
+
+/// The first characters of a value that is shown.
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_VALUE - 1) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// In the skip list of a batch of generated values: the generator itself.

@@ -24,7 +24,7 @@ impl Pool {
     /// Kills the worker in a slot, unless it is gone. Its end is still reported.
     pub fn kill(&mut self, slot: SlotId, generation: Generation, reason: KillReason) {
         let Some(member) = self.members.get_mut(&generation) else { return };
-        member.retired = reason == KillReason::Retired;
+        member.killed = Some(reason.clone());
         let (worker, slot, pool) = (generation.0, slot.number, self.name.as_deref());
         match reason {
             KillReason::Timeout(after) => {

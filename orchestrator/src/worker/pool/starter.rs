@@ -37,7 +37,17 @@ impl Starter {
         };
         let handle = start(interpreter, generation, max_frame, self.events.clone())?;
         guard.watch(handle.pid);
+        if let Some(code) = &interpreter.code {
+            guard.watch_folder(code.path());
+        }
         Ok((generation, handle))
+    }
+
+    /// Starts another guard if the guard was killed.
+    pub fn look_after_guard(&mut self) {
+        if let Some(guard) = &mut self.guard {
+            guard.restart_if_dead();
+        }
     }
 
     /// A worker has ended and was reaped.
