@@ -56,6 +56,24 @@ MUTANTS = {
         "matches!(self.slots[slot].seat, Seat::Seated(seated) | Seat::Retiring(seated) if seated == generation)",
         "{ let _ = generation; matches!(self.slots[slot].seat, Seat::Seated(_) | Seat::Retiring(_)) }",
     ),
+    "withdrawn-counts": Mutant(
+        "the answer to a withdrawn batch is dropped",
+        "dispatch/withdrawal.rs",
+        "is_some_and(|front| front.withdrawn)",
+        "is_some_and(|front| front.withdrawn && front.batch.messages == 0)",
+    ),
+    "withdrawn-again": Mutant(
+        "a withdrawn batch is not run again when its worker dies",
+        "recovery/deaths.rs",
+        "!abandoned.replay && !abandoned.withdrawn",
+        "!abandoned.replay",
+    ),
+    "withdrawn-number": Mutant(
+        "the copy of a withdrawn batch has a number of its own",
+        "dispatch/withdrawal.rs",
+        "Batch { id: self.number_batch(), ..copy }",
+        "copy",
+    ),
     "letters": Mutant(
         "a stage stops while too many dead letters are not written",
         "dispatch/form.rs",

@@ -144,6 +144,11 @@ impl Input {
         }
     }
 
+    /// Whether any worker of the pool may run the batches.
+    pub fn is_shared(self) -> bool {
+        matches!(self, Self::Frames(_) | Self::Values | Self::Cut(_))
+    }
+
     /// The source that feeds it directly.
     pub fn source(self) -> Option<SourceId> {
         match self {

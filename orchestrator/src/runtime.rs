@@ -58,6 +58,8 @@ pub use self::workers::describe;
 const EVENTS_A_TURN: usize = 64;
 /// How often the engine is told the time, so that it notices hung batches and idle sources.
 const TICK: Duration = Duration::from_millis(250);
+/// How often the engine has a turn while a batch waits for a worker though another could run it.
+const LOOK: Duration = Duration::from_millis(10);
 /// How long workers may take to exit at the end of a run.
 const EXIT_GRACE: Duration = Duration::from_secs(3);
 /// How long sinks may take to write what they hold after the run has failed.
@@ -172,6 +174,8 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
     inputs.start();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut from_workers = Vec::new();
     let mut from_sources = Vec::new();
     let mut from_sinks = Vec::new();
@@ -194,6 +198,8 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
             () = signals.next() => runtime.signalled(&mut pools, &mut heard),
             () = retry(pools.next_fill()) => pools.fill(Instant::now()).map_err(RunError::from),
             _ = ticks.tick() => runtime.tick(&mut pools),
+            // The turn that follows does it.
+            _ = looks.tick(), if runtime.engine.may_withdraw() => Ok(()),
         };
         let step = step.and_then(|()| runtime.end_turn(&mut pools));
         match step {

@@ -15,7 +15,7 @@ from wallaroo.worker import _progress
 from wallaroo.worker._marker import Marker
 from wallaroo.worker._state import StateTables
 
-WORDS = struct.Struct("=5Q")
+WORDS = struct.Struct("=6Q")
 
 
 def words(file):
@@ -74,7 +74,7 @@ def test_the_marker_names_the_key_whose_state_is_saved(marked):
 
     class State:
         def __reduce__(self):
-            _, step, number, _, length = words(marked)
+            _, step, number, _, length, _ = words(marked)
             noted.append((step >> 32, number, msgpack.unpackb(marked.read(length))))
             return State, ()
 

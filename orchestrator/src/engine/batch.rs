@@ -109,6 +109,8 @@ pub(super) struct InFlight {
     pub(super) batch: Batch,
     /// It rebuilds state; its outputs were emitted before.
     pub(super) replay: bool,
+    /// Another worker was given it; the answer is dropped.
+    pub(super) withdrawn: bool,
     /// Time that it was expected to take when it was sent.
     pub(super) expected: Duration,
     /// When the worker could begin with it: when it was sent, or when the batch before it was answered.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use wallaroo_protocol::{BatchResult, CutResult, SnapshotPart, ToWorker};
+use wallaroo_protocol::{BatchId, BatchResult, CutResult, SnapshotPart, ToWorker};
 
 use super::CuttingError;
 use super::invariant::Invariant;
@@ -227,6 +227,15 @@ pub enum Action {
         generation: Generation,
         /// Why, for the log.
         reason: KillReason,
+    },
+    /// A worker need not run a batch that it was sent, if it has not begun: another worker was given it.
+    Withdraw {
+        /// The worker's slot.
+        slot: SlotId,
+        /// The worker.
+        generation: Generation,
+        /// The batch.
+        batch: BatchId,
     },
     /// Seat a worker in an empty slot.
     Seat {

@@ -28,6 +28,9 @@ impl Engine {
         if self.answered(slot, generation, result.batch, actions).is_none() {
             return Ok(());
         }
+        if self.dispatch.is_withdrawn(slot) {
+            return if result.more { Ok(()) } else { self.drop_answer(slot, now, actions) };
+        }
         let BatchResult { batch: _, more, elapsed, outputs, failures, ended, timing } = result;
         if let Some(answer) = self.dispatch.answer(slot) {
             answer.extend(outputs, failures, timing);
@@ -67,6 +70,12 @@ impl Engine {
         } else {
             self.emit(finished, now, actions)?;
         }
+        self.after_batch(slot, now, actions)
+    }
+
+    /// Drops the answer to a batch that was withdrawn: another worker gives it.
+    pub(super) fn drop_answer(&mut self, slot: SlotId, now: Duration, actions: &mut Vec<Action>) -> Checked<()> {
+        self.dispatch.complete(slot, Duration::ZERO, now);
         self.after_batch(slot, now, actions)
     }
 

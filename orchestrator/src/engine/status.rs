@@ -112,7 +112,7 @@ impl Engine {
     /// Bytes of everything that has been accepted and has not left through a sink.
     pub fn undelivered_bytes(&self) -> usize {
         let in_flight = |slot| {
-            let sent = self.dispatch.in_flight(slot).filter(|in_flight| !in_flight.replay);
+            let sent = self.dispatch.in_flight(slot).filter(|in_flight| !in_flight.replay && !in_flight.withdrawn);
             sent.map(|in_flight| in_flight.batch.input.len()).sum::<usize>()
         };
         let in_flight: usize = self.workers.ids().into_iter().map(in_flight).sum();

@@ -84,6 +84,7 @@ impl Runtime {
         match action {
             Action::Send { slot, generation, message } => pools[slot.pool].send(generation, &message),
             Action::Kill { slot, generation, reason } => pools[slot.pool].kill(slot, generation, reason),
+            Action::Withdraw { slot, generation, batch } => pools[slot.pool].withdraw(generation, batch),
             Action::Seat { slot } => pools[slot.pool].seat(slot, news),
             Action::RemoveSlot { slot } => pools[slot.pool].vacate(slot),
             // A sink that has ended has reported why.

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_util::codec::FramedRead;
-use wallaroo_protocol::{ENVELOPE_BYTES, FrameCodec, FromWorker, Outgoing, ProtocolError, encode_header};
+use wallaroo_protocol::{BatchId, ENVELOPE_BYTES, FrameCodec, FromWorker, Outgoing, ProtocolError, encode_header};
 
 use super::descendants::{kill_tagged, worker_tag};
 use super::marker_file::MarkerFile;
@@ -87,6 +87,11 @@ impl WorkerHandle {
     /// A number that changes when the worker has moved on.
     pub fn progress(&self) -> u64 {
         self.marker.progress()
+    }
+
+    /// Tells the worker not to run a batch that it has not begun.
+    pub fn withdraw(&self, batch: BatchId) {
+        self.marker.withdraw(batch);
     }
 
     /// Kills the worker's process group.

@@ -12,10 +12,12 @@ use wallaroo_protocol::{BatchId, NodeId, Skip};
 
 use crate::death::{Marker, Running};
 
-/// Bytes of the five words at the start.
-const WORDS: usize = 40;
+/// Bytes of the six words at the start.
+const WORDS: usize = 48;
 /// Where the word is that changes when the worker has moved on.
 const PROGRESS: u64 = 24;
+/// Where the word is in which this process notes the batch that is withdrawn.
+const WITHDRAWN: u64 = 40;
 /// The longest key that a worker notes.
 const LONGEST_KEY: u64 = 1 << 16;
 /// In the upper half of the second word: a step runs.
@@ -60,6 +62,12 @@ impl MarkerFile {
         }
     }
 
+    /// Tells the worker not to run a batch that it has not begun.
+    pub fn withdraw(&self, batch: BatchId) {
+        // Without the note it runs the batch, and the answer is dropped all the same.
+        let _ = self.0.write_all_at(&batch.0.to_ne_bytes(), WITHDRAWN);
+    }
+
     /// A number that changes when the worker has moved on to another message, step or state.
     pub fn progress(&self) -> u64 {
         let mut progress = [0; 8];
@@ -79,7 +87,7 @@ fn word(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    fn marked(words: [u64; 5], key: &[u8]) -> MarkerFile {
+    fn marked(words: [u64; 6], key: &[u8]) -> MarkerFile {
         let marker = MarkerFile::create().expect("memory");
         let words: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         marker.0.write_all_at(&words, 0).expect("written");
@@ -89,14 +97,14 @@ mod tests {
 
     #[test]
     fn markers_are_read_as_the_spec_lays_down() {
-        assert_eq!(marked([77, 3, 0, 0, 0], b"").read(), None, "idle");
+        assert_eq!(marked([77, 3, 0, 0, 0, 0], b"").read(), None, "idle");
         let running = Running { batch: BatchId(77), node: NodeId(3), message: None };
         let in_step = 3 | 1 << 32;
-        assert_eq!(marked([77, in_step, u64::MAX, 9, 0], b"").read(), Some(Marker::Running(running)));
+        assert_eq!(marked([77, in_step, u64::MAX, 9, 0, 0], b"").read(), Some(Marker::Running(running)));
         let message = Some(Skip { origin: 5, value: 6 });
         let of_message = Marker::Running(Running { message, ..running });
-        assert_eq!(marked([77, in_step, 5 | 6 << 32, 9, 0], b"").read(), Some(of_message));
-        let saving = marked([77, 2 << 32, 1, 12, 2], b"\xa1kx");
+        assert_eq!(marked([77, in_step, 5 | 6 << 32, 9, 0, 0], b"").read(), Some(of_message));
+        let saving = marked([77, 2 << 32, 1, 12, 2, 0], b"\xa1kx");
         assert_eq!(saving.read(), Some(Marker::Saving(Bytes::from_static(b"\xa1k"))));
         assert_eq!(saving.progress(), 12);
     }

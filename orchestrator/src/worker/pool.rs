@@ -33,7 +33,7 @@ pub use self::starter::Starter;
 pub use self::status::{MemberStatus, Progress};
 
 /// When no worker could be started for so long, the run ends.
-const PERSISTENCE: Duration = Duration::from_secs(30);
+const PERSISTENCE: Duration = Duration::from_secs(20);
 /// Wait before the first retry; doubled for each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// The longest wait before a retry.

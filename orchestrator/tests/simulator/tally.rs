@@ -25,6 +25,7 @@ pub(crate) struct Tally {
     pub(crate) pool_scalings: u64,
     pub(crate) standstills: u64,
     pub(crate) slow: u64,
+    pub(crate) withdrawals: u64,
     pub(crate) unsaved: u64,
 }
 
@@ -52,10 +53,11 @@ impl Tally {
         self.pool_scalings += other.pool_scalings;
         self.standstills += other.standstills;
         self.slow += other.slow;
+        self.withdrawals += other.withdrawals;
         self.unsaved += other.unsaved;
     }
 
-    pub(crate) fn accidents(&self) -> [(&'static str, u64); 22] {
+    pub(crate) fn accidents(&self) -> [(&'static str, u64); 23] {
         [
             ("crashes", self.crashes),
             ("poisonings", self.poisonings),
@@ -78,6 +80,7 @@ impl Tally {
             ("scalings of pools", self.pool_scalings),
             ("standstills", self.standstills),
             ("slow workers that move on", self.slow),
+            ("batches withdrawn from behind a slow one", self.withdrawals),
             ("states that cannot be saved", self.unsaved),
         ]
     }

@@ -35,6 +35,8 @@ pub(crate) struct Worker {
     pub(crate) inbox: VecDeque<ToWorker>,
     pub(crate) outbox: VecDeque<FromWorker>,
     pub(crate) hangs: bool,
+    /// The batch that another worker was given.
+    pub(crate) withdrawn: Option<BatchId>,
     /// Keys whose states it is not to save.
     unsaved: Vec<Bytes>,
     pub(crate) marker: Option<Marker>,
@@ -57,6 +59,7 @@ impl Worker {
             inbox: VecDeque::new(),
             outbox: VecDeque::new(),
             hangs: false,
+            withdrawn: None,
             unsaved: Vec::new(),
             marker: None,
             states: HashMap::new(),
@@ -67,6 +70,10 @@ impl Worker {
     /// Takes the next message from the inbox and does what it says.
     pub(crate) fn step(&mut self, scenario: &Scenario, random: &mut Random) -> Outcome {
         match self.inbox.pop_front() {
+            Some(ToWorker::Batch(batch)) if self.withdrawn == Some(batch.batch) => {
+                run::decline(self, &batch, scenario);
+                Outcome::Lives
+            }
             Some(ToWorker::Batch(batch)) => run::run(self, &batch, scenario),
             Some(ToWorker::Restore(entries)) => {
                 for StateEntry { table, key, state } in entries {

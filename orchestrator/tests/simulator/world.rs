@@ -385,6 +385,16 @@ impl World {
                     self.bury(slot, DeathCause::Signalled(9), marker);
                 }
             }
+            Action::Withdraw { slot, generation, batch } => {
+                self.tally.withdrawals += 1;
+                // A worker that has just begun does not see it.
+                let sees = !self.random.one_in(4);
+                if let Some(worker) =
+                    self.workers.get_mut(&slot).filter(|worker| worker.generation == generation && sees)
+                {
+                    worker.withdrawn = Some(batch);
+                }
+            }
             Action::Seat { slot } => self.vacant.push(slot),
             Action::RemoveSlot { slot } => self.vacant.retain(|vacant| *vacant != slot),
             Action::Scaled { slots, moved, problem, .. } => {

@@ -7,6 +7,7 @@
 mod form;
 mod ready;
 mod service_time;
+mod withdrawal;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use wallaroo_protocol::{BatchId, StageId};
 
 use self::ready::{SlotSet, Visit};
 use self::service_time::ServiceTime;
+use self::withdrawal::is_shared;
 use super::batch::{Answer, Batch, InFlight};
 use super::invariant::{Checked, Invariant};
 use super::slots::Slots;
@@ -41,6 +43,8 @@ pub(super) struct Dispatch {
     by_depth: Vec<StageId>,
     pools: Vec<PoolSlots>,
     next_batch: u64,
+    /// When batches that wait behind a late one are next looked for.
+    next_look: Duration,
 }
 
 /// What a slot's worker has been sent.
@@ -69,6 +73,8 @@ struct PoolSlots {
     credit: Vec<SlotSet>,
     /// Slots that have something in flight and will soon be done with it.
     soon_done: SlotSet,
+    /// Slots that were sent, behind another batch, one that any worker could run.
+    behind: SlotSet,
     /// Slots about which something has changed since they were last found to have nothing to do.
     changed: SlotSet,
     /// By stage: slots with work of that stage for whose outputs there was no room.
@@ -91,9 +97,7 @@ impl Dispatch {
     pub(super) fn new(plan: &Arc<Plan>, slots: &[u32], config: &EngineConfig) -> Self {
         let mut by_depth: Vec<StageId> = plan.stages.iter().map(|stage| stage.id).collect();
         by_depth.sort_by_key(|stage| std::cmp::Reverse((plan.stages[stage.index()].depth, *stage)));
-        let is_shared = |stage: &StageId| {
-            matches!(plan.stages[stage.index()].input, Input::Frames(_) | Input::Values | Input::Cut(_))
-        };
+        let is_shared = |stage: &StageId| plan.stages[stage.index()].input.is_shared();
         let pool = |pool: PoolId| PoolSlots {
             shared: plan
                 .stages
@@ -114,6 +118,7 @@ impl Dispatch {
             by_depth,
             pools: plan.pools().map(pool).collect(),
             next_batch: 1,
+            next_look: Duration::ZERO,
             plan: plan.clone(),
         }
     }
@@ -165,6 +170,11 @@ impl Dispatch {
         for (count, credit) in pool.credit.iter_mut().enumerate() {
             if *open && in_flight.len() <= count { credit.insert(slot) } else { credit.remove(slot) }
         }
+        if in_flight.iter().skip(1).any(|flying| is_shared(&flying.batch) && !flying.withdrawn) {
+            pool.behind.insert(slot);
+        } else {
+            pool.behind.remove(slot);
+        }
         if !in_flight.is_empty() && expected < self.service_target / LEAST_PART {
             pool.soon_done.insert(slot);
         } else {
@@ -174,7 +184,8 @@ impl Dispatch {
 
     fn sent(&mut self, slot: SlotId, batch: Batch, replay: bool, now: Duration) {
         let expected = self.expected(batch.stage, batch.messages as usize);
-        let in_flight = InFlight { batch, replay, begun: now, alive: now, expected, answer: Answer::default() };
+        let answer = Answer::default();
+        let in_flight = InFlight { batch, replay, withdrawn: false, begun: now, alive: now, expected, answer };
         self.slots[slot].in_flight.push_back(in_flight);
         self.refresh(slot);
     }
@@ -196,7 +207,9 @@ impl Dispatch {
         if let Some(next) = window.in_flight.front_mut() {
             (next.begun, next.alive) = (now, now);
         }
-        self.stages[answered.batch.stage.index()].service.observe(answered.batch.messages, elapsed);
+        if !answered.withdrawn {
+            self.stages[answered.batch.stage.index()].service.observe(answered.batch.messages, elapsed);
+        }
         self.refresh(slot);
         self.wake(slot);
         Some(answered)
@@ -298,6 +311,7 @@ impl Engine {
     /// its second.
     pub(super) fn dispatch(&mut self, now: Duration, actions: &mut Vec<Action>) -> Checked<()> {
         self.unpark();
+        self.withdraw_stuck(now, actions);
         for in_flight in 0..self.dispatch.window {
             for pool in (0..self.dispatch.pools.len() as u32).map(PoolId) {
                 if !self.dispatch.pools[pool.index()].credit[in_flight].is_empty() {
@@ -387,8 +401,10 @@ impl Engine {
             self.send(slot, batch, replay, now, actions)?;
             return Ok(true);
         }
+        let late = self.dispatch.is_late(slot, now);
         // A batch that was begun comes before one that was not: the resequencer may wait for it, whatever the room downstream.
-        for index in 0..self.dispatch.pools[slot.pool.index()].shared.len() {
+        let repeated = if late { 0 } else { self.dispatch.pools[slot.pool.index()].shared.len() };
+        for index in 0..repeated {
             let stage = self.dispatch.pools[slot.pool.index()].shared[index];
             if let Some(batch) = self.recovery.next_of_stage(stage) {
                 self.send(slot, batch, false, now, actions)?;
@@ -398,7 +414,9 @@ impl Engine {
         let soon_done = self.dispatch.pools[slot.pool.index()].soon_done.contains(slot);
         for index in 0..self.dispatch.by_depth.len() {
             let stage = self.dispatch.by_depth[index];
-            if self.plan.stages[stage.index()].pool != slot.pool {
+            if self.plan.stages[stage.index()].pool != slot.pool
+                || late && self.plan.stages[stage.index()].input.is_shared()
+            {
                 continue;
             }
             let Some(waiting) = self.waiting(stage, slot) else { continue };

@@ -179,7 +179,11 @@ impl Engine {
         now: Duration,
         actions: &mut Vec<Action>,
     ) -> Checked<()> {
+        let withdrawn = self.dispatch.is_withdrawn(slot);
         let Some(batch) = self.answered(slot, generation, result.batch, actions) else { return Ok(()) };
+        if withdrawn {
+            return self.drop_answer(slot, now, actions);
+        }
         let (stage, connection) = match batch.origin {
             Origin::Cut { connection } => (batch.stage, Some(connection)),
             _ => (batch.stage, None),

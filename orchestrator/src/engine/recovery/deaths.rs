@@ -118,7 +118,9 @@ impl Engine {
         }
         let mut abandoned = self.dispatch.abandon(slot);
         self.judge(slot, &mut abandoned, &loss.death, actions);
-        for InFlight { batch, .. } in abandoned.into_iter().rev().filter(|abandoned| !abandoned.replay) {
+        for InFlight { batch, .. } in
+            abandoned.into_iter().rev().filter(|abandoned| !abandoned.replay && !abandoned.withdrawn)
+        {
             self.run_again(slot, batch, &loss.death.cause, actions)?;
         }
         if !self.workers.is_closing(slot) {
@@ -149,7 +151,7 @@ impl Engine {
             None if hung => abandoned.next(),
             None => None,
         };
-        let Some(InFlight { batch, replay: false, .. }) = running else { return };
+        let Some(InFlight { batch, replay: false, withdrawn: false, .. }) = running else { return };
         let was_careful = batch.deaths >= CAREFUL_AFTER;
         batch.struck += 1;
         // A hang is not tried again as it was: that would cost a whole timeout to learn nothing.
@@ -163,7 +165,7 @@ impl Engine {
     fn run_again(&mut self, slot: SlotId, batch: Batch, cause: &DeathCause, actions: &mut Vec<Action>) -> Checked<()> {
         match batch.origin {
             Origin::Frames { .. } | Origin::Values { .. } => {
-                self.recovery.repeat[batch.stage.index()].push_front(batch);
+                self.recovery.repeat_first(batch);
             }
             Origin::Cut { connection } => self.cut_again(batch, connection, cause, actions),
             Origin::Groups => self.recovery.slots[slot].repeat.push_front(batch),

@@ -109,6 +109,11 @@ impl Recovery {
         self.repeat[stage.index()].pop_front()
     }
 
+    /// Has a batch run by any worker, before others of its stage.
+    pub(super) fn repeat_first(&mut self, batch: Batch) {
+        self.repeat[batch.stage.index()].push_front(batch);
+    }
+
     /// Whether a batch of a stage waits to be run again by any worker.
     pub(super) fn has_batches_of(&self, stage: StageId) -> bool {
         !self.repeat[stage.index()].is_empty()

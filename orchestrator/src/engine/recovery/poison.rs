@@ -44,7 +44,7 @@ impl Engine {
     ) {
         let Input::Cut(source) = self.plan.stages[batch.stage.index()].input else { return };
         if batch.deaths <= most_deaths_of_a_cut(cause) {
-            return self.recovery.repeat[batch.stage.index()].push_front(batch);
+            return self.recovery.repeat_first(batch);
         }
         let error = CuttingError::KillsWorkers { deaths: batch.deaths, cause: cause.clone() };
         self.intake.give_up(source, connection, error, actions);

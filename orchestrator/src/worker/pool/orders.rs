@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use wallaroo_protocol::ToWorker;
+use wallaroo_protocol::{BatchId, ToWorker};
 
 use super::{Phase, Pool, PoolNews, Start};
 use crate::death::KillReason;
@@ -36,6 +36,13 @@ impl Pool {
                 member.handle.kill();
             }
             KillReason::Memory { .. } | KillReason::Retired | KillReason::NotReady(_) => member.handle.kill(),
+        }
+    }
+
+    /// Tells a worker not to run a batch that it has not begun.
+    pub fn withdraw(&self, generation: Generation, batch: BatchId) {
+        if let Some(member) = self.members.get(&generation) {
+            member.handle.withdraw(batch);
         }
     }
 

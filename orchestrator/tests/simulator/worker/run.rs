@@ -56,6 +56,20 @@ struct Run<'a> {
     ended: bool,
 }
 
+/// Answers a batch that was withdrawn. Nothing in the answer counts.
+pub(super) fn decline(worker: &mut Worker, batch: &Batch, scenario: &Scenario) {
+    if matches!(scenario.plan.stages[batch.stage.index()].input, Input::Cut(_)) {
+        let (batch, elapsed) = (batch.batch, Duration::ZERO);
+        let result = CutResult { batch, elapsed, frames: Vec::new(), consumed: 0, need: 0, error: None };
+        worker.outbox.push_back(FromWorker::CutResult(result));
+        return;
+    }
+    let (batch, elapsed) = (batch.batch, Duration::ZERO);
+    let (outputs, failures, timing) = (Vec::new(), Vec::new(), None);
+    let result = BatchResult { batch, more: false, elapsed, outputs, failures, ended: false, timing };
+    worker.outbox.push_back(FromWorker::Result(result));
+}
+
 /// Runs a batch and puts the reply into the outbox, unless the worker comes to an end.
 pub(super) fn run(worker: &mut Worker, batch: &Batch, scenario: &Scenario) -> Outcome {
     let stage = &scenario.plan.stages[batch.stage.index()];

@@ -17,17 +17,17 @@ from typing import Any
 from wallaroo._codec.protocol import WHOLE, packed_key
 from wallaroo.worker._forked import in_child, leave_if_child
 
-_SIZE = 40 + (1 << 16)
-_BATCH, _STEP, _MESSAGE, _PROGRESS, _KEY_BYTES = range(5)
+_SIZE = 48 + (1 << 16)
+_BATCH, _STEP, _MESSAGE, _PROGRESS, _KEY_BYTES, _WITHDRAWN = range(6)
 _IDLE = 0
 _IN_STEP = 1 << 32
 _SAVING = 2 << 32
-_KEY = 40
+_KEY = 48
 """Where the bytes of a key begin."""
 
 
 class Marker:
-    """Writes the record of spec/protocol.md: five words of 64 bits, and the key whose state is being saved.
+    """Writes the record of spec/protocol.md: six words of 64 bits, and the key whose state is being saved.
 
     Args:
         fd: Descriptor of the file, or ``None`` for no file.
@@ -90,6 +90,10 @@ class Marker:
     def saved(self) -> None:
         """Leave the mark that nothing is being pickled."""
         self._words[_STEP] = _IDLE
+
+    def is_withdrawn(self, batch: int) -> bool:
+        """Whether the orchestrator has given ``batch`` to another worker."""
+        return self._words[_WITHDRAWN] == batch
 
     def marks(self) -> tuple[int, ...]:
         """Return the words that say what is running."""

@@ -129,7 +129,8 @@ class Session:
         assert self._loaded is not None, "the handshake is over"
         run = BatchRun(message, self._loaded.codec, self._marker)
         self._tables.begin_batch(message.batch)
-        outlets = stage.run(message.input, run)
+        # The answer to a withdrawn batch is dropped.
+        outlets = () if self._marker.is_withdrawn(message.batch) else stage.run(message.input, run)
         bodies = result_bodies(
             run,
             outlets,
@@ -149,7 +150,8 @@ class Session:
         if type(message.input) is not bytes:
             raise ProtocolError("the input of a cut batch is not bin")
         self._marker.entering(message.batch, stage.root)
-        frames, consumed, need, error = stage.cutter.cut(message.input)
+        stream = b"" if self._marker.is_withdrawn(message.batch) else message.input
+        frames, consumed, need, error = stage.cutter.cut(stream)
         self._marker.idle(message.batch)
         self._send(protocol.CutResult(message.batch, elapsed(), frames, consumed, need, error))
 
