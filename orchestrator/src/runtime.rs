@@ -7,10 +7,12 @@ mod changing;
 mod distinct_files;
 mod endpoints;
 mod error;
+mod event_loop;
 mod named_pools;
 mod observed;
 mod peers;
 mod requests;
+mod signals;
 mod turn;
 mod workers;
 
@@ -20,19 +22,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use wallaroo_protocol::topology::SourceConfig;
 
 use self::changing::Change;
 use self::distinct_files::check_files;
 use self::endpoints::{Inputs, SourceHandles, open_sinks, open_sources};
+use self::event_loop::retry;
 use self::named_pools::named_pools;
 use self::observed::Observed;
 use self::peers::Peers;
+use self::signals::Signals;
 use self::workers::{end_workers, event_of, load};
 
 use crate::control::address::ControlAddress;
@@ -58,8 +61,6 @@ pub use self::workers::describe;
 const EVENTS_A_TURN: usize = 64;
 /// How often the engine is told the time, so that it notices hung batches and idle sources.
 const TICK: Duration = Duration::from_millis(250);
-/// How often the engine has a turn while a batch waits for a worker though another could run it.
-const LOOK: Duration = Duration::from_millis(10);
 /// How long workers may take to exit at the end of a run.
 const EXIT_GRACE: Duration = Duration::from_secs(3);
 /// How long sinks may take to write what they hold after the run has failed.
@@ -172,42 +173,9 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
         metrics: control.metrics(),
     });
     inputs.start();
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut looks = tokio::time::interval(LOOK);
-    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut from_workers = Vec::new();
-    let mut from_sources = Vec::new();
-    let mut from_sinks = Vec::new();
-    let mut from_letters = Vec::new();
     let mut heard = 0;
-    // A channel that is closed is always ready: it must not be asked again, or this loop would spin.
-    let mut sources_are_open = true;
-    let outcome = loop {
-        let step = tokio::select! {
-            _ = workers.recv_many(&mut from_workers, EVENTS_A_TURN) => runtime.workers(&mut pools, from_workers.drain(..)),
-            received = inputs.events.recv_many(&mut from_sources, EVENTS_A_TURN), if sources_are_open => {
-                sources_are_open = received > 0;
-                runtime.sources(&mut pools, from_sources.drain(..))
-            }
-            _ = runtime.sink_events.recv_many(&mut from_sinks, EVENTS_A_TURN) => runtime.sinks(&mut pools, from_sinks.drain(..)),
-            _ = runtime.letter_events.recv_many(&mut from_letters, EVENTS_A_TURN) => {
-                runtime.letters(&mut pools, from_letters.drain(..))
-            }
-            request = control.next() => runtime.request(&mut pools, request),
-            () = signals.next() => runtime.signalled(&mut pools, &mut heard),
-            () = retry(pools.next_fill()) => pools.fill(Instant::now()).map_err(RunError::from),
-            _ = ticks.tick() => runtime.tick(&mut pools),
-            // The turn that follows does it.
-            _ = looks.tick(), if runtime.engine.may_withdraw() => Ok(()),
-        };
-        let step = step.and_then(|()| runtime.end_turn(&mut pools));
-        match step {
-            Err(error) => break Err(error),
-            Ok(()) if runtime.finished => break Ok(()),
-            Ok(()) => {}
-        }
-    };
+    let outcome =
+        runtime.take_turns(&mut pools, &mut workers, &mut inputs, &mut control, &mut signals, &mut heard).await;
     inputs.stop.cancel();
     // The first signal is always graceful, also when the run is ending anyway.
     let hurry = async {
@@ -218,43 +186,6 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
     tokio::select! {
         summary = runtime.close(&mut pools, &mut workers, outcome, hurry) => summary,
         never = control.refuse_all(Refusal::ending()) => never,
-    }
-}
-
-/// Signals that end a run: the first one drains it, the second one stops it at once.
-struct Signals {
-    interrupts: Signal,
-    terminations: Signal,
-    hangups: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupts: signal(SignalKind::interrupt())?,
-            terminations: signal(SignalKind::terminate())?,
-            hangups: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for the next signal.
-    ///
-    /// # Cancel safety
-    /// Safe: a signal that arrives meanwhile is reported by the next call.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupts.recv() => (),
-            _ = self.terminations.recv() => (),
-            _ = self.hangups.recv() => (),
-        }
-    }
-}
-
-/// Sleeps until a retry is due; for ever if there is none.
-async fn retry(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -75,7 +75,7 @@ fn text(report: &StatusReport) -> String {
     let latency = latency_of(&report.latency);
     let mut workers = Table::default();
     report.workers.iter().for_each(|worker| workers.row(worker_row(worker)));
-    let problems: String = report.problems.iter().map(|problem| format!("! {problem}\n")).collect();
+    let problems: String = report.problems.iter().flat_map(|problem| ["! ", problem, "\n"]).collect();
     format!(
         "{application}  {state}  pid {pid}  up {uptime_seconds:.1} s  dead letters {dead_letters}  worker deaths {worker_deaths}\n{problems}\n\
          {table}latency  {latency}\n\n{workers}"

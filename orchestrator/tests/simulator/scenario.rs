@@ -39,6 +39,15 @@ pub(crate) struct Value {
     pub(crate) time: i64,
 }
 
+/// What is written only now and then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Late {
+    /// Consumers are slow.
+    pub(crate) sinks: bool,
+    /// The disk of the dead letters is full.
+    pub(crate) letters: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) plan: Plan,
@@ -53,10 +62,7 @@ pub(crate) struct Scenario {
     pub(crate) retires: usize,
     /// Once in how many steps slots are added, taken away, or given to another worker; 0: never.
     pub(crate) changes: usize,
-    /// Consumers take what they are given only now and then.
-    pub(crate) slow_sinks: bool,
-    /// Dead letters are kept late, as on a full disk.
-    pub(crate) slow_letters: bool,
+    pub(crate) late: Late,
     /// The user drains before all is sent.
     pub(crate) drains_early: bool,
     /// The orchestrator stands still now and then.
@@ -108,8 +114,7 @@ impl Scenario {
             crashes: random.pick(&[0, 300, 60, 25]),
             retires: random.pick(&[0, 0, 100]),
             changes: random.pick(&[0, 100, 30]),
-            slow_sinks: random.one_in(2),
-            slow_letters: random.one_in(2),
+            late: Late { sinks: random.one_in(2), letters: random.one_in(2) },
             drains_early: random.one_in(4),
             stands_still: random.one_in(4),
             fatal_value: random.one_in(4).then(|| random.below(40)),

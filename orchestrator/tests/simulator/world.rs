@@ -1,5 +1,7 @@
 //! Everything around the engine: clients, workers, consumers, a clock, and bad luck.
 
+mod bounds;
+mod facts;
 mod misfortune;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,13 +14,11 @@ use wallaroo_orch::engine::{Action, Engine, Event};
 use wallaroo_orch::frame::{FrameBlock, Span};
 use wallaroo_orch::ids::PoolId;
 use wallaroo_orch::ids::{ConnectionId, Generation, SinkId, SlotId, SourceId};
-use wallaroo_orch::plan::SourcePlan;
-use wallaroo_protocol::{FromWorker, NodeId, OutputData, ToWorker};
+use wallaroo_protocol::{BatchId, FromWorker, OutputData, ToWorker};
 
-use self::misfortune::MOST_SLOTS;
 use crate::check;
 use crate::random::Random;
-use crate::scenario::{Lane, Scenario};
+use crate::scenario::Scenario;
 use crate::tally::Tally;
 use crate::windows::{self, Fired};
 use crate::worker::{Outcome, Seen, Worker, encode_values};
@@ -173,11 +173,11 @@ impl World {
         if !self.deaths.is_empty() {
             choices.push(Choice::ReportDeath);
         }
-        if !self.scenario.slow_sinks || choices.is_empty() || self.random.one_in(20) {
+        if !self.scenario.late.sinks || choices.is_empty() || self.random.one_in(20) {
             let written = |sink: &usize| !self.to_write[*sink].is_empty();
             choices.extend((0..self.to_write.len()).filter(written).map(Choice::Write));
         }
-        let keep = !self.scenario.slow_letters || choices.is_empty() || self.random.one_in(20);
+        let keep = !self.scenario.late.letters || choices.is_empty() || self.random.one_in(20);
         if keep && !self.to_keep.is_empty() {
             choices.push(Choice::KeepLetters);
         }
@@ -377,24 +377,8 @@ impl World {
                 self.to_keep.push_back(message.weight());
                 self.dead.push(message);
             }
-            Action::Kill { slot, generation, reason } => {
-                if let Some(worker) = self.workers.get(&slot).filter(|worker| worker.generation == generation) {
-                    let hung = !matches!(reason, KillReason::Timeout(_)) || worker.hangs;
-                    assert!(hung, "the worker in {slot:?} answers, and is killed as if it hung");
-                    let marker = self.workers[&slot].marker.clone();
-                    self.bury(slot, DeathCause::Signalled(9), marker);
-                }
-            }
-            Action::Withdraw { slot, generation, batch } => {
-                self.tally.withdrawals += 1;
-                // A worker that has just begun does not see it.
-                let sees = !self.random.one_in(4);
-                if let Some(worker) =
-                    self.workers.get_mut(&slot).filter(|worker| worker.generation == generation && sees)
-                {
-                    worker.withdrawn = Some(batch);
-                }
-            }
+            Action::Kill { slot, generation, reason } => self.kill(slot, generation, &reason),
+            Action::Withdraw { slot, generation, batch } => self.withdraw(slot, generation, batch),
             Action::Seat { slot } => self.vacant.push(slot),
             Action::RemoveSlot { slot } => self.vacant.retain(|vacant| *vacant != slot),
             Action::Scaled { slots, moved, problem, .. } => {
@@ -418,6 +402,24 @@ impl World {
         }
     }
 
+    fn kill(&mut self, slot: SlotId, generation: Generation, reason: &KillReason) {
+        if let Some(worker) = self.workers.get(&slot).filter(|worker| worker.generation == generation) {
+            let hung = !matches!(reason, KillReason::Timeout(_)) || worker.hangs;
+            assert!(hung, "the worker in {slot:?} answers, and is killed as if it hung");
+            let marker = self.workers[&slot].marker.clone();
+            self.bury(slot, DeathCause::Signalled(9), marker);
+        }
+    }
+
+    fn withdraw(&mut self, slot: SlotId, generation: Generation, batch: BatchId) {
+        self.tally.withdrawals += 1;
+        // A worker that has just begun does not see it.
+        let sees = !self.random.one_in(4);
+        if let Some(worker) = self.workers.get_mut(&slot).filter(|worker| worker.generation == generation && sees) {
+            worker.withdrawn = Some(batch);
+        }
+    }
+
     fn warned(&mut self, warning: &str) {
         let unsaved = warning.contains("saving the state") || warning.contains("cannot be pickled");
         let expected = warning.contains("above its limit")
@@ -425,76 +427,6 @@ impl World {
             || unsaved && self.scenario.fatal_saving.is_some();
         assert!(expected, "nothing to warn of: {warning}");
         self.tally.unsaved += u64::from(unsaved);
-    }
-
-    /// The keys of windows that were given up because their timer was there when a worker died once too often.
-    pub(crate) fn lost_windows(&self, node: NodeId) -> Vec<bytes::Bytes> {
-        let stages = &self.scenario.plan.stages;
-        let is_there =
-            |at: NodeId| stages.iter().any(|stage| stage.steps.contains(&node) && (at == node || at == stage.root));
-        let lost = self.dead.iter().filter(|message| is_there(message.node) && message.payload.is_empty());
-        lost.filter(|message| message.exception == "WorkerDeath").filter_map(|message| message.key.clone()).collect()
-    }
-
-    /// The values that may have come as far as to a step.
-    pub(crate) fn passed(&self) -> impl Iterator<Item = u64> {
-        let generated = self.generated();
-        let is_generated = generated.is_some();
-        let all = generated.map_or_else(|| self.order.clone(), |generated| (0..generated).collect());
-        all.into_iter().filter(move |value| !(is_generated && check::kills_its_generator(self, *value)))
-    }
-
-    /// How many values a generator makes, if there is one.
-    pub(crate) fn generated(&self) -> Option<u64> {
-        let is_generator = |source: &SourcePlan| source.framing.is_none();
-        let values = self.scenario.values.len();
-        let made = self.scenario.fatal_value.map_or(values, |fatal| fatal.min(values));
-        self.scenario.plan.sources.iter().any(is_generator).then_some(made as u64)
-    }
-
-    /// How many values came too late at a step with windows.
-    pub(crate) fn late_at(&self, node: NodeId) -> u64 {
-        let stages = self.scenario.plan.stages.iter().zip(self.engine.status().stages);
-        stages.filter(|(stage, _)| stage.steps.contains(&node)).map(|(_, status)| status.late).sum()
-    }
-
-    /// Values clients have handed over.
-    pub(crate) fn sent_values(&self) -> Vec<u64> {
-        let lanes = self.scenario.lanes.iter().zip(&self.sent);
-        let whole = |(lane, sent): (&Lane, &usize)| {
-            let mut end = 0;
-            let arrives = |frame: &&Vec<u64>| {
-                end += if lane.is_uncut { 4 + frame.len() * 8 } else { 1 };
-                end <= *sent
-            };
-            lane.frames.iter().take_while(arrives).flatten().copied().collect::<Vec<_>>()
-        };
-        lanes.flat_map(whole).collect()
-    }
-
-    /// Whether a generator ended early because of a drain, so that nobody knows how far it came.
-    pub(crate) fn is_cut_short(&self) -> bool {
-        self.stopped
-    }
-
-    fn check_bounds(&self) {
-        let config = &self.scenario.config;
-        // A queue is checked before a batch is formed: it may outgrow its bound by what is in flight then, by as much again that
-        // died and is repeated, and by what the resequencer held until its turn came.
-        let batches = 2 * config.slots.max(MOST_SLOTS) as usize * config.window;
-        let in_flight = batches * self.largest_output;
-        for (sink, chunks) in self.to_write.iter().enumerate() {
-            let pending: usize = chunks.iter().sum();
-            let bound = 2 * config.queue_bytes + in_flight;
-            assert!(pending <= bound, "{pending} bytes wait at sink {sink}, {bound} are allowed");
-        }
-        let letters: usize = self.to_keep.iter().sum();
-        let bound = config.queue_bytes + batches * self.largest_letters;
-        assert!(letters <= bound, "{letters} bytes of dead letters wait, {bound} are allowed");
-        let queues = self.scenario.plan.stages.len() * 2 + self.scenario.plan.sinks.len();
-        let bound = queues * (config.queue_bytes + in_flight);
-        let queued = self.engine.queued_bytes() - letters;
-        assert!(queued <= bound, "{queued} bytes are queued, {bound} are allowed");
     }
 }
 
