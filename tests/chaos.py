@@ -1,4 +1,4 @@
-"""Kills and freezes workers under full load: ``python -m tests.chaos [ATTACK ...] [--seconds N] [--workers N ...]``.
+"""Kills and freezes processes under full load: ``python -m tests.chaos [ATTACK ...] [--seconds N] [--workers N ...]``.
 
 Every output message is checked: none is lost or doubled, and each key keeps the order of sending. The rate is printed
 as a share of that of an undisturbed run.
@@ -18,7 +18,7 @@ from tests.harness.clients import Consumer
 from tests.harness.load import Checker, Load
 from tests.harness.orchestrator import Orchestrator
 from tests.harness.places import APPS
-from tests.harness.processes import wait_for_exit
+from tests.harness.processes import children, command_line, wait_for_exit
 
 PERIOD = 0.2
 UNDISTURBED_SECONDS = 5.0
@@ -64,7 +64,37 @@ def freeze(run, rng):
             os.kill(victim, signal.SIGCONT)
 
 
-ATTACKS = {"kill-one": kill_one, "kill-two": kill_two, "kill-recovering": kill_recovering, "freeze": freeze}
+def suspend(run, rng):
+    """Stops the orchestrator itself for two to five seconds, as a suspended machine does."""
+    run.signal(signal.SIGSTOP)
+    threading.Event().wait(rng.uniform(2, 5))
+    run.signal(signal.SIGCONT)
+
+
+def kill_guard(run, rng):
+    """Kills the guard, and then a worker."""
+    kill(pid for pid in children(run.pid) if "guard" in command_line(pid))
+    kill_one(run, rng)
+
+
+def mixed(run, rng):
+    """Any of the others."""
+    rng.choice([kill_one, kill_two, kill_recovering, freeze, suspend, kill_guard])(run, rng)
+
+
+ATTACKS = {
+    "kill-one": kill_one,
+    "kill-two": kill_two,
+    "kill-recovering": kill_recovering,
+    "freeze": freeze,
+    "suspend": suspend,
+    "kill-guard": kill_guard,
+    "mixed": mixed,
+}
+OPTIONS = {
+    # Shorter than the attack: nobody is blamed for what the orchestrator has slept through.
+    suspend: ["--step-timeout", "1s"],
+}
 
 
 def loaded(run):
@@ -92,7 +122,7 @@ def storm(workers: int, seconds: float, attack=None, seed: int = 0) -> Outcome:
     checker = Checker()
     with Consumer(take=checker.take) as consumer:
         application = [APPS / "numbered.py", "--in", "127.0.0.1:0", "--out", consumer.place]
-        with Orchestrator(*application, workers=workers) as run:
+        with Orchestrator(*application, workers=workers, options=OPTIONS.get(attack, [])) as run:
             load = Load(run.address())
             consumer.wait_count(1)
             began = time.monotonic()

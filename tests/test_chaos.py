@@ -13,6 +13,6 @@ def test_a_worker_killed_every_200_ms(workers, seconds):
     assert outcome.deaths > 0
 
 
-@pytest.mark.parametrize("name", ["kill-two", "kill-recovering", "freeze"])
+@pytest.mark.parametrize("name", ["kill-two", "kill-recovering", "freeze", "suspend", "kill-guard", "mixed"])
 def test_other_attacks(name):
     chaos.storm(2, 5, chaos.ATTACKS[name], seed=1)
