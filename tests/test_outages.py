@@ -1,8 +1,13 @@
 """A sink that is away: nothing is lost, and the sources are held back."""
 
+import subprocess
+import sys
+
+import pytest
+
 from tests.harness.clients import Consumer, Sender, frames
 from tests.harness.orchestrator import Orchestrator
-from tests.harness.places import WORD_COUNT
+from tests.harness.places import ROOT, WORD_COUNT
 from tests.harness.processes import high_water_mark
 from tests.harness.word_counts import check_in_order, text_lines, totals
 
@@ -53,3 +58,15 @@ def test_a_consumer_that_does_not_read_holds_the_sender_back():
             run.stop()
             assert run.summary()["messages_in"] == len(LINES) * 20
         check_in_order(consumer.lines(), totals(LINES * 20))
+
+
+def test_the_network_goes_away_without_a_word():
+    namespace = ["unshare", "--net"]
+    try:
+        subprocess.run([*namespace, "ip", "link", "set", "lo", "up"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no network of its own can be made here: {error}")
+    command = [*namespace, sys.executable, "-m", "tests.lost_network"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.endswith("ok\n"), done.stdout + done.stderr
+    assert "no answer for" in done.stderr

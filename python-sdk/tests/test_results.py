@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import wallaroo
 from stages import Lines, Runner, build
 
@@ -68,6 +70,23 @@ def test_one_value_too_large_fails():
     (failure,) = outcome.failures
     assert (failure.node, failure.origin, failure.key) == (1, 1, "a")
     assert "a value of" in failure.message
+
+
+@pytest.mark.parametrize("large", ["k" * 5_000, b"k" * 5_000, ("k", "k" * 5_000)])
+def test_one_key_too_large_fails(large):
+    class Large(Same):
+        def partition(self, data):
+            return large if data == "bad" else data
+
+    def by_large(ab):
+        ab.to_state_partition(Total, Total, "total", Large)
+
+    runner = Runner(build(by_large), ("frames", 0, [1]), max_body=CAP)
+    outcome = runner.run(0, [b"a", b"bad", b"b"])
+    assert sorted(key for key, _ in runner.read(outcome.outputs[1])) == ["a", "b"]
+    (failure,) = outcome.failures
+    assert (failure.node, failure.origin, failure.key) == (1, 1, None)
+    assert "a key of" in failure.message
 
 
 def test_many_failures_are_spread_over_parts():

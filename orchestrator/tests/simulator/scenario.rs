@@ -71,8 +71,8 @@ pub(crate) struct Scenario {
     pub(crate) fatal_value: Option<usize>,
     /// Once in how many steps workers take long, but move on; 0: never.
     pub(crate) slow: usize,
-    /// A key whose state cannot be saved, and what becomes of a worker that tries.
-    pub(crate) fatal_saving: Option<(bytes::Bytes, Outcome)>,
+    /// Keys whose states cannot be saved, and what becomes of a worker that tries.
+    pub(crate) fatal_saving: Option<(Vec<bytes::Bytes>, Outcome)>,
     /// Results are cut into parts of this many outputs.
     pub(crate) part: usize,
 }
@@ -222,9 +222,10 @@ fn any_config(plan: &Plan, random: &mut Random) -> EngineConfig {
 }
 
 /// Only where journals may grow: the state can be rebuilt from nothing else.
-fn fatal_saving(config: &EngineConfig, random: &mut Random) -> Option<(bytes::Bytes, Outcome)> {
+fn fatal_saving(config: &EngineConfig, random: &mut Random) -> Option<(Vec<bytes::Bytes>, Outcome)> {
     let outcome = if random.one_in(2) { Outcome::Hangs } else { Outcome::Died(DeathCause::Signalled(11)) };
-    (config.queue_bytes >= 1 << 20 && random.one_in(4)).then(|| (key_number(0), outcome))
+    let count = if random.one_in(2) { 1 } else { 30 };
+    (config.queue_bytes >= 1 << 20 && random.one_in(4)).then(|| ((0..count).map(key_number).collect(), outcome))
 }
 
 fn key_number(number: usize) -> bytes::Bytes {

@@ -25,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) pool_scalings: u64,
     pub(crate) standstills: u64,
     pub(crate) slow: u64,
+    /// Changes that users have asked for.
+    pub(crate) changes: u64,
     pub(crate) withdrawals: u64,
     pub(crate) unsaved: u64,
 }
@@ -53,6 +55,7 @@ impl Tally {
         self.pool_scalings += other.pool_scalings;
         self.standstills += other.standstills;
         self.slow += other.slow;
+        self.changes += other.changes;
         self.withdrawals += other.withdrawals;
         self.unsaved += other.unsaved;
     }

@@ -115,8 +115,8 @@ impl Worker {
 
     /// Sends the states of `keys` in one part, or in two if they are more than `split`. Says which states it is not to save.
     fn snapshot(&mut self, request: RequestId, keys: &[Bytes], split: usize, scenario: &Scenario) -> Outcome {
-        if let Some((key, outcome)) = &scenario.fatal_saving
-            && keys.contains(key)
+        if let Some((fatal, outcome)) = &scenario.fatal_saving
+            && let Some(key) = keys.iter().find(|key| fatal.contains(key))
         {
             self.marker = Some(Marker::Saving(key.clone()));
             return outcome.clone();

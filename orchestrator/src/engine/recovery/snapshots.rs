@@ -23,6 +23,8 @@ const SNAPSHOT_KEYS: u32 = 4096;
 const SAMPLED_PARTITIONS: usize = 4;
 /// Workers that die while they pickle one state, until it is not tried again; one more if somebody else may have killed them.
 const SAVING_DEATHS: u32 = 2;
+/// Keys of a slot whose states end who saves them, until no state of the slot is saved any more: each has cost a timeout, or deaths.
+const FATAL_KEYS: usize = 3;
 /// Bytes that an entry takes beyond its key, table and state.
 pub(in crate::engine) const ENTRY_OVERHEAD: usize = 24;
 
@@ -175,10 +177,19 @@ impl Recovery {
             return None;
         }
         slot.unsaved.insert(key.clone());
-        Some(format!(
-            "saving the state of key {} has ended its worker ({cause}): no snapshot is made of it any more",
-            key::display(key)
-        ))
+        let key = key::display(key);
+        let mut warning =
+            format!("saving the state of key {key} has ended its worker ({cause}): no snapshot is made of it any more");
+        if slot.unsaved.len() == FATAL_KEYS {
+            warning.push_str("; the same goes for all states of its slot, since this is the third");
+            slot.unpicklable = Some(format!("saving states has ended workers, at last that of key {key}"));
+        }
+        Some(warning)
+    }
+
+    /// Whether no state of a slot is saved any more.
+    fn has_given_up_saving(&self, slot: SlotId) -> bool {
+        self.slots[slot].unsaved.len() >= FATAL_KEYS
     }
 
     /// Tells a new worker of a slot which states it must not pickle.
@@ -252,7 +263,8 @@ impl Engine {
 
     /// Asks a slot's worker for snapshots of what has changed, unless it has been asked or replays.
     pub(in crate::engine) fn request_snapshot(&mut self, slot: SlotId, now: Duration, actions: &mut Vec<Action>) {
-        if self.recovery.awaits_snapshot(slot) || !self.recovery.has_replayed(slot) {
+        let given_up = self.recovery.has_given_up_saving(slot);
+        if given_up || self.recovery.awaits_snapshot(slot) || !self.recovery.has_replayed(slot) {
             return;
         }
         let Some(generation) = self.workers.available(slot) else { return };

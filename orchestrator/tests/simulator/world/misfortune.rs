@@ -19,6 +19,9 @@ pub(super) const MOST_SLOTS: u32 = 5;
 /// Workers that bad luck kills in one run: a worker that always dies before it has replayed its journal never gets on.
 const MOST_CRASHES: u64 = 50;
 
+/// Workers that are retired, and changes of the slots, in one run: each may cost a replay of everything.
+const MOST_CHANGES: u64 = 1000;
+
 impl World {
     /// Lets something go wrong, now and then.
     pub(super) fn misfortune(&mut self) -> bool {
@@ -33,7 +36,8 @@ impl World {
                 return true;
             }
         }
-        if !slots.is_empty() && self.scenario.retires > 0 && self.random.one_in(self.scenario.retires) {
+        let calm = self.tally.retirements + self.tally.changes > MOST_CHANGES;
+        if !slots.is_empty() && !calm && self.scenario.retires > 0 && self.random.one_in(self.scenario.retires) {
             let slot = self.random.pick(&slots);
             let generation = self.workers[&slot].generation;
             self.tally.retirements += 1;
@@ -44,7 +48,7 @@ impl World {
             self.tell(event);
             return true;
         }
-        if self.scenario.changes > 0 && self.random.one_in(self.scenario.changes) {
+        if !calm && self.scenario.changes > 0 && self.random.one_in(self.scenario.changes) {
             self.change();
             return true;
         }
@@ -92,6 +96,7 @@ impl World {
 
     /// The user wants more slots or fewer, or another worker in one of them.
     fn change(&mut self) {
+        self.tally.changes += 1;
         let event = match self.random.below(3) {
             0 if !self.engine.is_scaling() => {
                 self.scaling = self.random.pick(&self.scenario.plan.pools().collect::<Vec<_>>());

@@ -232,7 +232,8 @@ class GroupOutlet(Outlet):
                     yield size, entry
                 else:
                     column, position = next(self._positions(piece))
-                    self._fail(run, column, position, too_large("a value", size, largest), key)
+                    what, large = ("a key", key_size(key)) if key_size(key) > largest else ("a value", size)
+                    self._fail(run, column, position, too_large(what, large, largest), key)
 
 
 def _position(column: Column, remaining: Iterator[Any]) -> int:

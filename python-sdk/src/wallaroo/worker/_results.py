@@ -16,6 +16,7 @@ _ENVELOPE = 64
 """Bytes that the fields around outputs and failures take at most, and a margin."""
 
 _KEEP_TEXT = 200
+_FAILURE_KEY = 2
 _FAILURE_TEXTS = (3, 4, 5, 6)
 _FAILURE_PAYLOAD, _FAILURE_CODEC = 7, 8
 
@@ -130,11 +131,15 @@ def _fit_failure(fields: list[Any], largest: int) -> int:
         for index in _FAILURE_TEXTS:
             fields[index] = fields[index][:_KEEP_TEXT]
         size = _failure_size(fields)
+    if size > largest:
+        fields[_FAILURE_KEY] = None
+        size = _failure_size(fields)
     return size
 
 
 def _failure_size(fields: list[Any]) -> int:
-    return sum(len(field) * 4 if isinstance(field, str) else 0 for field in fields) + len(fields[_FAILURE_PAYLOAD]) + 64
+    texts = sum(len(fields[index]) * 4 for index in _FAILURE_TEXTS)
+    return texts + key_size(fields[_FAILURE_KEY]) + len(fields[_FAILURE_PAYLOAD]) + 64
 
 
 def snapshot_bodies(tables: StateTables, message: Snapshot | SnapshotKeys, max_body: int) -> Iterator[bytes]:
