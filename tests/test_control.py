@@ -1,11 +1,13 @@
 """The control socket, used by real commands to inspect and end a run."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import stat
 import subprocess
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from tests.harness.clients import frames, send
 from tests.harness.control import command, output, status, words
 from tests.harness.numbered import messages
-from tests.harness.orchestrator import Orchestrator
+from tests.harness.orchestrator import PATIENCE, Orchestrator
 from tests.harness.places import APPS
 
 
@@ -76,6 +78,27 @@ def test_latency_is_of_every_message(run, consumer):
     assert latency["messages"] == 1000
     assert 0 < latency["p50_seconds"] <= latency["p99_seconds"] <= latency["longest_seconds"] < 60
     assert [stage["latency"]["messages"] for stage in report["stages"]] == [1000, 1000]
+
+
+def test_clients_that_say_nothing_do_not_keep_metrics_from_others(consumer):
+    options = ["--metrics", "127.0.0.1:0"]
+    arguments = ["--in", "127.0.0.1:0", "--out", consumer.place]
+    with Orchestrator(APPS / "numbered.py", *arguments, options=options) as run, contextlib.ExitStack() as silent:
+        place = run.wait_for("metrics at ")["message"].rpartition(" ")[2]
+        host, port = urllib.parse.urlsplit(place).netloc.split(":")
+        # More than are served at a time.
+        for _ in range(60):
+            silent.enter_context(socket.create_connection((host, int(port)), PATIENCE)).sendall(b"GET")
+        with urllib.request.urlopen(place, timeout=PATIENCE) as response:
+            assert response.status == 200
+        run.stop()
+
+
+def test_swap_says_what_it_can_swap():
+    done = command("swap")
+    assert done.returncode == 2
+    assert "--python" in done.stderr
+    assert "--app" in done.stderr
 
 
 def test_metrics_for_prometheus(consumer):
