@@ -11,6 +11,7 @@ import pytest
 from tests.chaos import loaded
 from tests.harness import processes
 from tests.harness.clients import frames, send
+from tests.harness.control import status
 from tests.harness.numbered import messages
 from tests.harness.orchestrator import LEFT_BEHIND_FOR, PATIENCE, Orchestrator
 from tests.harness.places import APPS
@@ -124,7 +125,7 @@ def test_signals_that_a_parent_has_blocked_or_ignored(consumer, odd):
     with run_app(consumer, "numbered", workers=1, prefix=prefix) as run:
         send(run.address(), frames(["k 1"]))
         consumer.wait_count(1)
-        (worker, *_) = run.workers()
+        (worker,) = [worker["pid"] for worker in status(run)["workers"] if worker["state"] == "seated"]
         os.kill(worker, signal.SIGSEGV)
         died = run.wait_for(lambda event: "died" in event["message"])
         assert "SIGSEGV" in died["message"], died
