@@ -3,8 +3,7 @@
 
 use std::fmt::Arguments;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 /// Why standard output could not be written, if it could not.
 static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);

@@ -32,8 +32,8 @@ pub use self::news::{PoolNews, SlotChange, SlotNews};
 pub use self::starter::Starter;
 pub use self::status::{MemberStatus, Progress};
 
-/// When no worker could be started for so long, the run ends.
-const PERSISTENCE: Duration = Duration::from_secs(20);
+/// The run ends when no worker could be started for so long, and so often.
+const PERSISTENCE: (Duration, u32) = (Duration::from_secs(20), 5);
 /// Wait before the first retry; doubled for each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// The longest wait before a retry.
@@ -85,8 +85,8 @@ pub struct Pool {
     plan: Option<Vec<StagePlan>>,
     /// Why workers of the next edition could not even be started.
     unrecruited: Vec<PoolError>,
-    /// Since when no worker of the edition could be started.
-    failing_since: Option<Instant>,
+    /// Since when no worker could be started, and how often it was tried.
+    failing: Option<(Instant, u32)>,
     backoff: Duration,
     /// No worker is started before this.
     not_before: Option<Instant>,
@@ -155,7 +155,7 @@ impl Pool {
             topology: None,
             plan: None,
             unrecruited: Vec::new(),
-            failing_since: None,
+            failing: None,
             backoff: FIRST_BACKOFF,
             not_before: None,
             ever_loaded: false,
@@ -356,7 +356,7 @@ impl Pool {
                 member.phase = Phase::Standby;
                 tracing::debug!(worker = generation.0, pid = member.handle.pid, "standby is ready");
                 self.backoff = FIRST_BACKOFF;
-                self.failing_since = None;
+                self.failing = None;
             }
             (FromWorker::Tried { problem, .. }, Phase::Standby) => out.push(PoolNews::Tried { generation, problem }),
             (FromWorker::Refused(refused), Phase::Greeting | Phase::Loading | Phase::Preparing) => {
@@ -426,8 +426,11 @@ impl Pool {
 
     /// Has a failure to start tried again after a pause; an error if nothing ever worked, or if that went on for too long.
     fn note_failure(&mut self, error: PoolError, now: Instant) -> Result<(), PoolError> {
-        let since = *self.failing_since.get_or_insert(now);
-        if !self.ever_loaded || now.duration_since(since) >= PERSISTENCE {
+        let (since, times) = self.failing.map_or((now, 1), |(since, times)| (since, times + 1));
+        self.failing = Some((since, times));
+        // A start that hangs takes long by itself.
+        let (longest, most) = PERSISTENCE;
+        if !self.ever_loaded || now.duration_since(since) >= longest && times >= most {
             return Err(error);
         }
         tracing::warn!(
