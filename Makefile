@@ -18,7 +18,7 @@ REQUIREMENTS := python-sdk/requirements-dev.txt tests/requirements.txt
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test lint format test-rust test-sdk test-e2e word-count-full outage-full chaos-full recovery-full memory-full \
-    restarts-full changes-full bench clean
+    durable-full restarts-full changes-full bench docs clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -67,6 +67,9 @@ chaos-full: $(STAMPS)/installed ## workers killed and frozen for 10 minutes, in 
 recovery-full: $(STAMPS)/installed ## how long a slot is away when its worker is killed, 200 times
 	$(BIN)/python -m tests.recovery
 
+durable-full: $(STAMPS)/installed ## the orchestrator killed 250 times in each of four streams and in random ones, every message checked
+	$(BIN)/python -m tests.durable
+
 memory-full: $(STAMPS)/installed ## the orchestrator's memory over 10 minutes of full load
 	$(BIN)/python -m tests.memory_full
 
@@ -83,6 +86,15 @@ bench: $(STAMPS)/installed $(STAMPS)/bench ## the comparison with an embedded in
 
 $(STAMPS)/bench: $(STAMPS)/venv tests/bench/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
+	@touch $@
+
+docs: $(STAMPS)/docs-venv ## the documentation of the SDK as a web site, into target/docs
+	target/docs-venv/bin/mkdocs build --strict --quiet -f python-sdk/mkdocs.yml
+
+$(STAMPS)/docs-venv: python-sdk/requirements-docs.txt
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv target/docs-venv
+	target/docs-venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 clean: ## remove everything that was built

@@ -19,7 +19,8 @@ from tests.harness.places import ROOT
 #: A module that is not listed may use any module, as long as that makes no cycle.
 LAYERS = {
     "orchestrator/src": (
-        ("causes", "ids", "limit", "frame", "keepalive", "descriptors", "sink_chunk"),
+        ("causes", "ids", "limit", "position", "stream_protocol"),
+        ("frame", "keepalive", "descriptors", "standard_output", "sink_chunk", "log"),
         ("death",),
         ("dead_message", "plan", "interpreter", "source", "sink", "worker"),
         ("engine", "dead_letter"),

@@ -1,16 +1,17 @@
 """A worker's hot path on fixed messages, or a plain loop over the same classes, for counting instructions.
 
-    python -m tests.hot_path word-count|market-spread worker|loop ROUNDS
+    python -m tests.hot_path WORKLOAD worker|loop ROUNDS
 
-The worker's part goes from the body of a batch to the body of its result, for both stages. A round is one batch of
-each.
+Workloads are word-count and market-spread; and decorated and verbs, which do the same with decorated steps and with
+verbs, and have no loop. The worker's part goes from the body of a batch to the body of its result, for both stages. A
+round is one batch of each.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 import msgpack
 from wallaroo._codec import protocol as protocol
@@ -26,25 +27,52 @@ from wallaroo.worker._state import StateTables
 from tests.bench.chain import Chain
 from tests.harness.places import ROOT, TEXT, WORD_COUNT
 
+APPS = ROOT / "tests" / "bench" / "apps"
 CAP = protocol.DEFAULT_MAX_BODY
 
 
-def word_count() -> tuple[Path, list[bytes]]:
+ADDRESSES = ["--in", "127.0.0.1:7010", "--out", "127.0.0.1:7002"]
+
+
+class Workload(NamedTuple):
+    """An application, its arguments and the frames of a round."""
+
+    application: Path
+    arguments: list[str]
+    frames: list[bytes]
+
+
+def text() -> list[bytes]:
+    """Lines of the text of word count."""
+    return [line for line in TEXT.read_bytes().splitlines() if line][:100]
+
+
+def word_count() -> Workload:
     """Few keys, with str values."""
-    return WORD_COUNT, [line for line in TEXT.read_bytes().splitlines() if line][:100]
+    return Workload(WORD_COUNT, ADDRESSES, text())
 
 
-def market_spread() -> tuple[Path, list[bytes]]:
+def decorated() -> Workload:
+    """Steps of every kind that have a verb, decorated."""
+    return Workload(APPS / "decorated_or_verbs.py", ["decorated"], text())
+
+
+def verbs() -> Workload:
+    """The verbs of the same."""
+    return Workload(APPS / "decorated_or_verbs.py", ["verbs"], text())
+
+
+def market_spread() -> Workload:
     """Objects as values, and rarely two with the same key."""
     lines = []
     for number in range(400):
         symbol, price = f"S{number * 7919 % 10_007:05d}", round(10 + number * 1.37 % 490, 2)
         order, quote = f"O,{symbol},ORD{number:08d},B,{number},{price}", f"Q,{symbol},{price},{round(price + 0.03, 2)}"
         lines.append((quote if number % 2 else order).encode())
-    return ROOT / "tests" / "bench" / "apps" / "market_spread.py", lines
+    return Workload(APPS / "market_spread.py", ADDRESSES, lines)
 
 
-WORKLOADS = {"word-count": word_count, "market-spread": market_spread}
+WORKLOADS = {"word-count": word_count, "market-spread": market_spread, "decorated": decorated, "verbs": verbs}
 
 
 def worker(loaded: Loaded, frames: list[bytes]) -> Callable[[], None]:
@@ -82,8 +110,8 @@ def loop(loaded: Loaded, frames: list[bytes]) -> Callable[[], None]:
 
 def main() -> None:
     workload, kind, rounds = sys.argv[1:]
-    app, frames = WORKLOADS[workload]()
-    loaded = load(str(app), ["--in", "127.0.0.1:7010", "--out", "127.0.0.1:7002"])
+    app, arguments, frames = WORKLOADS[workload]()
+    loaded = load(str(app), arguments)
     turn = {"worker": worker, "loop": loop}[kind](loaded, frames)
     _settle_memory()
     for _ in range(int(rounds)):

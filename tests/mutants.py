@@ -9,22 +9,12 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 
+from tests.durable_mutants import DURABLE
 from tests.harness.places import ROOT, TARGET
+from tests.mutant import Mutant
 
 COPY = TARGET / "mutants"
-ENGINE = "orchestrator/src/engine"
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One rule broken: ``old`` in ``file`` becomes ``new``."""
-
-    rule: str
-    file: str
-    old: str
-    new: str
 
 
 MUTANTS = {
@@ -43,8 +33,8 @@ MUTANTS = {
     "pool": Mutant(
         "a worker is given batches of its own pool",
         "dispatch/mod.rs",
-        "if self.plan.stages[stage.index()].pool != slot.pool {",
-        "if self.plan.stages[stage.index()].pool > slot.pool {",
+        "if self.plan.stages[stage.index()].pool != slot.pool",
+        "if self.plan.stages[stage.index()].pool > slot.pool",
     ),
     "handed-over": Mutant("a run ends when all that was queued is done", "mod.rs", "&& self.routing.is_idle()", ""),
     "window": Mutant(
@@ -74,11 +64,53 @@ MUTANTS = {
         "Batch { id: self.number_batch(), ..copy }",
         "copy",
     ),
+    "adopted-journal": Mutant(
+        "what a slot takes over is in its journal",
+        "recovery/adoption.rs",
+        "self.recovery.ledger.append(*to, &part, entry.elapsed / messages * part.messages);",
+        "let _ = messages;",
+    ),
+    "adopted-repeat": Mutant(
+        "what was in flight in a slot without a worker is run by who takes it over",
+        "recovery/adoption.rs",
+        "self.recovery.slots[*to].repeat.push_back(part);",
+        "drop(part);",
+    ),
+    "adopted-snapshot": Mutant(
+        "a slot that is being saved takes nothing over",
+        "change/relieving.rs",
+        "&& !is_saving",
+        "&& (!is_saving || is_saving)",
+    ),
+    "outage": Mutant(
+        "a step at which message after message hangs is out, and they are not to blame",
+        "recovery/outages.rs",
+        "another || self.outage.is_some()",
+        "another && self.outage.is_some()",
+    ),
+    "probe": Mutant(
+        "what a probe gives does not count",
+        "results.rs",
+        "if self.dispatch.is_probe(slot) {",
+        "if self.dispatch.is_probe(slot) && slot.number > 99 {",
+    ),
+    "held-back": Mutant(
+        "what is in a slot's lanes comes after what is to be run again there",
+        "dispatch/mod.rs",
+        "if is_shared { late } else { held_back }",
+        "is_shared && late",
+    ),
+    "given-up": Mutant(
+        "what comes of a connection that was given up is dropped",
+        "intake/cutting.rs",
+        "if self.given_up.contains(&connection) {",
+        "if self.given_up.contains(&connection) && bytes.is_empty() {",
+    ),
     "letters": Mutant(
         "a stage stops while too many dead letters are not written",
         "dispatch/form.rs",
-        "|| self.sinks.letter_bytes() < limit\n                && self.order.held_bytes(stage) < limit",
-        "|| self.order.held_bytes(stage) < limit",
+        "|| self.sinks.letter_bytes() < limit\n                && self.commit",
+        "|| self.commit",
     ),
     "letters-last": Mutant(
         "a run ends when all dead letters are written",
@@ -100,8 +132,8 @@ MUTANTS = {
     ),
     "retry": Mutant(
         "stateless batches of a dead worker are run by another",
-        "recovery/deaths.rs",
-        "self.recovery.repeat[batch.stage.index()].push_front(batch);",
+        "recovery/mod.rs",
+        "self.repeat[batch.stage.index()].push_front(batch);",
         "drop(batch);",
     ),
     "repeat-order": Mutant(
@@ -162,14 +194,14 @@ MUTANTS = {
     "hang": Mutant(
         "a batch past its deadline is ended",
         "recovery/deaths.rs",
-        "begun + timeout <= now",
-        "begun + timeout * 1000 <= now",
+        "alive + timeout <= now",
+        "alive + timeout * 1000 <= now",
     ),
     "drain": Mutant("the run ends when everything has left", "mod.rs", "&& self.dispatch.is_idle()", ""),
     "generate": Mutant(
         "a generator's worker repeats nothing",
-        "recovery/deaths.rs",
-        "return (!is_covered(&key::nil())).then_some(batch);",
+        "recovery/part.rs",
+        "return is_kept(&key::nil()).then_some(batch);",
         "return Some(batch);",
     ),
     "late": Mutant(
@@ -217,15 +249,15 @@ MUTANTS = {
     "open-windows": Mutant("a run ends when all windows have", "mod.rs", "&& self.time.is_idle()", ""),
     "replayed-times": Mutant(
         "a replayed group meets the watermark it met",
-        "recovery/deaths.rs",
-        "batch.times = batch.times.only(|index| is_kept[index]);",
+        "recovery/part.rs",
+        "batch.times = batch.times.only(|index| kept_groups[index]);",
         "",
     ),
     "cut-order": Mutant(
         "one cut of a connection is outstanding at a time",
         "intake/cutting.rs",
-        "uncut.sent.is_none() && !uncut.queued",
-        "!uncut.queued",
+        "if uncut.sent.is_some() || uncut.queued {\n            return;\n        }\n        if !uncut.tail",
+        "if uncut.queued {\n            return;\n        }\n        if !uncut.tail",
     ),
     "hold": Mutant(
         "nothing is queued for the old slot of a partition on its way",
@@ -254,7 +286,7 @@ MUTANTS = {
     "moved-away": Mutant(
         "a replay leaves out what has moved away",
         "recovery/deaths.rs",
-        "self.routing.router().slot(partition) != slot || ",
+        "self.routing.router().slot(partition) == slot && ",
         "",
     ),
     "forgotten": Mutant(
@@ -319,9 +351,21 @@ MUTANTS = {
     ),
     "unsaved": Mutant(
         "a new worker is told which states it must not save",
+        "recovery/snapshots.rs",
+        "if unsaved.len() > 0 {",
+        "if unsaved.len() > 30 {",
+    ),
+    "unloaded": Mutant(
+        "a new worker is told which states it must not load",
+        "recovery/snapshots.rs",
+        "if self.unloadable.len() > 0 {",
+        "if self.unloadable.len() > 30 {",
+    ),
+    "loading": Mutant(
+        "who dies while it loads a state is not laid to a message",
         "recovery/deaths.rs",
-        "self.recovery.forbid_saving(slot, generation, actions);",
-        "let _ = generation;",
+        "self.recovery.note_fatal_loading(key, &death.cause, now);",
+        "self.recovery.note_fatal_loading(&bytes::Bytes::new(), &death.cause, now);",
     ),
     "repeated": Mutant(
         "a partition waits for batches to be repeated",
@@ -329,6 +373,7 @@ MUTANTS = {
         "if self.recovery.awaits_snapshot(slot) || !self.recovery.is_slot_idle(slot) {",
         "if self.recovery.awaits_snapshot(slot) || !self.recovery.has_replayed(slot) {",
     ),
+    **DURABLE,
 }
 
 
@@ -344,13 +389,13 @@ def main() -> int:
     survivors = []
     for name in options.names or MUTANTS:
         mutant = MUTANTS[name]
-        path = COPY / ENGINE / mutant.file
+        path = COPY / mutant.folder / mutant.file
         original = path.read_text()
         if original.count(mutant.old) != 1:
             print(f"{name}: {mutant.old!r} is in {mutant.file} {original.count(mutant.old)} times, not once")
             return 1
         path.write_text(original.replace(mutant.old, mutant.new))
-        verdict = run()
+        verdict = run(mutant.test)
         path.write_text(original)
         print(f"{name}: {mutant.rule}: {verdict or 'SURVIVED'}", flush=True)
         if verdict is None:
@@ -374,13 +419,18 @@ def copy_sources():
     (COPY / "Cargo.toml").write_text(re.sub(r"(?m)^exclude = .*$", "", manifest))
 
 
-def run() -> "str | None":
-    """Runs the simulator on the copy; returns what it found, or ``None``."""
+def run(test: "tuple[str, ...]" = ("--test", "simulator")) -> "str | None":
+    """Runs the simulator, or other tests, on the copy; returns what it found, or ``None``."""
     environment = {**os.environ, "CARGO_TARGET_DIR": str(COPY / "target"), "WALLAROO_SEEDS": "20000"}
-    command = ["cargo", "test", "--quiet", "--package", "wallaroo-orch", "--test", "simulator", "--", "--nocapture"]
+    command = ["cargo", "test", "--quiet", "--package", "wallaroo-orch", *test, "--", "--nocapture"]
     result = subprocess.run(command, cwd=COPY, env=environment, capture_output=True, text=True)
     if result.returncode == 0:
         return None
+    if "--lib" in test:
+        failed = re.search(r"panicked at [^\n]*\n([^\n]*)", result.stderr + result.stdout)
+        if failed is None:
+            raise SystemExit(f"the copy cannot be tested:\n{result.stderr[-3000:]}")
+        return f"caught: {failed[1]}"
     seed = re.search(r"^seed (\d+) fails", result.stderr + result.stdout, re.MULTILINE)
     unused = re.search(r"no seed had [^\n]*", result.stderr + result.stdout)
     if unused is not None:

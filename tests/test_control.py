@@ -122,6 +122,56 @@ def test_metrics_for_prometheus(consumer):
     assert "# TYPE wallaroo_stage_messages_total counter" in text
 
 
+def test_metrics_of_the_application(consumer, tmp_path):
+    app = tmp_path / "measures.py"
+    app.write_text(
+        "import wallaroo\n"
+        "LINES = wallaroo.metrics.counter('lines_total', 'Lines.')\n"
+        "LONGEST = wallaroo.metrics.gauge('longest_line', 'Of a worker.')\n"
+        "LENGTHS = wallaroo.metrics.histogram('line_length', 'Characters.', buckets=[1, 3])\n"
+        "def length(line):\n"
+        "    LINES.add()\n"
+        "    LENGTHS.observe(len(line))\n"
+        "    return len(line)\n"
+        "def keep(length):\n"
+        "    LONGEST.set(length)\n"
+        "    return length\n"
+        "def application_setup(args):\n"
+        "    lines = wallaroo.source('lines', wallaroo.tcp('127.0.0.1:0', wallaroo.lines()))\n"
+        "    kept = lines.map(length).map(keep)\n"
+        "    return wallaroo.application('measures', kept.sink(wallaroo.tcp(args[0], wallaroo.json_lines())))\n"
+    )
+    with Orchestrator(app, consumer.place, options=["--metrics", "127.0.0.1:0"], workers=1) as run:
+        send(run.address(), b"a\nabc\nabcde\n" * 10)
+        consumer.wait_count(30)
+        place = run.wait_for("metrics at ")["message"].rpartition(" ")[2]
+        with urllib.request.urlopen(place) as response:
+            text = response.read().decode()
+        # A worker that has died has measured, too.
+        os.kill(run.workers()[0], signal.SIGKILL)
+        send(run.address(), b"a\n")
+        consumer.wait_count(31)
+        with urllib.request.urlopen(place) as response:
+            later = response.read().decode()
+    expected = """\
+# HELP line_length Characters.
+# TYPE line_length histogram
+line_length_bucket{step="length",le="1"} 10
+line_length_bucket{step="length",le="3"} 20
+line_length_bucket{step="length",le="+Inf"} 30
+line_length_sum{step="length"} 90
+line_length_count{step="length"} 30
+# HELP lines_total Lines.
+# TYPE lines_total counter
+lines_total{step="length"} 30
+# HELP longest_line Of a worker.
+# TYPE longest_line gauge
+longest_line{step="keep",slot="0"} 5
+"""
+    assert text.endswith(expected)
+    assert 'lines_total{step="length"} 31\n' in later
+
+
 def test_the_stacks_of_workers(run):
     stacks = json.loads(output("stack", "--control", run.control, "--json"))
     assert {stack["pid"] for stack in stacks} <= set(run.workers())

@@ -96,6 +96,26 @@ def test_on_error_stop(consumer):
         assert part in text
 
 
+def test_a_step_that_ends_the_run(tmp_path):
+    app = tmp_path / "ends.py"
+    app.write_text(
+        "import wallaroo\n"
+        "def application_setup(args):\n"
+        "    lines = wallaroo.source('lines', wallaroo.stdin(wallaroo.lines()))\n"
+        "    numbers = lines.map(int).map(lambda number: 12 // number, name='share', on_error='stop')\n"
+        "    return wallaroo.application('ends', numbers.sink(wallaroo.stdout(wallaroo.json_lines())))\n"
+    )
+    text = tmp_path / "in.txt"
+    for line, code in (("x\n4\n", 0), ("4\n0\n", 1)):
+        text.write_text(line)
+        with text.open() as lines, Orchestrator(app, stdin=lines) as run:
+            assert run.wait() == code, run.log()
+            printed = run.text()
+    assert 'a message failed in step "share"' in printed
+    assert "ZeroDivisionError" in printed
+    assert 'hint: the step has on_error="stop"' in printed
+
+
 def test_a_key_that_is_not_in_the_list(consumer, tmp_path):
     """A partition function that returns a key outside the list causes dead letters."""
     app = tmp_path / "narrow.py"

@@ -1,9 +1,11 @@
 """Every example gives its expected output with 1, 2 and 3 workers, in order for every key."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections import defaultdict
 
 import pytest
@@ -156,6 +158,70 @@ def run_crashy(consumer, tmp_path, **options):
     ]
 
 
+JOBS = {
+    **{name: [] for name in example_module("jobs", "test_jobs").FROM_STDIN},
+    "orders_payments": [str(EXAMPLES / "jobs" / "input" / name) for name in ("orders.txt", "payments.txt")],
+}
+
+
+def run_job(name, words, *options):
+    """What a job writes, in any order."""
+    folder = EXAMPLES / "jobs"
+    file = folder / "input" / f"{name}.txt"
+    command = [orchestrator_command(), "run", "--quiet", *options, folder / f"{name}.py", *words]
+    ran = subprocess.run(
+        command,
+        input=file.read_text() if file.exists() else "",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    return sorted(ran.stdout.splitlines())
+
+
+def expected_of_job(name):
+    return sorted((EXAMPLES / "jobs" / "expected" / f"{name}.txt").read_text().splitlines())
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("name", JOBS)
+def test_jobs(name, workers):
+    written = run_job(name, JOBS[name], "--python", sys.executable, "--workers", str(workers))
+    if name == "orders_payments":
+        # An order may come after its payment: the fields are in the order in which they came.
+        assert [sorted(json.loads(line).items()) for line in written] == [
+            sorted(json.loads(line).items()) for line in expected_of_job(name)
+        ]
+    else:
+        assert written == expected_of_job(name)
+
+
+def test_jobs_on_every_interpreter(interpreter):
+    for name in ("iot_dedup", "top_k", "fraud"):
+        assert run_job(name, [], "--python", str(interpreter)) == expected_of_job(name)
+
+
+def test_routing(tmp_path):
+    assert run_job("routing", [tmp_path / "orders", tmp_path / "payments"], "--python", sys.executable) == [
+        '{"item":"cup"}',
+        '{"kind":"visit"}',
+    ]
+    assert (tmp_path / "orders").read_text() == '{"kind":"order","item":"tea"}\n{"kind":"order","item":"pot"}\n'
+    assert (tmp_path / "payments").read_text() == '{"kind":"payment","amount":3}\n'
+
+
+def test_enrichment():
+    server = example_module("jobs", "users").serve(0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        assert run_job("enrichment", [address], "--python", sys.executable) == expected_of_job("enrichment")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_the_examples_own_tests():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "wallaroo._pytest_plugin", "-p", "no:cacheprovider"]
     # If the wheel is installed, pytest would load the plugin twice.
@@ -170,6 +236,26 @@ def test_the_examples_own_tests():
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_async_enrichment(workers, tmp_path):
+    folder = EXAMPLES / "async_enrichment"
+    command = [sys.executable, folder / "service.py", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+        place = f"127.0.0.1:{service.stdout.readline().split()[1]}"
+        written = tmp_path / "out.jsonl"
+        with (folder / "input.txt").open() as stdin, written.open("w") as stdout:
+            with Orchestrator(
+                folder / "async_enrichment.py", place, stdin=stdin, stdout=stdout, workers=workers
+            ) as run:
+                assert run.wait() == 0, run.log()
+        service.kill()
+    by_country = [
+        in_order(lines, lambda line: json.loads(line)[0])
+        for lines in (written.read_text().splitlines(), expected_of("async_enrichment"))
+    ]
+    assert by_country[0] == by_country[1]
 
 
 MODEL_REQUIREMENTS = EXAMPLES / "model_scoring" / "requirements.txt"

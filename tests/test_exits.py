@@ -55,6 +55,34 @@ def test_dead_letters_are_not_appended_to_a_sink(tmp_path):
     assert sink.read_text() == KEPT
 
 
+def test_a_standard_output_that_is_closed(tmp_path):
+    source = tmp_path / "in"
+    source.write_text(KEPT)
+    with Orchestrator(APPS / "files.py", source, "-", prefix=["sh", "-c", 'exec "$@" >&-', "sh"]) as run:
+        assert run.wait() == BUSY
+        assert "cannot write to standard output" in run.text()
+        assert "it was closed when wallaroo-orch was started" in run.text()
+
+
+@pytest.mark.parametrize("part", ["sink", "dead letters"])
+@pytest.mark.parametrize("named", ["path", "module", "link"])
+def test_an_application_is_not_overwritten(tmp_path, part, named):
+    app, source, sink = tmp_path / "own.py", tmp_path / "in", tmp_path / "out"
+    app.write_text((APPS / "files.py").read_text())
+    source.write_text(KEPT)
+    own = app
+    if named == "link":
+        own = tmp_path / "link"
+        own.symlink_to("own.py")
+    sinks, options = (own, []) if part == "sink" else (sink, ["--dead-letters", own])
+    name = "own" if named == "module" else app
+    with Orchestrator(name, source, sinks, options=options, cwd=tmp_path) as run:
+        assert run.wait() == BUSY
+        assert "the application are one file" in run.text()
+    assert app.read_text() == (APPS / "files.py").read_text()
+    assert not sink.exists()
+
+
 @pytest.mark.parametrize("words", [["--workers", "1"], ["--help"], ["-v"], ["--unknown", "1"]])
 def test_what_follows_the_application_is_its_own(tmp_path, words):
     app = tmp_path / "app.py"
@@ -83,6 +111,16 @@ def test_input_that_is_left_unread_is_no_success(tmp_path):
         assert run.wait() == FAILED
         assert f"the rest of {source} was not read" in run.text()
     assert sink.read_text() == "ONE\n"
+
+
+@pytest.mark.parametrize("made", [0, 3])
+def test_a_generator_that_fails_is_no_success(tmp_path, made):
+    sink = tmp_path / "out"
+    with Orchestrator(APPS / "fails_to_generate.py", made, sink) as run:
+        assert run.wait() == FAILED
+        assert f"the rest of the generator numbers was not read: ValueError: no number {made}" in run.text()
+        assert run.summary()["messages_in"] == made
+    assert sink.read_text().split() == [str(number) for number in range(made)]
 
 
 def test_a_drain_in_the_middle_of_a_line_is_a_success(tmp_path):

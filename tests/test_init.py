@@ -37,7 +37,7 @@ def test_a_new_application_passes_its_test(template, tmp_path):
     )
     folder = tmp_path / "word count"
     assert (folder / "README.md").read_text().startswith("# word count\n")
-    assert 'build_application("word count", ' in (folder / "app.py").read_text()
+    assert 'application("word count", ' in (folder / "app.py").read_text()
     # If the wheel is installed, pytest would load the plugin twice.
     variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "WALLAROO_ORCH": orchestrator_command()}
     ran = run_pytest(folder, sys.executable, "-p", "wallaroo._pytest_plugin", **variables)

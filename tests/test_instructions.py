@@ -15,6 +15,8 @@ import pytest
 
 from tests.harness.places import ROOT
 
+# Instructions of a worker that runs verbs divided by those of one that runs decorated steps which do the same.
+MOST_FOR_VERBS = 1.0
 # Instructions of the worker divided by those of the loop. Lower these when the worker gets faster; raise them only for
 # a reason.
 EXPECTED = {"word-count": 1.21, "market-spread": 3.15}
@@ -54,3 +56,14 @@ def test_a_worker_takes_no_more_instructions_than_it_did(workload):
     ratio = (worker - start) / (loop - start)
     assert ratio <= EXPECTED[workload] * TOLERANCE, f"{ratio:.3f} of the loop, expected {EXPECTED[workload]}"
     print(f"{workload}: {ratio:.3f} of the loop")
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="there is no valgrind here to count instructions")
+def test_a_verb_costs_nothing_over_a_decorated_step():
+    run("verbs", "worker", 0)
+    runs = [(workload, rounds) for workload in ("verbs", "decorated") for rounds in (0, ROUNDS)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counts = list(pool.map(lambda counted: instructions(counted[0], "worker", counted[1]), runs))
+    ratio = (counts[1] - counts[0]) / (counts[3] - counts[2])
+    assert ratio <= MOST_FOR_VERBS, f"{ratio:.3f} of the decorated steps"
+    print(f"verbs: {ratio:.3f} of the decorated steps")

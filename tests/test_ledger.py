@@ -2,8 +2,12 @@
 
 import os
 import signal
+import urllib.request
+
+import pytest
 
 from tests.harness.clients import frames, send
+from tests.harness.control import output, status
 from tests.harness.numbered import by_key, expected, messages
 from tests.harness.orchestrator import Orchestrator, message_of, read_dead_letters
 from tests.harness.places import APPS
@@ -11,8 +15,8 @@ from tests.harness.places import APPS
 SENT = messages(2_000)
 
 
-def run_app(consumer, app, *options):
-    place = ["--in", "127.0.0.1:0", "--out", consumer.place]
+def run_app(consumer, app, *options, args=()):
+    place = ["--in", "127.0.0.1:0", "--out", consumer.place, *args]
     return Orchestrator(app, *place, workers=1, options=["-v", *options])
 
 
@@ -21,6 +25,11 @@ def kill_seated(run):
     pid = run.wait_for("worker took a slot")["pid"]
     os.kill(pid, signal.SIGKILL)
     run.wait_for(lambda event: event.get("pid") == pid and "died" in event["message"])
+
+
+def scrape(place):
+    with urllib.request.urlopen(place) as response:
+        return response.read().decode()
 
 
 def test_state_that_cannot_be_pickled_is_rebuilt_from_the_journal(consumer):
@@ -47,6 +56,36 @@ def test_a_journal_that_no_longer_fits_is_given_up_and_the_next_death_ends_the_r
     assert by_key(consumer.lines()) == expected(SENT)
 
 
+def test_a_journal_that_is_about_to_be_given_up_is_a_problem(consumer):
+    """``status`` says so, with the key, long before a death ends the run."""
+    options = ["--queue-bytes", "2KiB", "--metrics", "127.0.0.1:0"]
+    with run_app(consumer, APPS / "unpicklable_state.py", *options) as run:
+        place = run.wait_for("metrics at ")["message"].rpartition(" ")[2]
+        problems = []
+        for number in range(1000):
+            send(run.address(), frames([f"k {number}"]))
+            consumer.wait_count(number + 1)
+            problems = status(run)["problems"]
+            if problems:
+                break
+        (problem,) = problems
+        assert "the journal of slot 0 has" in problem
+        assert "of 8.0 KiB, at which it is given up" in problem
+        assert "the state of key 'k' in table \"numbers\" cannot be pickled: TypeError" in problem
+        (seat,) = [worker["seat"] for worker in status(run)["workers"] if worker["seat"]]
+        assert seat["journal_limit_bytes"] == 8192
+        assert 6144 < seat["journal_bytes"] <= 8192
+        assert "cannot be pickled" in seat["unsaved_state"]
+        assert seat["rebuildable"] is True
+        assert "of 8.0 KiB" in output("status", "--control", run.control)
+        assert 'wallaroo_slot_unsaved_state{slot="0"} 1' in scrape(place)
+        send(run.address(), frames([f"k {number}" for number in range(1000)]))
+        run.wait_for("its journal no longer fits")
+        (problem,) = status(run)["problems"]
+        assert "the state of slot 0 can no longer be rebuilt: if its worker dies, the run ends" in problem
+        assert 'wallaroo_slot_rebuildable{slot="0"} 0' in scrape(place)
+
+
 def test_state_that_cannot_be_loaded_fails_the_messages_of_its_keys_alone(consumer, tmp_path):
     path = tmp_path / "dead.jsonl"
     # A snapshot after every batch. A worker answers in order, so the second output comes after the first message's
@@ -65,6 +104,41 @@ def test_state_that_cannot_be_loaded_fails_the_messages_of_its_keys_alone(consum
     letters = read_dead_letters(path)
     assert [message_of(letter) for letter in letters] == ["k 2", "k 3"]
     assert all("this state cannot be loaded" in letter["message"] for letter in letters)
+
+
+@pytest.mark.parametrize(("loading", "deaths"), [("hang", 1), ("crash", 2)])
+def test_a_state_that_harms_who_loads_it(consumer, tmp_path, loading, deaths):
+    """The key is named, not the message that needed the state first; other keys go on."""
+    path = tmp_path / "dead.jsonl"
+    options = ["--replay-budget", "1us", "--step-timeout", "700ms", "--dead-letters", path]
+    with run_app(consumer, APPS / "fatal_loading.py", *options, args=["--loading", loading]) as run:
+        send(run.address(), frames(["k 1"]))
+        consumer.wait_count(1)
+        send(run.address(), frames(["other 1"]))
+        consumer.wait_count(2)
+        kill_seated(run)
+        send(run.address(), frames(["k 2", "new 1", "k 3", "new 2"]))
+        consumer.wait_count(4)
+        run.stop()
+        assert run.summary()["worker_deaths"] == 1 + deaths
+        assert run.wait_for("loading the state of key 'k' in table \"numbers\" has ended its worker")
+    assert consumer.lines() == ["k 1 => 1", "other 1 => 1", "new 1 => 1", "new 2 => 2"]
+    letters = read_dead_letters(path)
+    assert [message_of(letter) for letter in letters] == ["k 2", "k 3"]
+    assert all("is not loaded: it has killed or hung" in letter["message"] for letter in letters)
+
+
+def test_a_state_that_is_larger_than_a_message_is_saved_and_restored_in_pieces(consumer):
+    sent = [f"k {number}" for number in range(200)]
+    with run_app(consumer, APPS / "large_state.py", "--max-frame", "1MiB", "--queue-bytes", "1MiB") as run:
+        send(run.address(), frames(sent[:100]))
+        consumer.wait_count(100)
+        kill_seated(run)
+        send(run.address(), frames(sent[100:]))
+        consumer.wait_count(200)
+        run.stop()
+    assert consumer.lines() == expected(sent)["k"]
+    assert "cannot be" not in run.text()
 
 
 def test_without_a_ledger_a_death_ends_the_run(consumer):
@@ -95,6 +169,31 @@ def test_a_later_worker_that_hangs_while_it_loads_is_replaced(tmp_path):
         assert run.wait() == 0, run.log()
         assert any("not ready after 3s" in message for message in run.messages("ERROR")), run.log()
     assert (tmp_path / "out.txt").read_text() == "A\nB\n"
+
+
+def test_keys_of_a_slot_whose_new_workers_hang_go_on_in_another(consumer, tmp_path):
+    app, hangs = tmp_path / "hangs_later.py", tmp_path / "hangs"
+    app.write_text(
+        f"import os, sys, time\nsys.path.insert(0, {str(APPS)!r})\nfrom numbered import application_setup\n"
+        f"while os.path.exists({str(hangs)!r}):\n    time.sleep(0.1)\n"
+    )
+    place = ["--in", "127.0.0.1:0", "--out", consumer.place]
+    with Orchestrator(app, *place, workers=2, options=["-v", "--standbys", "0"]) as run:
+        run.wait_for("worker took a slot", count=2)
+        send(run.address(), frames(SENT[:1_000]))
+        consumer.wait_count(1_000)
+        hangs.touch()
+        kill_seated(run)
+        send(run.address(), frames(SENT[1_000:1_500]))
+        consumer.wait_count(1_500)
+        assert run.wait_for("its keys go on in other slots until it has one")
+        hangs.unlink()
+        run.wait_for("worker took a slot", count=3)
+        send(run.address(), frames(SENT[1_500:]))
+        consumer.wait_count(2_000)
+        run.stop()
+        assert run.summary()["dead_letters"] == 0
+    assert by_key(consumer.lines()) == expected(SENT)
 
 
 def test_an_application_that_can_no_longer_be_loaded_ends_the_run(consumer, tmp_path):

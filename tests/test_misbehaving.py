@@ -37,6 +37,7 @@ def misbehave(consumer, tmp_path, name, *args, options=(), guilty=(), sent=SENT)
         ("segfault", "SIGSEGV"),
         ("abort", "SIGABRT"),
         ("hard_exit", "exit code 7"),
+        ("connection_closer", "closed the worker's own descriptors"),
     ],
 )
 def test_a_message_that_kills_its_worker(consumer, tmp_path, name, cause, where):
@@ -133,8 +134,10 @@ def test_a_generator_that_kills_who_asks_it_for_a_value(tmp_path):
     path, written = tmp_path / "dead.jsonl", tmp_path / "numbers.txt"
     options = ["--dead-letters", path]
     with Orchestrator(APPS / "fatal_generator.py", "30", written, workers=1, options=options) as run:
-        assert run.wait() == 0, run.log()
+        assert run.wait() == 1, run.log()
+        assert "the rest of the generator numbers was not read: WorkerDeath: killed its worker" in run.text()
         assert run.summary()["worker_deaths"] <= 5
+        assert run.summary()["messages_in"] == 30
     assert written.read_text().split() == [str(number) for number in range(30)]
     assert [letter["step"] for letter in read_dead_letters(path)] == ["numbers", "numbers"]
 

@@ -26,20 +26,32 @@ def run(tmp_path, *args, options=()):
 def test_levels_of_pythons_logging_arrive_as_they_are(tmp_path, stream):
     logged = run(tmp_path, stream, options=["-v"])
     assert [line for line in logged if "tea" in line[1]] == [
-        (LEVELS[name], f"{name}:app:tea at {name}") for name in LEVELS
+        (LEVELS[name], f"app: tea at {name} (step say)") for name in LEVELS
     ]
 
 
 def test_without_a_handler_warnings_and_errors_arrive_as_python_shows_them(tmp_path):
     logged = run(tmp_path)
-    assert [line for line in logged if "tea" in line[1]] == [("WARN", "tea at WARNING"), ("ERROR", "tea at ERROR")]
+    assert [line for line in logged if "tea" in line[1]] == [
+        ("WARN", "app: tea at WARNING (step say)"),
+        ("ERROR", "app: tea at ERROR (step say)"),
+    ]
+
+
+def test_a_record_with_a_traceback_is_one_record_of_the_log(tmp_path):
+    logged = run(tmp_path, "traceback")
+    (record,) = [(level, text) for level, text in logged if "Traceback" in text]
+    first, *traceback = record[1].split("\\n")
+    assert (record[0], first) == ("ERROR", "app: cannot read tea (step say)")
+    assert traceback[0] == "Traceback (most recent call last):"
+    assert traceback[-1] == "ValueError: invalid literal for int() with base 10: 'tea'"
 
 
 def test_quiet_drops_no_warning_and_no_error_of_the_application(tmp_path):
     logged = run(tmp_path, "stderr", options=["--quiet"])
     assert logged == [
-        ("WARN", "WARNING:app:tea at WARNING"),
-        ("ERROR", "ERROR:app:tea at ERROR"),
+        ("WARN", "app: tea at WARNING (step say)"),
+        ("ERROR", "app: tea at ERROR (step say)"),
         ("WARN", "printed to stderr"),
     ]
 

@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_application_prints_what_is_shown(tmp_path):
-    (application,) = re.findall(r"```python\n(import wallaroo\n.*?)```", README, re.DOTALL)
+    (application,) = re.findall(r"```python\n(import wallaroo as w\n.*?)```", README, re.DOTALL)
     shown = re.search(r"\$ printf '(.*?)\\n' \| wallaroo-orch (run .*?) app\.py\n(.*?)```", README, re.DOTALL)
     (tmp_path / "app.py").write_text(application)
     command = [orchestrator_command(), *shown[2].split(), "--python", sys.executable, "app.py"]
@@ -30,8 +30,13 @@ def test_the_application_prints_what_is_shown(tmp_path):
     assert sorted(ran.stdout.splitlines()) == sorted(shown[3].splitlines())
 
 
+def test_word_count_has_ten_lines():
+    (application,) = re.findall(r"```python\n(import wallaroo as w\n.*?)```", README, re.DOTALL)
+    assert len([line for line in application.splitlines() if line]) <= 10
+
+
 def test_the_test_passes(tmp_path):
-    (application,) = re.findall(r"```python\n(import wallaroo\n.*?)```", README, re.DOTALL)
+    (application,) = re.findall(r"```python\n(import wallaroo as w\n.*?)```", README, re.DOTALL)
     (test,) = re.findall(r"```python\n(import app, wallaroo.testing\n.*?)```", README, re.DOTALL)
     (tmp_path / "app.py").write_text(application)
     (tmp_path / "test_app.py").write_text(test)

@@ -67,6 +67,44 @@ def test_no_such_application(app, tmp_path):
     order(text, "error: ", app, "hint: ")
 
 
+@pytest.mark.parametrize(
+    ("app", "said"),
+    [
+        ("", "the name of the application is empty"),
+        (".", "is a folder"),
+        ("folder", "is a folder"),
+        ("./folder", "is a folder"),
+        ("folder/", "is a folder"),
+        ("..py", "is not a file"),
+        (".app", ".app is not the name of a module"),
+    ],
+)
+def test_an_application_that_is_no_file(app, said, tmp_path):
+    (tmp_path / "folder").mkdir()
+    text = refuse(app, code=LOAD, cwd=tmp_path)
+    order(text, "error: ", said, "hint: give the path of the application's .py file")
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("source", "sink"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "localhost"),
+        ("localhost", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("0.0.0.0", "localhost"),
+        ("127.0.0.1", "0.0.0.0"),
+    ],
+)
+def test_a_sink_that_is_the_applications_own_source(source, sink):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = ["--in", f"{source}:{port}", "--out", f"{sink}:{port}"]
+    text = refuse(APPS / "numbered.py", *arguments, code=BUSY)
+    order(text, "error: ", "sink", f"{sink}:{port}", "source", "hint: ")
+
+
 def test_a_port_that_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -104,6 +142,8 @@ def test_an_interpreter_without_the_sdk(tmp_path):
         ["run", "--no-such-option", "app.py"],
         ["run", "--workers", "0", "app.py"],
         ["run", "--step-timeout", "soon", "app.py"],
+        ["run", "--control", "", "app.py"],
+        ["run", "--control=", "app.py"],
         ["fly"],
         [],
     ],

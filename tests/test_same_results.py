@@ -78,6 +78,27 @@ def shape(generation, sources, stateless, key, keyed):
     return {"generation": generation, "sources": sources, "stateless": stateless, "key": key, "keyed": keyed}
 
 
+VERBS = st.sampled_from(["map", "map_async", "filter", "flat_map", "inspect", "branch", "split"])
+AGGREGATES = st.sampled_from(["stateful", "count", "sum", "mean", "min", "max", "reduce", "collect_list", "dedup"])
+AGGREGATIONS = st.sampled_from(["count", "sum", "mean", "min", "reduce", "collect_list"])
+
+
+@st.composite
+def of_verbs(draw):
+    """The verbs of one source: aggregates and windows in any order, with a key or without."""
+    keyed = []
+    for kind in draw(st.lists(st.sampled_from(["verb", "aggregate", "windows"]), max_size=4)):
+        if kind == "windows":
+            keyed.append([*draw(windows([0, 20, FARTHEST_BEHIND])), draw(st.integers(-90, 90)), draw(AGGREGATIONS)])
+        else:
+            keyed.append(draw(VERBS if kind == "verb" else AGGREGATES))
+    return {
+        "stateless": draw(st.lists(VERBS, max_size=3)),
+        "key": draw(st.sampled_from(["text", None])),
+        "keyed": keyed,
+    }
+
+
 STRANGE_STEPS = st.sampled_from(
     ["upper", "no vowels", "raises", "words", "batch", "number", "twice", "whole", "strange", "collect", "branches"]
 )
@@ -121,6 +142,14 @@ def test_several_keys_and_branches(request):
         inputs = [texts for texts, _ in pipelines]
         steps = [steps for _, steps in pipelines]
         compare("shaped", inputs, lambda sources: list(zip(sources, steps)), Counter, workers, batch)
+
+
+def test_verbs(request):
+    @for_examples(request, of_verbs(), TIMED_MESSAGES, WORKERS, BATCH)
+    def agree(shape, stream, workers, batch):
+        # Without a key, a state belongs to all messages, and the sink keeps the order of the source.
+        compared = list if shape["key"] is None else by_key
+        compare("verbs", [lines(stream)], lambda sources: {**shape, "sources": sources}, compared, workers, batch)
 
 
 def compare(app, inputs, shape, compared, workers, batch):

@@ -1,15 +1,18 @@
 """Signals: one finishes what was accepted, two stop at once."""
 
 import signal
+import sys
+import time
 
 import pytest
 
 from tests.harness.clients import Consumer, Sender, frames
-from tests.harness.orchestrator import Orchestrator
-from tests.harness.places import WORD_COUNT
+from tests.harness.orchestrator import PATIENCE, Orchestrator
+from tests.harness.places import APPS, WORD_COUNT
 from tests.harness.word_counts import check_in_order, text_lines, totals
 
 LINES = text_lines(2_000)
+WORKERS = 300
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -57,3 +60,20 @@ def test_an_idle_run_stops(consumer):
         run.ready()
         run.stop()
         assert run.summary()["messages_in"] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_hundreds_of_workers_start(tmp_path, number):
+    """It is heard between two starts."""
+    started, python = tmp_path / "started", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho >> {started}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    arguments = ["--in", "127.0.0.1:0", "--out", "127.0.0.1:1"]
+    with Orchestrator(APPS / "numbered.py", *arguments, workers=WORKERS, python=python) as run:
+        deadline = time.monotonic() + PATIENCE
+        while not started.exists():
+            assert time.monotonic() < deadline, run.log()
+            time.sleep(0.001)
+        run.signal(number)
+        assert run.wait() == 130
+    assert len(started.read_text().splitlines()) < WORKERS // 2

@@ -1,6 +1,7 @@
 """Files, standard streams, generators and framings other than a length prefix."""
 
 import json
+import socket
 import subprocess
 import sys
 
@@ -114,11 +115,31 @@ def test_check_and_graph_describe_the_application():
     assert checked.returncode == 0, checked.stderr
     for step in ("split into words", "Count Word"):
         assert step in checked.stdout
+    assert checked.stdout.endswith(
+        "Split and Count -> tcp 127.0.0.1:1\n"
+        "  without --state: at least once while the orchestrator lives, nothing after its death: what was received and "
+        "not delivered is lost, and the client is not told; what the consumer has not acknowledged is sent again only "
+        "after a broken connection\n"
+        "  with --state: at least once, of what was recorded before the death of the orchestrator: what was received "
+        "and not recorded is lost, and the client is not told; what the consumer has not acknowledged is sent again\n"
+    )
     for form in ("text", "mermaid", "dot", "json"):
         drawn = tool("graph", "--format", form, *words)
         assert drawn.returncode == 0, drawn.stderr
         assert "Count Word" in drawn.stdout
     json.loads(drawn.stdout)
+
+
+def test_send_says_that_it_waits():
+    """Nobody listens there; the port stays taken by a socket that does not."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        sent = tool("send", "--to", place, "--connect-timeout", "0.2")
+    assert sent.returncode == 1
+    first, *rest = sent.stderr.splitlines()
+    assert first == f"{place} does not answer yet (Connection refused (os error 111)); trying for 200ms"
+    assert f"cannot connect to {place} within 200ms" in rest[0]
 
 
 def test_send_to_receive(tmp_path):

@@ -1,4 +1,7 @@
-"""README's first application and the examples satisfy mypy strict and pyright strict: ``python -m tests.typed``."""
+"""README's first application, the documentation and the examples satisfy mypy strict and pyright strict.
+
+``python -m tests.typed`` checks them.
+"""
 
 import importlib.util
 import os
@@ -8,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.harness.docs import write_files
 from tests.harness.places import EXAMPLES, ROOT
 
 SDK = ROOT / "python-sdk"
@@ -17,7 +21,9 @@ SKIPPED = "== skipped, not on this machine: basedpyright (python-sdk/requirement
 
 def first_application() -> str:
     """The first application in README.md."""
-    (application,) = re.findall(r"```python\n(import wallaroo\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (application,) = re.findall(
+        r"```python\n(import wallaroo as w\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
     return application
 
 
@@ -29,19 +35,22 @@ def has_pyright() -> bool:
 def mypy(files: list[Path]) -> list[str]:
     """The command that checks applications with mypy; its own tests of the examples are in the SDK's configuration."""
     cache = ROOT / "target" / "mypy-readme"
-    return [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cache), *map(str, files)]
+    # The SDK itself is checked with its own settings.
+    options = ["--strict", "--follow-imports", "silent", "--cache-dir", str(cache)]
+    return [sys.executable, "-m", "mypy", *options, *map(str, files)]
 
 
 def main() -> int:
     environment = {**os.environ, "MYPYPATH": str(SDK / "src")}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as docs:
         readme = Path(folder) / "app.py"
         readme.write_text(first_application())
         strict = f'{{"typeCheckingMode": "strict", "pythonVersion": "3.9", "extraPaths": ["{SDK / "src"}"]}}'
-        (Path(folder) / "pyrightconfig.json").write_text(strict)
-        commands = [mypy([readme])]
+        for each in (folder, docs):
+            (Path(each) / "pyrightconfig.json").write_text(strict)
+        commands = [mypy([readme]), mypy(write_files(Path(docs)))]
         if has_pyright():
-            commands += [[*PYRIGHT, str(EXAMPLES)], [*PYRIGHT, folder]]
+            commands += [[*PYRIGHT, str(EXAMPLES)], [*PYRIGHT, folder], [*PYRIGHT, docs]]
         else:
             print(SKIPPED)
         failed = [command for command in commands if subprocess.run(command, env=environment, check=False).returncode]

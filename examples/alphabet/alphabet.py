@@ -17,12 +17,9 @@ class Votes(NamedTuple):
 def application_setup(args: list[str]) -> wallaroo.Application:
     in_host, in_port = wallaroo.tcp_parse_input_addrs(args)[0]
     out_host, out_port = wallaroo.tcp_parse_output_addrs(args)[0]
-    pipeline = (
-        wallaroo.source("Votes", wallaroo.TCPSourceConfig(in_host, in_port, decode))
-        .to(add_votes)
-        .to_sink(wallaroo.TCPSinkConfig(out_host, out_port, encode))
-    )
-    return wallaroo.build_application("Alphabet", pipeline)
+    votes = wallaroo.source("Votes", wallaroo.TCPSourceConfig(in_host, in_port, decode))
+    totals = votes.stateful(add_votes, state=Counter[str])
+    return wallaroo.application("Alphabet", totals.sink(wallaroo.TCPSinkConfig(out_host, out_port, encode)))
 
 
 @wallaroo.decoder(header_length=4, length_fmt=">I")
@@ -31,17 +28,9 @@ def decode(bs: bytes) -> Votes:
     return Votes(letter.decode("ascii"), votes)
 
 
-class AllVotes:
-    """The votes of every letter."""
-
-    def __init__(self) -> None:
-        self.votes: Counter[str] = Counter()
-
-
-@wallaroo.state_computation(name="add votes", state=AllVotes)
-def add_votes(data: Votes, state: AllVotes) -> Votes:
-    state.votes[data.letter] += data.votes
-    return Votes(data.letter, state.votes[data.letter])
+def add_votes(data: Votes, of_letters: Counter[str]) -> Votes:
+    of_letters[data.letter] += data.votes
+    return Votes(data.letter, of_letters[data.letter])
 
 
 @wallaroo.encoder

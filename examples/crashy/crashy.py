@@ -9,46 +9,18 @@ from __future__ import annotations
 import os
 import signal
 
-import wallaroo
+import wallaroo as w
 
 
-def application_setup(args: list[str]) -> wallaroo.Application:
-    in_host, in_port = wallaroo.tcp_parse_input_addrs(args)[0]
-    out_host, out_port = wallaroo.tcp_parse_output_addrs(args)[0]
-    pipeline = (
-        wallaroo.source("Words", wallaroo.TCPSourceConfig(in_host, in_port, decode))
-        .key_by(word)
-        .to(count)
-        .to(misbehave)
-        .to_sink(wallaroo.TCPSinkConfig(out_host, out_port, encode))
-    )
-    return wallaroo.build_application("Crashy", pipeline)
+def application_setup(args: list[str]) -> w.Application:
+    listen, connect = w.tcp_parse_input_addrs(args)[0], w.tcp_parse_output_addrs(args)[0]
+    words = w.source("Words", w.tcp(listen, w.length_prefixed(">I", w.lines())))
+    counts = words.key_by(str).count().inspect(misbehave)
+    return w.application("Crashy", counts.map("{0[0]} => {0[1]}".format).sink(w.tcp(connect, w.lines())))
 
 
-@wallaroo.decoder(header_length=4, length_fmt=">I")
-def decode(bs: bytes) -> str:
-    return bs.decode("utf-8")
-
-
-@wallaroo.key_extractor
-def word(data: str) -> str:
-    return data
-
-
-class Total:
-    def __init__(self) -> None:
-        self.count = 0
-
-
-@wallaroo.state_computation(name="count", state=Total)
-def count(data: str, total: Total) -> tuple[str, int]:
-    total.count += 1
-    return data, total.count
-
-
-@wallaroo.computation(name="misbehave")
-def misbehave(data: tuple[str, int]) -> tuple[str, int]:
-    word, _ = data
+def misbehave(counted: w.Keyed[str, int]) -> None:
+    word, _ = counted
     if word == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
     if word == "exit":
@@ -58,9 +30,3 @@ def misbehave(data: tuple[str, int]) -> tuple[str, int]:
             pass
     if word == "raise":
         raise ValueError("this word is not wanted")
-    return data
-
-
-@wallaroo.encoder
-def encode(counted: tuple[str, int]) -> str:
-    return "{} => {}\n".format(*counted)

@@ -30,12 +30,9 @@ class Score(NamedTuple):
 def application_setup(args: list[str]) -> wallaroo.Application:
     in_host, in_port = wallaroo.tcp_parse_input_addrs(args)[0]
     out_host, out_port = wallaroo.tcp_parse_output_addrs(args)[0]
-    pipeline = (
-        wallaroo.source("Petals", wallaroo.TCPSourceConfig(in_host, in_port, decode))
-        .to(score, pool="models")
-        .to_sink(wallaroo.TCPSinkConfig(out_host, out_port, encode))
-    )
-    return wallaroo.build_application("Model Scoring", pipeline)
+    petals = wallaroo.source("Petals", wallaroo.TCPSourceConfig(in_host, in_port, decode))
+    scores = petals.to(score, pool="models")
+    return wallaroo.application("Model Scoring", scores.sink(wallaroo.TCPSinkConfig(out_host, out_port, encode)))
 
 
 @wallaroo.decoder(header_length=4, length_fmt=">I")

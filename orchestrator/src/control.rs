@@ -6,6 +6,7 @@
 //! [`client`] is the side of the commands. [`metrics`] serves the same data to Prometheus.
 
 pub mod address;
+mod application_metrics;
 mod bounded;
 pub mod client;
 pub mod listener;

@@ -6,8 +6,8 @@ mod limit;
 mod lock;
 mod writer;
 
-use std::collections::HashMap;
-use std::io;
+use std::collections::{HashMap, HashSet};
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,12 +26,16 @@ use self::writer::LetterWriter;
 use crate::dead_message::DeadMessage;
 use crate::limit::Limit;
 use crate::plan::Plan;
+use crate::record::LetterId;
 
 pub use self::writer::LetterEvent;
 
 /// One line of a dead letter file. Fields are only ever added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
+    /// Where there is a state folder: the same letter has the same id, whatever run has written it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// When it was given up: RFC 3339, UTC, milliseconds.
     #[serde(serialize_with = "write_time", deserialize_with = "read_time")]
     pub time: Timestamp,
@@ -77,6 +81,8 @@ pub enum SourceFraming {
     U32,
     /// A newline after it.
     Newline,
+    /// As messages of an acknowledged stream.
+    Stream,
     /// Another way.
     Other,
 }
@@ -132,6 +138,7 @@ pub struct DeadLetters {
     topology: Arc<Topology>,
     /// By source.
     sources: Vec<NodeId>,
+    path: Option<PathBuf>,
     writer: Option<LetterWriter>,
     events: mpsc::UnboundedSender<LetterEvent>,
     count: u64,
@@ -140,10 +147,11 @@ pub struct DeadLetters {
 
 impl DeadLetters {
     /// Appends to `path`, which is opened now so that a path that cannot be written is known at the start. Without a path
-    /// dead letters are only logged. `events` is told of each letter once it is kept.
+    /// dead letters are only logged. `events` is told of each letter once it is kept: by the disk, if `synced`.
     pub fn open(
         path: Option<&Path>,
         plan: &Plan,
+        synced: bool,
         events: mpsc::UnboundedSender<LetterEvent>,
     ) -> Result<Self, DeadLetterError> {
         let writer = match path {
@@ -151,12 +159,13 @@ impl DeadLetters {
             Some(path) => {
                 let opened = AppendedFile::open(path);
                 let file = opened.map_err(|source| DeadLetterError::Open { path: path.to_owned(), source })?;
-                Some(LetterWriter::start(file, events.clone()).map_err(DeadLetterError::Thread)?)
+                Some(LetterWriter::start(file, synced, events.clone()).map_err(DeadLetterError::Thread)?)
             }
         };
         Ok(Self {
             topology: Arc::clone(&plan.topology),
             sources: plan.sources.iter().map(|source| source.node).collect(),
+            path: path.map(Path::to_owned),
             writer,
             events,
             count: 0,
@@ -164,10 +173,26 @@ impl DeadLetters {
         })
     }
 
+    /// The ids of the letters in the file. A pipe or a device has none that could be read.
+    pub fn ids(&self) -> HashSet<LetterId> {
+        /// What is read of a letter.
+        #[derive(Deserialize)]
+        struct Id {
+            id: Option<String>,
+        }
+        let is_file = |path: &&Path| std::fs::metadata(path).is_ok_and(|found| found.is_file());
+        let path = self.path.as_deref().filter(is_file);
+        let Some(Ok(file)) = path.map(std::fs::File::open) else { return HashSet::new() };
+        let lines = io::BufReader::new(file).split(b'\n').map_while(Result::ok);
+        let id = |line: Vec<u8>| serde_json::from_slice::<Id>(&line).ok()?.id?.parse().ok();
+        lines.filter_map(id).collect()
+    }
+
     /// Has one message written, as one line, and logs it unless its step logs too much. `connection` is the client's address.
-    pub fn write(&mut self, message: &DeadMessage, connection: Option<&str>) {
+    pub fn write(&mut self, id: Option<LetterId>, message: &DeadMessage, connection: Option<&str>) {
         self.count += 1;
-        let letter = self.letter(message, connection, Timestamp::now());
+        let letter =
+            DeadLetter { id: id.map(|id| id.to_string()), ..self.letter(message, connection, Timestamp::now()) };
         self.log(message.node, &letter);
         match &self.writer {
             Some(writer) => writer.write(line(&letter), message.weight()),
@@ -194,6 +219,7 @@ impl DeadLetters {
     fn letter(&self, message: &DeadMessage, connection: Option<&str>, time: Timestamp) -> DeadLetter {
         let source = message.source.and_then(|source| self.sources.get(source.index()));
         DeadLetter {
+            id: None,
             time,
             application: self.topology.name.clone(),
             step: self.name(message.node),
@@ -222,7 +248,7 @@ impl DeadLetters {
     fn address(&self, source: NodeId) -> Option<String> {
         match &self.topology.nodes.get(source.index())?.kind {
             // The port that stands in for 0 is another one in every run.
-            NodeKind::Source { source: SourceConfig::Tcp { host, port }, .. } if *port != 0 => {
+            NodeKind::Source { source: SourceConfig::Tcp { host, port, .. }, .. } if *port != 0 => {
                 Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
             }
             _ => None,
@@ -231,6 +257,9 @@ impl DeadLetters {
 
     fn framing(&self, source: NodeId) -> Option<SourceFraming> {
         match &self.topology.nodes.get(source.index())?.kind {
+            NodeKind::Source { source: SourceConfig::Tcp { acknowledged: true, .. }, .. } => {
+                Some(SourceFraming::Stream)
+            }
             NodeKind::Source { framing: Some(framing), .. } => Some(framing.into()),
             _ => None,
         }

@@ -1,13 +1,14 @@
 //! A message that could not be processed. The engine makes it, the dead letters keep it.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use wallaroo_protocol::NodeId;
 
 use crate::ids::{ConnectionId, SourceId};
 use crate::limit::Limit;
 
 /// A message that could not be processed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadMessage {
     /// The step that failed.
     pub node: NodeId,

@@ -8,6 +8,9 @@ use wallaroo_protocol::{BatchId, NodeId, Skip};
 
 use crate::limit::Limit;
 
+/// Exit code of a worker whose connection user code has closed; see `spec/protocol.md`.
+const CLOSED_ITS_CONNECTION: i32 = 71;
+
 /// Why a worker was killed on purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KillReason {
@@ -66,6 +69,12 @@ impl DeathCause {
 }
 
 impl DeathCause {
+    /// Whether what the worker was doing at its end need not be what brought the end about: somebody else may have killed it, or it
+    /// was killed for its memory, which is only looked at now and then.
+    pub fn may_strike_others(&self) -> bool {
+        self.may_be_from_outside() || matches!(self, Self::Killed(KillReason::Memory { .. }))
+    }
+
     /// The limit that the worker was killed for, if it was.
     pub fn limit(&self) -> Option<Limit> {
         match self {
@@ -80,6 +89,9 @@ impl DeathCause {
 impl std::fmt::Display for DeathCause {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Exited(CLOSED_ITS_CONNECTION) => {
+                write!(formatter, "exit code {CLOSED_ITS_CONNECTION}: it closed the worker's own descriptors")
+            }
             Self::Exited(code) => write!(formatter, "exit code {code}"),
             Self::Signalled(signal) => match Signal::try_from(*signal) {
                 Ok(Signal::SIGKILL) => formatter.write_str("killed by SIGKILL (out of memory, or by hand)"),
@@ -103,8 +115,12 @@ impl std::fmt::Display for DeathCause {
 pub enum Marker {
     /// It ran a step.
     Running(Running),
-    /// It pickled the state of this encoded key for a snapshot. The key is empty if it was too long for the marker.
+    /// It was done with this batch: it sent the answer, or waited for the next batch.
+    Done(BatchId),
+    /// It pickled a state for a snapshot: an encoded `[table, key]`, empty if that was too long for the marker.
     Saving(Bytes),
+    /// It unpickled a state for a batch, named in the same way.
+    Loading(Bytes),
 }
 
 /// A step that runs.
@@ -123,7 +139,7 @@ impl Marker {
     pub fn running(&self) -> Option<Running> {
         match self {
             Self::Running(running) => Some(*running),
-            Self::Saving(_) => None,
+            Self::Done(_) | Self::Saving(_) | Self::Loading(_) => None,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::position::{FilePosition, Position, StreamName};
+
 /// Where one frame lies in its block, header excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -18,14 +20,55 @@ pub struct FrameBlock {
     pub data: Bytes,
     /// The frames, in stream order.
     pub spans: Vec<Span>,
+    /// Where they lie in what the source reads.
+    pub place: Place,
+}
+
+/// Where the frames of a block lie in what their source reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Place {
+    /// It does not matter: the source cannot go on there.
+    #[default]
+    Unknown,
+    /// In a file.
+    File {
+        /// Where `data` begins.
+        before: FilePosition,
+        /// Bytes after each frame that end it, but for the last one of the file, which may lack them.
+        after: u32,
+    },
+    /// In a client's stream of messages.
+    Stream {
+        /// The stream.
+        stream: StreamName,
+        /// Messages before the first frame.
+        before: u64,
+    },
 }
 
 /// Bytes charged for a frame beyond its own, so that a flood of empty frames is bounded too.
 pub const FRAME_OVERHEAD: usize = 16;
 
+/// Bytes charged for a block beyond its frames: its entry in a queue, and what its two allocations cost. Slow clients send blocks of
+/// one frame.
+pub const BLOCK_OVERHEAD: usize = 256;
+
 impl FrameBlock {
-    /// What this block weighs in a byte-bounded queue: its frames' bytes and [`FRAME_OVERHEAD`] for each.
+    /// Where the source goes on behind frame `index`.
+    pub fn position_after(&self, index: usize) -> Position {
+        match &self.place {
+            Place::Unknown => Position::Unknown,
+            Place::File { before, after } => {
+                let end = (self.spans[index].end + after) as usize;
+                Position::File(before.after(end.min(self.data.len()) as u64))
+            }
+            Place::Stream { stream, before } => Position::in_stream(stream.clone(), before + index as u64 + 1),
+        }
+    }
+
+    /// What this block weighs in a byte-bounded queue: its frames' bytes, [`FRAME_OVERHEAD`] for each, and [`BLOCK_OVERHEAD`].
     pub fn weight(&self) -> usize {
-        self.spans.iter().map(|span| (span.end - span.start) as usize + FRAME_OVERHEAD).sum()
+        let weight = |span: &Span| (span.end - span.start) as usize + FRAME_OVERHEAD;
+        BLOCK_OVERHEAD + self.spans.iter().map(weight).sum::<usize>()
     }
 }

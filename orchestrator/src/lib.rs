@@ -3,8 +3,10 @@
 //!
 //! Modules are listed in the order in which data passes. A [`source`] cuts a stream into frames. The [`engine`], a pure state
 //! machine, follows the [`plan`] made of the application's topology and decides which [`worker`] runs what. Results leave through
-//! a [`sink`]; a message that cannot be processed goes to the [`dead_letter`] file. The [`runtime`] drives the engine and carries
-//! out its actions. A run is observed and changed through its [`control`] socket. The [`cli`] starts all of it.
+//! a [`sink`]; a message that cannot be processed goes to the [`dead_letter`] file. The [`log`] keeps records on disk; [`state_folder`]
+//! reads them back. The
+//! [`runtime`] drives the engine and carries out its actions. A run is observed and changed through its [`control`] socket. The
+//! [`cli`] starts all of it.
 //!
 //! A module uses only modules of lower layers: `tests/circles.py` has the layers and checks them.
 
@@ -12,6 +14,10 @@
 mod causes;
 pub mod ids;
 pub mod limit;
+
+pub mod position;
+
+pub mod stream_protocol;
 
 pub mod frame;
 
@@ -21,11 +27,17 @@ pub mod dead_message;
 
 pub mod sink_chunk;
 
+pub mod record;
+
+pub mod checkpoint;
+
 mod keepalive;
 
 pub mod signals;
 
 pub mod descriptors;
+
+pub mod standard_output;
 
 // What the application is, and the Python that runs it.
 pub mod plan;
@@ -42,6 +54,11 @@ pub mod worker;
 pub mod sink;
 
 pub mod dead_letter;
+
+// What survives the process.
+pub mod log;
+
+pub mod state_folder;
 
 // What runs it.
 pub mod runtime;

@@ -5,15 +5,19 @@
 //! sink. It also ends where the next step names another pool; a stage of that pool begins there.
 
 mod builder;
+mod guarantee;
+mod shape;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wallaroo_protocol::topology::{Framing, NodeKind, SinkConfig, SourceConfig, Topology};
+use wallaroo_protocol::topology::{Fill, Framing, NodeKind, SinkConfig, SourceConfig, Topology};
 use wallaroo_protocol::{InputKind, NodeId, StageId, StagePlan};
 
 use self::builder::Builder;
+pub use self::guarantee::{Guarantee, Promise};
+pub use self::shape::{ShapeStep, difference, stage_names};
 use crate::ids::{KeyspaceId, PoolId, SinkId, SourceId};
 
 /// The number of partitions of a keyspace whose keys are not listed.
@@ -89,7 +93,8 @@ impl SinkPlan {
     pub fn address(&self) -> String {
         match &self.config {
             SinkConfig::Tcp { host, port } => format!("tcp {host}:{port}"),
-            SinkConfig::File { path } => format!("file {path}"),
+            SinkConfig::File { path, append: false } => format!("file {path}"),
+            SinkConfig::File { path, append: true } => format!("file {path}, appended to"),
             SinkConfig::Stdout {} => "stdout".to_owned(),
         }
     }
@@ -116,6 +121,8 @@ pub struct Stage {
     pub depth: u32,
     /// Whether it or a stage below it has windows, so that it needs watermarks.
     pub clocked: bool,
+    /// For how full batches it waits, if a step does.
+    pub fill: Option<Fill>,
     /// The longest time in nanoseconds that its windows delay their results.
     pub delay: u64,
 }
@@ -169,7 +176,7 @@ pub enum Target {
 
 impl Stage {
     /// The targets of the output of `outlet`.
-    pub fn targets(&self, outlet: NodeId) -> impl Iterator<Item = Target> + '_ {
+    pub fn targets(&self, outlet: NodeId) -> impl Iterator<Item = Target> + Clone + '_ {
         self.outlets.iter().filter(move |(node, _)| *node == outlet).map(|(_, target)| *target)
     }
 }
@@ -204,6 +211,11 @@ pub enum PlanError {
 }
 
 impl Plan {
+    /// What must not change under a state folder, as text for people.
+    pub fn shape(&self) -> String {
+        shape::shape_of(self)
+    }
+
     /// Plans a topology.
     ///
     /// # Errors
@@ -268,6 +280,12 @@ impl Plan {
         let decodes = stage.input.source().is_some();
         let keys = matches!(self.topology.node(stage.root).kind, NodeKind::KeyBy { .. } | NodeKind::Collect);
         if decodes || keys { name.to_owned() } else { format!("after {name}") }
+    }
+
+    /// The source of a generator, if the node is one.
+    pub fn generator(&self, node: NodeId) -> Option<SourceId> {
+        let is_it = |source: &SourcePlan| source.node == node && matches!(source.config, SourceConfig::Generator {});
+        self.sources.iter().position(is_it).map(|index| SourceId(index as u32))
     }
 
     /// The name of a node.

@@ -5,11 +5,14 @@
 
 mod changing;
 mod distinct_files;
+mod durable;
 mod endpoints;
 mod error;
 mod event_loop;
+mod measured;
 mod named_pools;
 mod observed;
+mod own_sources;
 mod peers;
 mod requests;
 mod signals;
@@ -20,7 +23,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -30,13 +33,16 @@ use wallaroo_protocol::topology::SourceConfig;
 
 use self::changing::Change;
 use self::distinct_files::check_files;
+use self::durable::{Begun, RunLog, open_state};
 use self::endpoints::{Inputs, SourceHandles, open_sinks, open_sources};
 use self::event_loop::retry;
+use self::measured::Measurements;
 use self::named_pools::named_pools;
 use self::observed::Observed;
+use self::own_sources::check_addresses;
 use self::peers::Peers;
 use self::signals::Signals;
-use self::workers::{end_workers, event_of, load};
+use self::workers::{end_workers, load};
 
 use crate::control::address::ControlAddress;
 use crate::control::{Control, Refusal};
@@ -44,16 +50,18 @@ use crate::dead_letter::{DeadLetters, LetterEvent};
 use crate::engine::{Action, Engine, EngineConfig, Event};
 use crate::ids::SourceId;
 use crate::limit::Limit;
+use crate::log::Report;
 use crate::plan::Plan;
 use crate::sink::SinkEvent;
 use crate::sink_chunk::SinkChunk;
 use crate::source::{CloseReason, ConnectionError, SourceEvent};
 use crate::worker::connection::WorkerEvent;
 use crate::worker::descendants::adopt_orphans;
-use crate::worker::pool::{MemberStatus, PoolNews, PoolSettings};
+use crate::worker::pool::{MemberStatus, PoolSettings};
 use crate::worker::pools::Pools;
 use crate::worker::process::resident_bytes;
 
+pub use self::durable::{OnStop, StateError};
 pub use self::error::RunError;
 pub use self::workers::describe;
 
@@ -85,6 +93,10 @@ pub struct RunOptions {
     pub control: ControlAddress,
     /// Where to serve metrics, if at all.
     pub metrics: Option<SocketAddr>,
+    /// The folder in which what lives is kept, so that the next run goes on.
+    pub state: Option<PathBuf>,
+    /// What a first signal does.
+    pub on_stop: OnStop,
 }
 
 /// What the run does when a message cannot be processed.
@@ -111,7 +123,7 @@ pub struct Started<'a> {
     pub metrics: Option<SocketAddr>,
 }
 
-/// A file or stream that was not read to its end.
+/// A file, a stream or a generator that was not read to its end.
 #[derive(Debug, Clone)]
 pub struct InputLeft {
     /// Its name.
@@ -133,7 +145,7 @@ pub struct Summary {
     pub late: u64,
     /// Workers that died in a slot.
     pub deaths: u64,
-    /// Files and streams that were not read to their end because something was wrong with them.
+    /// Files, streams and generators that were not read to their end because something was wrong with them.
     pub left: Vec<InputLeft>,
     /// Time from when the run was ready to its end.
     pub elapsed: Duration,
@@ -172,10 +184,15 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
         control: control.path(),
         metrics: control.metrics(),
     });
-    inputs.start();
     let mut heard = 0;
-    let outcome =
-        runtime.take_turns(&mut pools, &mut workers, &mut inputs, &mut control, &mut signals, &mut heard).await;
+    // The first turn tells the sources how much they may read.
+    let outcome = match runtime.end_turn(&mut pools) {
+        Ok(()) => {
+            inputs.start();
+            runtime.take_turns(&mut pools, &mut workers, &mut inputs, &mut control, &mut signals, &mut heard).await
+        }
+        failed => failed,
+    };
     inputs.stop.cancel();
     // The first signal is always graceful, also when the run is ending anyway.
     let hurry = async {
@@ -197,11 +214,16 @@ struct Runtime {
     /// Where each source listens or reads, as people read it.
     source_addresses: Vec<String>,
     stop: CancellationToken,
+    /// Cancelled before `stop`, if the next run goes on.
+    stop_suspended: CancellationToken,
     sinks: Vec<mpsc::UnboundedSender<SinkChunk>>,
     sink_tasks: JoinSet<()>,
     sink_events: mpsc::UnboundedReceiver<SinkEvent>,
     dead_letters: DeadLetters,
     letter_events: mpsc::UnboundedReceiver<LetterEvent>,
+    log: Option<RunLog>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    on_stop: OnStop,
     /// Why dead letters cannot be written, while that is so.
     letters_wait: Option<String>,
     failure_policy: FailurePolicy,
@@ -209,9 +231,12 @@ struct Runtime {
     left: Vec<InputLeft>,
     peers: Peers,
     observed: Observed,
+    measured: Measurements,
     /// The change of the workers that is in progress.
     change: Option<Change>,
     draining: bool,
+    /// The next run goes on.
+    suspended: bool,
     finished: bool,
     /// When the engine was last told the time, since the run began.
     last_told: Duration,
@@ -226,16 +251,19 @@ impl Runtime {
     ) -> Result<(Self, Inputs), RunError> {
         let plan = Arc::new(Plan::new(load(pools, workers).await?)?);
         let named = named_pools(&plan, options)?;
-        check_files(&plan, options.dead_letters.as_deref())?;
+        check_files(&plan, &options.pool.application, options.dead_letters.as_deref())?;
+        let mut left = open_state(&plan, options).await?;
         let (letter_sender, letter_events) = mpsc::unbounded_channel();
-        let dead_letters = DeadLetters::open(options.dead_letters.as_deref(), &plan, letter_sender)?;
-        let (mut inputs, sources) = open_sources(&plan, options).await?;
-        let stop = inputs.stop.clone();
+        let dead_letters = DeadLetters::open(options.dead_letters.as_deref(), &plan, left.is_some(), letter_sender)?;
+        let (mut inputs, sources) = open_sources(&plan, options, left.as_ref()).await?;
+        check_addresses(&plan, &inputs.listening()).await?;
+        let (stop, stop_suspended) = (inputs.stop.clone(), inputs.suspended.clone());
         let (sink_sender, sink_events) = mpsc::unbounded_channel();
         let mut sink_tasks = JoinSet::new();
-        let sinks = open_sinks(&plan, &sink_sender, &mut sink_tasks).await?;
+        let sinks = open_sinks(&plan, left.as_mut(), &sink_sender, &mut sink_tasks).await?;
         let pool_slots = named.iter().map(|(_, settings)| settings.slots).collect();
-        let engine = Engine::new(plan.clone(), EngineConfig { pool_slots, ..options.engine.clone() });
+        let config = EngineConfig { pool_slots, logged: left.is_some(), ..options.engine.clone() };
+        let Begun { engine, log, reports, undelivered, epoch } = Begun::new(&plan, config, left).await?;
         let observed = Observed::new(plan.sources.len());
         inputs.addresses.shrink_to_fit();
         let source_addresses = inputs.addresses.clone();
@@ -246,19 +274,25 @@ impl Runtime {
             sources,
             source_addresses,
             stop,
+            stop_suspended,
             sinks,
             sink_tasks,
             sink_events,
             dead_letters,
             letter_events,
             letters_wait: None,
+            log,
+            reports,
+            on_stop: options.on_stop,
             failure_policy: options.failure_policy,
             most_dead_letters: options.most_dead_letters,
             left: Vec::new(),
             peers: Peers::default(),
             observed,
+            measured: Measurements::default(),
             change: None,
             draining: false,
+            suspended: false,
             finished: false,
             last_told: Duration::ZERO,
             actions: Vec::new(),
@@ -275,7 +309,8 @@ impl Runtime {
             }
         }
         runtime.begun = Instant::now();
-        runtime.engine.set_epoch(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        runtime.engine.set_epoch(epoch);
+        runtime.go_on(pools, undelivered)?;
         Ok((runtime, inputs))
     }
 
@@ -303,14 +338,7 @@ impl Runtime {
         for event in events {
             // The pool is told everything, even after the run has failed: closing it means waiting for the end of every worker.
             for news in pools.handle(event, Instant::now()) {
-                outcome = outcome.and_then(|()| match news {
-                    PoolNews::Slot(news) => self.feed(pools, event_of(news)),
-                    PoolNews::Failed(error) => Err(error.into()),
-                    news => {
-                        self.recruited(news);
-                        Ok(())
-                    }
-                });
+                outcome = outcome.and_then(|()| self.heard(pools, news));
             }
         }
         outcome?;
@@ -340,7 +368,9 @@ impl Runtime {
                     Event::ConnectionClosed { source, connection }
                 }
                 SourceEvent::Frames { source, connection, block } => Event::Frames { source, connection, block },
-                SourceEvent::Chunk { source, connection, bytes } => Event::Chunk { source, connection, bytes },
+                SourceEvent::Chunk { source, connection, bytes, position } => {
+                    Event::Chunk { source, connection, bytes, position }
+                }
                 SourceEvent::Ended { source } => Event::SourceEnded { source },
             };
             self.feed(pools, event)?;
@@ -348,16 +378,19 @@ impl Runtime {
         Ok(())
     }
 
-    /// Notes that a file or a stream is not read to its end. A drain stops reading on purpose, and what a client does is its own
+    /// Notes that a file, a stream or a generator is not read to its end. A drain stops reading on purpose, and what a client does is its own
     /// affair.
     fn leave(&mut self, source: SourceId, reason: String) {
         if self.draining {
             return;
         }
         let input = match &self.plan.sources[source.index()].config {
-            SourceConfig::File { path } => path.clone(),
+            SourceConfig::File { path, .. } => path.clone(),
             SourceConfig::Stdin {} => "standard input".to_owned(),
-            SourceConfig::Tcp { .. } | SourceConfig::Generator {} => return,
+            SourceConfig::Generator {} => {
+                format!("the generator {}", self.plan.name(self.plan.sources[source.index()].node))
+            }
+            SourceConfig::Tcp { .. } => return,
         };
         self.left.push(InputLeft { input, reason });
     }
@@ -391,10 +424,16 @@ impl Runtime {
     fn signalled(&mut self, pools: &mut Pools, signals: &mut u32) -> Result<(), RunError> {
         *signals += 1;
         if *signals > 1 {
-            return Err(RunError::Interrupted { undelivered: self.engine.undelivered_bytes() });
+            return Err(RunError::Interrupted {
+                is_kept: self.log.is_some(),
+                undelivered: self.engine.undelivered_bytes(),
+            });
         }
         tracing::info!("stopping: reading has ended, accepted messages are finished; a second signal stops at once");
-        self.drain(pools)
+        match self.on_stop {
+            OnStop::Drain => self.drain(pools),
+            OnStop::Suspend => self.suspend(pools),
+        }
     }
 
     /// Ends workers and sinks, waits for them, and returns what the run has done.
@@ -419,6 +458,7 @@ impl Runtime {
         self.sinks.clear();
         let flushed = async { while self.sink_tasks.join_next().await.is_some() {} };
         let (flush_grace, exit_grace) = match &outcome {
+            Ok(()) if self.suspended => (Some(FAILED_FLUSH), EXIT_GRACE),
             Ok(()) => (None, EXIT_GRACE),
             Err(RunError::Interrupted { .. } | RunError::Stopped { .. }) => (Some(Duration::ZERO), Duration::ZERO),
             Err(_) => (Some(FAILED_FLUSH), Duration::ZERO),
@@ -440,6 +480,7 @@ impl Runtime {
             outcome = outcome.and(Err(RunError::InterruptedLate));
             end_workers(pools, workers, Duration::ZERO).await;
         }
+        self.close_log().await;
         if timeout(FAILED_FLUSH, self.dead_letters.finish()).await.is_err() {
             let bytes = self.engine.letter_bytes();
             tracing::error!(bytes, "dead letters could not be written before the end, and are lost");

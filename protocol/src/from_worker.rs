@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    BatchId, BatchResult, Outgoing, PROTOCOL_VERSION, ProtocolError, RequestId, SnapshotPart, reader::Reader,
-    writer::Writer,
+    BatchId, BatchResult, Measurement, Outgoing, PROTOCOL_VERSION, ProtocolError, RequestId, SnapshotPart,
+    reader::Reader, writer::Writer,
 };
 
 const HELLO: u8 = 33;
@@ -17,9 +17,10 @@ const RESULT: u8 = 37;
 const CUT_RESULT: u8 = 38;
 const SNAPSHOT_PART: u8 = 39;
 const TRIED: u8 = 40;
+const MEASURED: u8 = 41;
 
 /// A message from a worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum FromWorker {
     /// First message of the connection.
     Hello(WorkerHello),
@@ -43,6 +44,8 @@ pub enum FromWorker {
         /// One line: the first snapshot that could not be loaded, and the exception.
         problem: Option<String>,
     },
+    /// What metrics of the application have measured since the last such message.
+    Measured(Vec<Measurement>),
 }
 
 /// The worker's `hello`. It is decoded only if its protocol version is this crate's.
@@ -138,7 +141,7 @@ impl FromWorker {
                 Self::Ready
             }
             RESULT => {
-                reader.expect("result", 7, found)?;
+                reader.expect("result", 8, found)?;
                 Self::Result(BatchResult::read(&mut reader)?)
             }
             CUT_RESULT => {
@@ -153,6 +156,10 @@ impl FromWorker {
                 reader.expect("tried", 2, found)?;
                 let request = RequestId(reader.uint("request")?);
                 Self::Tried { request, problem: reader.optional_string("problem")? }
+            }
+            MEASURED => {
+                reader.expect("measured", 1, found)?;
+                Self::Measured(Measurement::read_all(&mut reader)?)
             }
             number => return Err(ProtocolError::UnknownType { number }),
         };
@@ -178,7 +185,7 @@ impl FromWorker {
             }
             Self::Ready => writer = Writer::message(READY, 0),
             Self::Result(result) => {
-                writer = Writer::message(RESULT, 7);
+                writer = Writer::message(RESULT, 8);
                 result.write(&mut writer);
             }
             Self::CutResult(result) => {
@@ -193,6 +200,10 @@ impl FromWorker {
                 writer = Writer::message(TRIED, 2);
                 writer.uint(request.0);
                 writer.optional_str(problem.as_deref());
+            }
+            Self::Measured(measurements) => {
+                writer = Writer::message(MEASURED, 1);
+                Measurement::write_all(measurements, &mut writer);
             }
         }
         writer.finish().into()

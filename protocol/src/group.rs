@@ -79,6 +79,13 @@ impl Group {
         self.codec() == TIMER
     }
 
+    /// The watermark that a timer carries.
+    pub fn watermark(&self) -> Option<EventTime> {
+        let (codec, values) = self.codec_and_values();
+        let bytes = values.as_ref().try_into().ok().filter(|_| codec == TIMER)?;
+        Some(EventTime(i64::from_le_bytes(bytes)))
+    }
+
     /// Encoding and encoded values, without the times that come before them. For a timer: 0 and empty.
     pub fn untimed(&self) -> (u32, Bytes) {
         let (codec, mut values) = self.codec_and_values();

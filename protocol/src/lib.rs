@@ -13,6 +13,7 @@ mod group;
 mod id;
 pub mod input;
 pub mod key;
+mod measurement;
 mod reader;
 mod result;
 mod state;
@@ -28,6 +29,7 @@ pub use from_worker::{CutError, CutResult, FromWorker, Refused, RefusedKind, Wor
 pub use group::Group;
 pub use id::{BatchId, NodeId, RequestId, StageId};
 pub use key::{KeyError, partition_hash};
+pub use measurement::{Measured, Measurement};
 pub use result::{BatchResult, Failure, Messages, Output, OutputData};
 pub use state::{ForgottenState, SnapshotFailure, SnapshotPart, StateEntry};
 pub use time::{EventTime, Timer, Timing};

@@ -83,6 +83,13 @@ impl Reader {
         }
     }
 
+    pub(crate) fn false_or_uint(&mut self, field: &'static str) -> Result<Option<u64>, ProtocolError> {
+        match self.marker(field)? {
+            Marker::False => Ok(None),
+            marker => self.uint_after(marker, field).map(Some),
+        }
+    }
+
     pub(crate) fn uint(&mut self, field: &'static str) -> Result<u64, ProtocolError> {
         let marker = self.marker(field)?;
         self.uint_after(marker, field)
@@ -117,6 +124,16 @@ impl Reader {
             Marker::Null => Ok(None),
             marker => self.uint_after(marker, field).map(Some),
         }
+    }
+
+    /// A float of 64 bits.
+    pub(crate) fn float(&mut self, field: &'static str) -> Result<f64, ProtocolError> {
+        let marker = self.marker(field)?;
+        if marker != Marker::F64 {
+            return Err(self.wrong_type(field, "a float of 64 bits", marker));
+        }
+        let bytes = self.take(8, field)?;
+        Ok(f64::from_be_bytes(bytes.try_into().unwrap_or_default()))
     }
 
     pub(crate) fn str(&mut self, field: &'static str) -> Result<&str, ProtocolError> {

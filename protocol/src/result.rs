@@ -40,10 +40,12 @@ pub struct BatchResult {
     pub outputs: Vec<Output>,
     /// The messages that failed, in order.
     pub failures: Vec<Failure>,
-    /// Whether the generator has ended.
-    pub ended: bool,
+    /// Values that the generator made for this batch, if it has ended.
+    pub ended: Option<u64>,
     /// Event times, if the stage is clocked.
     pub timing: Option<Timing>,
+    /// Index of the group at which the worker stood still for long, if it did. Valid in the last part.
+    pub slow: Option<u32>,
 }
 
 /// What one outlet emitted.
@@ -107,8 +109,9 @@ impl BatchResult {
             elapsed: Duration::from_nanos(reader.uint("elapsed")?),
             outputs: read_outputs(reader)?,
             failures: read_failures(reader)?,
-            ended: reader.bool("ended")?,
+            ended: reader.false_or_uint("ended")?,
             timing: if reader.skip_nil() { None } else { Some(Timing::read(reader)?) },
+            slow: if reader.skip_nil() { None } else { Some(reader.uint32("slow")?) },
         })
     }
 
@@ -124,9 +127,16 @@ impl BatchResult {
         for failure in &self.failures {
             failure.write(writer);
         }
-        writer.bool(self.ended);
+        match self.ended {
+            Some(values) => writer.uint(values),
+            None => writer.bool(false),
+        }
         match &self.timing {
             Some(timing) => timing.write(writer),
+            None => writer.nil(),
+        }
+        match self.slow {
+            Some(group) => writer.uint(group.into()),
             None => writer.nil(),
         }
     }

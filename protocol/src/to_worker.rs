@@ -21,6 +21,7 @@ const SNAPSHOT_KEYS: u8 = 9;
 const FORGET: u8 = 10;
 const TRY_RESTORE: u8 = 11;
 const DO_NOT_SAVE: u8 = 12;
+const DO_NOT_LOAD: u8 = 13;
 
 /// Flag of a batch that runs only for its effect on state.
 const DISCARD: u64 = 1;
@@ -74,9 +75,11 @@ pub enum ToWorker {
         /// The snapshots.
         entries: Vec<StateEntry>,
     },
-    /// Make no snapshots of the states of these encoded keys, and report each as a failure when it is asked for: saving them has
-    /// killed workers.
+    /// Make no snapshots of these states, and report each as a failure when it is asked for: saving them has killed workers. Each is
+    /// an encoded `[table, key]`, as workers note it in the marker.
     DoNotSave(Vec<Bytes>),
+    /// Do not load these states, and let what needs them fail: loading them has killed workers. They are named in the same way.
+    DoNotLoad(Vec<Bytes>),
     /// Finish what was sent before, then close.
     Stop,
 }
@@ -234,6 +237,11 @@ impl ToWorker {
                 write_keys(&mut writer, keys);
                 writer.finish()
             }
+            Self::DoNotLoad(keys) => {
+                let mut writer = Writer::message(DO_NOT_LOAD, 1);
+                write_keys(&mut writer, keys);
+                writer.finish()
+            }
             Self::Stop => Writer::message(STOP, 0).finish(),
         }
         .into()
@@ -281,6 +289,10 @@ impl ToWorker {
             DO_NOT_SAVE => {
                 reader.expect("do_not_save", 1, found)?;
                 Self::DoNotSave(read_keys(&mut reader)?)
+            }
+            DO_NOT_LOAD => {
+                reader.expect("do_not_load", 1, found)?;
+                Self::DoNotLoad(read_keys(&mut reader)?)
             }
             STOP => {
                 reader.expect("stop", 0, found)?;

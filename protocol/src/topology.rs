@@ -24,6 +24,9 @@ pub struct Topology {
     /// The nodes; a node's id is its index.
     #[serde(deserialize_with = "map::nodes")]
     pub nodes: Vec<Node>,
+    /// Steps where a message that fails ends the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop_at: Vec<NodeId>,
 }
 
 /// One node.
@@ -58,6 +61,8 @@ pub enum NodeKind {
     Computation {
         /// The pool whose workers run it; `None` for the main pool.
         pool: Option<String>,
+        /// How full its batches are to be, if it waits for fuller ones.
+        fill: Option<Fill>,
     },
     /// Gives every value a key.
     KeyBy {
@@ -103,11 +108,17 @@ pub enum SourceConfig {
         host: String,
         /// Port to listen on; 0 picks one.
         port: u16,
+        /// Clients name their streams and are told which messages are durable.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        acknowledged: bool,
     },
     /// Reads a file.
     File {
         /// Its path, as the application gave it.
         path: String,
+        /// It grows, and is rotated: reading goes on. Absent on the wire: no.
+        #[serde(default, skip_serializing_if = "is_false")]
+        follow: bool,
     },
     /// Reads the orchestrator's standard input.
     Stdin {},
@@ -130,9 +141,26 @@ pub enum SinkConfig {
     File {
         /// Its path, as the application gave it.
         path: String,
+        /// What is there stays. Absent on the wire: no.
+        #[serde(default, skip_serializing_if = "is_false")]
+        append: bool,
     },
     /// Writes to the orchestrator's standard output.
     Stdout {},
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// For how much the batches of a step wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    /// A batch with so many messages does not wait any longer. At least 1.
+    pub messages: u32,
+    /// How long the first of its messages waits at most, in nanoseconds.
+    pub wait: u64,
 }
 
 /// What happens to a value whose key is not in the list of a `key_by`.
@@ -245,7 +273,10 @@ impl Node {
         }
         if let NodeKind::Source { source, framing, .. } = &self.kind {
             let generator = matches!(source, SourceConfig::Generator {});
+            let follows = matches!(source, SourceConfig::File { follow: true, .. });
             let cuttable = framing.as_ref().map_or(generator, |framing| !generator && framing.is_usable());
+            // The files of a followed one are read in order, which only holds for frames that are cut as they are read.
+            let cuttable = cuttable && !(follows && matches!(framing, Some(Framing::Decoder { .. })));
             if !cuttable {
                 return Err(TopologyError::Framing { node: id, name: name() });
             }

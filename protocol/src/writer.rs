@@ -48,6 +48,10 @@ impl Writer {
         infallible(encode::write_sint(&mut self.0, value));
     }
 
+    pub(crate) fn float(&mut self, value: f64) {
+        infallible(encode::write_f64(&mut self.0, value));
+    }
+
     pub(crate) fn str(&mut self, value: &str) {
         infallible(encode::write_str_len(&mut self.0, length(value.len())));
         self.raw(value.as_bytes());

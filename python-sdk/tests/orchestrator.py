@@ -130,7 +130,7 @@ class WorkerProcess:
     def result(self, batch):
         outputs, failures = {}, []
         while True:
-            kind, answered, more, _, flat, failed, ended, _ = self.receive()
+            kind, answered, more, _, flat, failed, ended, _, _ = self.receive()
             assert (kind, answered) == (37, batch)
             fields = iter(flat)
             for outlet, _, data in zip(fields, fields, fields):

@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
 
     outputs: dict
     failures: list
-    ended: bool
+    ended: int
     parts: int
     reached: int | None
     late: int
@@ -88,7 +88,7 @@ class Runner:
         reached, late, timers = None, 0, {}
         for body in result_bodies(run, gathered, lambda: 5, ended=compiled.ended, max_body=self.max_body):
             assert len(body) <= self.max_body
-            kind, batch, more, elapsed, flat, failed, ended, timing = msgpack.unpackb(body)
+            kind, batch, more, elapsed, flat, failed, ended, timing, _ = msgpack.unpackb(body)
             assert (kind, batch, elapsed) == (37, self.batch, 0 if more else 5)
             parts += 1
             fields = iter(flat)

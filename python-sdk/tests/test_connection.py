@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from wallaroo._codec.protocol import ProtocolError, frame
 from wallaroo.worker._connection import Connection
+from wallaroo.worker._descriptors import are_intact
 
 
 @pytest.fixture
@@ -96,3 +97,12 @@ def test_the_descriptor_is_out_of_the_users_way():
     assert not connection._socket.get_inheritable()
     connection.close()
     theirs.close()
+
+
+def test_a_connection_that_the_worker_closes_itself_is_not_missed():
+    ours, theirs = socket.socketpair()
+    connection = Connection.from_fd(ours.detach())
+    assert are_intact()
+    connection.close()
+    theirs.close()
+    assert are_intact()

@@ -258,7 +258,10 @@ def test_keys_and_values_that_cannot_leave_fail_alone(flags):
     outcome = run.run(0, run.groups(("x", words)), flags=flags)
     assert run.read(outcome.outputs[3]) == [("k", ["a"]), ("k", [["list"]]), ("k", ["b", "c"])]
     assert [(failure.node, failure.key) for failure in outcome.failures] == [(3, "x"), (3, "k"), (3, "x")]
-    assert outcome.failures[0].message == "1.5 is of type float; a key is str, bytes, int, or a tuple of these"
+    assert (
+        outcome.failures[0].message
+        == "1.5 is of type float; a key is str, bytes, int, bool, UUID, date, datetime, Enum, or a tuple of these"
+    )
 
 
 def test_groups_larger_than_the_cap():

@@ -38,10 +38,12 @@ def test_values_until_the_end():
     run = runner(UpTo(5))
     first = run.run(0, 3)
     assert (first.outputs, first.ended) == ({1: ["0", "1", "2"]}, False)
+    assert first.ended is False
     rest = run.run(0, 9)
-    assert (rest.outputs, rest.ended) == ({1: ["3", "4"]}, True)
+    assert (rest.outputs, rest.ended) == ({1: ["3", "4"]}, 2)
     after = run.run(0, 9)
-    assert (after.outputs, after.ended) == ({}, True)
+    assert (after.outputs, after.ended) == ({}, 0)
+    assert after.ended is not False
 
 
 def test_it_goes_on_elsewhere_from_its_snapshot():
@@ -72,9 +74,9 @@ def test_one_that_raises_has_ended():
 
     run = runner(Fails())
     outcome = run.run(0, 9)
-    assert (outcome.outputs, outcome.ended) == ({1: ["fail"]}, True)
+    assert (outcome.outputs, outcome.ended) == ({1: ["fail"]}, 1)
     assert [(failure.node, failure.origin, failure.value) for failure in outcome.failures] == [(0, 1, "'fail'")]
-    assert run.run(0, 9)[:4] == ({}, [], True, 1)
+    assert run.run(0, 9)[:4] == ({}, [], 0, 1)
 
 
 def test_none_at_once_is_an_end():
@@ -83,4 +85,5 @@ def test_none_at_once_is_an_end():
             return None
 
     outcome = runner(Nothing).run(0, 9)
-    assert (outcome.outputs, outcome.failures, outcome.ended) == ({}, [], True)
+    assert (outcome.outputs, outcome.failures, outcome.ended) == ({}, [], 0)
+    assert outcome.ended is not False

@@ -99,7 +99,7 @@ HINTS = {
     "an aggregation's object": (lambda: source().to(Last()), "wallaroo.count_windows(...).over(Last)"),
     "a key function": (lambda: source().to(key), "give a key function to key_by"),
     "a sink config": (lambda: source().to(wallaroo.StdoutSinkConfig(line)), "give a sink config to to_sink"),
-    "a pipeline": (lambda: source().to(source()), "use merge to join two pipelines"),
+    "a pipeline": (lambda: source().to(source()), "use merge for the messages of two pipelines, or key_by"),
     "a class of the builder's": (lambda: source().to(Computes()), "classes are steps of ApplicationBuilder"),
     "a step as a key function": (lambda: source().key_by(keep), "in place of the other decorator"),
     "a key function as the builder's step": (lambda: builder().to(key), "decorate it with @wallaroo.computation"),

@@ -83,6 +83,23 @@ def test_the_marker_names_the_key_whose_state_is_saved(marked):
     for key in ("a", ("b", 1)):
         table.open(key)
         table.changed([key], 1)
-    list(tables.snapshot(9, 1 << 20))
-    assert noted == [(2, 1, "a"), (2, 2, ["b", 1])]
+    list(tables.snapshot(9))
+    assert noted == [(2, 1, ["t", "a"]), (2, 2, ["t", ["b", 1]])]
     assert words(marked)[1] == 0
+
+
+@pytest.mark.parametrize(("values", "group"), [(7, None), (3, 4)])
+def test_a_standstill_names_the_group(marked, monkeypatch, values, group):
+    """In a loop over all values of a batch the position says which group it is, in a loop over one group's the loop."""
+    monkeypatch.setattr(_progress, "LONG", 0)
+    marker = Marker(marked.fileno())
+    _progress.report_progress(marker, 0.001)
+    loop = _progress.watched(list(range(values)), group)
+    next(loop)
+    next(loop)
+    next(loop)
+    marker.entering(values, 1)
+    deadline = time.monotonic() + 60
+    while (stood := _progress.standstill()) is None or stood.batch != values:
+        assert time.monotonic() < deadline
+    assert stood.group_of([2, 2, 3]) == (1 if group is None else group)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import pytest
 
 import wallaroo
@@ -104,11 +106,11 @@ def test_a_snapshot_is_spread_over_parts():
     runner = Runner(build(keyed), ("groups", 1, [3]), max_body=CAP)
     runner.run(0, runner.groups(*((key, [key * 700]) for key in "abcdefghij"), ("z", ["z" * 5_000])))
     entries, failures, oldest, parts = runner.snapshot(99)
-    assert entries[1::3] == list("abcdefghij")
-    assert parts > 2
-    assert failures[:2] == ["total", "z"]
-    assert "raise it with --max-frame" in failures[2]
-    assert oldest == 1
+    # The largest state comes in pieces.
+    assert [key for key, _ in groupby(entries[1::3])] == [*"abcdefghij", "z"]
+    assert entries[1::3].count("z") > 1
+    assert parts > 3
+    assert (failures, oldest) == ([], None)
     assert runner.snapshot(99)[0] == []
 
 

@@ -7,70 +7,33 @@ careful, leaves out any messages as if they had killed workers, and has states p
 
 from __future__ import annotations
 
-import enum
+import asyncio
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wallaroo
+from rows import BY_NUMBER, ListRow, Row
 from wallaroo._codec.protocol import CAREFUL, DISCARD, Batch
 from wallaroo._codec.values import OBJECTS, PICKLE, SCALARS
 from wallaroo.testing import InProcess
 from wallaroo.worker._batch import BatchRun
+from wallaroo.worker._generate import GeneratorState
 from wallaroo.worker._marker import Marker
-
-
-class Text(str, enum.Enum):
-    A = "a"
-
-
-class NotPlain(int):
-    pass
-
-
-class Row:
-    """Crosses as attributes."""
-
-    def __init__(self, number):
-        self.number, self.log = number, ""
-
-    def note(self, text):
-        self.log += text
-        return self
-
-    def shown(self):
-        return f"{self.number}:{self.log}"
-
-
-class ListRow(Row):
-    """Crosses as a pickle."""
-
-    def __init__(self, number):
-        self.number, self.log = number, []
-
-    def note(self, text):
-        self.log.append(text)
-        return self
-
-    def shown(self):
-        return f"{self.number}:{''.join(self.log)}"
-
-
-# Keys that are equal though they are not of one type; half of them cannot be keys.
-KEYS = ["a", Text.A, 1, True, 1.0, NotPlain(1), b"a", (1,), (True,), ("a",), (Text.A,), "b", ["c"], None, 2**63]
-BY_NUMBER = {
-    "every": lambda row: KEYS[row.number % len(KEYS)],
-    "equal": lambda row: KEYS[:6][row.number % 6],
-    "few": lambda row: row.number % 3,
-    "one": lambda row: "one",
-}
+from wallaroo.worker._open_windows import OpenWindows
+from wallaroo.worker._recent import SeenLately
 
 
 class Kept:
     def __init__(self):
         self.count = 0
         self.notes = []
+
+    def keep(self, row, number):
+        self.count += 1
+        self.notes.append(row.shown())
+        return row.note(f"s{number}/{self.count} ")
 
 
 def step(kind, number):
@@ -95,11 +58,192 @@ def step(kind, number):
     return wallaroo.computation(name=name)(fail)
 
 
+def verb(p, kind, number):
+    """Add a verb: all change what they are given."""
+    text = f"{kind[0]}{number} "
+
+    def note_and_fail(row):
+        row.note(text)
+        if row.number % 7 == 3:
+            raise ValueError(row.shown())
+        return row.number % 4 != 1
+
+    async def note_later(row):
+        await asyncio.sleep(0.001 if row.number % 3 == 0 else 0)
+        return row.note(text) if note_and_fail(row) else None
+
+    if kind == "map":
+        return p.map(lambda row: row.note(text), name=f"map {number}")
+    if kind == "map_async":
+        return p.map_async(note_later, name=f"map_async {number}", concurrency=3)
+    if kind == "flat_map":
+        return p.flat_map(lambda row: (row.note(text), None, row), name=f"flat_map {number}")
+    if kind == "filter":
+        return p.filter(note_and_fail, name=f"filter {number}")
+    if kind == "inspect":
+        return p.inspect(note_and_fail, name=f"inspect {number}")
+    if kind == "branch":
+        true, false = p.branch(note_and_fail, name=f"branch {number}")
+        return true.map(lambda row: row.note("t "), name=f"true {number}").merge(false)
+    branches = p.split(lambda row: "abcd"[row.note(text).number % 4], ["a", "b", "unused"], name=f"split {number}")
+    return branches["a"].merge(branches["b"].inspect(lambda row: row.note("b "), name=f"b {number}"))
+
+
+def verb_with_errors(p, kind, number):
+    """Add a verb that handles its errors; all change what they are given before they fail."""
+    name = f"{kind} {number}"
+    text = f"e{number} "
+
+    def fail(row):
+        row.note(text)
+        if row.number % 5 == 2:
+            raise ValueError(row.shown())
+        return row.number % 4 != 1
+
+    def fail_once(row):
+        if row.note(text).log.count(text) < 2 and row.number % 3 == 1:
+            raise ConnectionError
+        return row
+
+    def note(row, error):
+        return row.note(f"{type(error).__name__} ")
+
+    if kind == "map_async and retry":
+        return p.map_async(lambda row: asyncio.sleep(0, fail_once(row)), name=name, retries=1, backoff=0)
+    if kind == "map and skip":
+        return p.map(lambda row: row if fail(row) else None, name=name, on_error="skip")
+    if kind == "map and retry":
+        return p.map(fail_once, name=name, retries=1)
+    if kind == "flat_map and handle":
+        handle = lambda row, error: (note(row, error), row)  # noqa: E731
+        return p.flat_map(lambda row: (each for each in (row, (fail(row), row)[1])), name=name, on_error=handle)
+    if kind == "map_batch and handle":
+        # Halves of a batch are tried, so a row must not be changed before one fails.
+        batch = lambda rows: [10 // (row.number % 5) and row for row in rows]  # noqa: E731
+        return p.map_batch(batch, name=name, on_error=note)
+    if kind == "filter and handle":
+        return p.filter(fail, name=name, on_error=note)
+    if kind == "inspect and skip":
+        return p.inspect(fail, name=name, on_error="skip")
+    branches = p.split(lambda row: "ab"[fail(row)], ["a", "b"], name=name, on_error=lambda row, error: "b")
+    return branches["a"].merge(branches["b"].map(lambda row: row.note("b "), name=f"b {number}"))
+
+
+WITH_ERRORS = [
+    "map and skip",
+    "map and retry",
+    "map_async and retry",
+    "flat_map and handle",
+    "map_batch and handle",
+    "filter and handle",
+    "inspect and skip",
+    "split and handle",
+]
+VERBS = ["map", "map_async", "flat_map", "filter", "inspect", "branch", "split"]
+
+
+def keep_and_fail(row, kept):
+    return kept.keep(row, 1) if row.number % 3 else kept.keep(row, 1).missing
+
+
+def aggregated(p, kind, number, make):
+    """Add a verb that keeps a state, and make its output a row again."""
+    name = f"{kind} {number}"
+
+    # Both have steps below the key: streams that take different ways do not come in the order of their source.
+    all_of, even = p.inspect(str), p.filter(lambda row: row.number % 2 == 0, name=f"even {number}")
+    if kind == "stateful":
+        return p.stateful(lambda row, kept: kept.keep(row, number), Kept, name=name)
+    if kind == "stateful and skip":
+        return p.stateful(lambda row, kept: kept.keep(row, 12 // (row.number % 4)), Kept, name=name, on_error="skip")
+    if kind == "stateful and atomic":
+        return p.stateful(keep_and_fail, Kept, name=name, atomic=True, retries=number % 2)
+    if kind == "stateful and retry":
+        may_fail = lambda row, kept: kept.keep(row, 12 // ((row.number + kept.count) % 2))  # noqa: E731
+        return p.stateful(may_fail, Kept, name=name, on_error=lambda row, error: row.note("h "), retries=1)
+    if kind == "reduce":
+        pairs = p.reduce(lambda held, row: held.note(f"({row.shown()})") if row.number % 5 else None, name=name)
+        return pairs.map(lambda pair: pair[1].note(f"r{number} "), name=f"row {number}")
+    pairs = {
+        "count": lambda: p.count(name=name),
+        "sum": lambda: p.sum(lambda row: row.note("s ").number if row.number % 5 else None, name=name),
+        "mean": lambda: p.mean(lambda row: 1 // (row.number % 5), name=name),
+        "max": lambda: p.max(lambda row: row.number, name=name),
+        "min": lambda: p.min(lambda row: row.number, name=name),
+        "collect_list": lambda: p.collect_list(name=name),
+        "dedup": lambda: p.dedup(lambda row: row.number % 3, name=name),
+        "dedup within": lambda: p.dedup(lambda row: row.number % 3, within=5, name=name),
+        "join": lambda: all_of.join(even, within=4, how="outer", name=name),
+        "join all": lambda: even.join(all_of, how="outer", name=name),
+        "lookup": lambda: all_of.lookup(even.table(), name=name),
+    }[kind]()
+    return pairs.map(lambda pair: make(number).note(shown(changed(pair))), name=f"row {number}")
+
+
+AGGREGATES = [
+    "stateful",
+    "stateful and skip",
+    "stateful and retry",
+    "stateful and atomic",
+    "reduce",
+    "count",
+    "sum",
+    "mean",
+    "max",
+    "min",
+    "collect_list",
+    "dedup",
+    "dedup within",
+    "join",
+    "join all",
+    "lookup",
+]
+
+
+def shown(value):
+    """Return a value as text; rows are shown, not told apart by where they are in memory."""
+    if isinstance(value, Row):
+        return value.shown()
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(shown, value))}]"
+    return repr(value)
+
+
+def changed(value):
+    """Change all rows in a value, and return it."""
+    if isinstance(value, Row):
+        value.note("c ")
+    elif isinstance(value, (tuple, list)):
+        list(map(changed, value))
+    return value
+
+
+def windowed(p, kind, number, make):
+    windows = {
+        "tumbling": wallaroo.tumbling(10, offset=3),
+        "sliding": wallaroo.sliding(10, 4),
+        "sessions": wallaroo.sessions(5),
+        "counted": wallaroo.count_windows(3),
+    }[kind]
+    aggregation = [
+        wallaroo.count(),
+        wallaroo.sum(lambda row: row.note("s ").number),
+        wallaroo.reduce(lambda held, row: held.note(f"({row.shown()})")),
+        wallaroo.collect_list(),
+    ][number % 4]
+    # What an early result has depends on the batches, so final ones are compared.
+    early = 3 if kind != "counted" and number % 2 else None
+    rows = p.window(windows, early=early).aggregate(aggregation, name=f"{kind} {number}")
+    rows = rows.filter(lambda window: window.closed_by != "early", name=f"final {number}")
+    return rows.map(lambda window: make(number).note(shown(changed(window))), name=f"row {number}")
+
+
+WINDOWS = ["tumbling", "sliding", "sessions", "counted"]
+
+
 def state_step(kind, number):
     def keep(row, kept):
-        kept.count += 1
-        kept.notes.append(row.shown())
-        row.note(f"s{number}/{kept.count} ")
+        kept.keep(row, number)
         return [row, row] if kind == "several" else row
 
     make = wallaroo.state_computation_multi if kind == "several" else wallaroo.state_computation
@@ -129,10 +273,12 @@ def encode(row):
     return row.note("!").shown() + "\n"
 
 
-stateless = st.lists(st.sampled_from(["note", "drop", "fail", "twice", "batch", "diamond"]), max_size=3)
+DECORATED = ["note", "drop", "fail", "twice", "batch", "diamond"]
+stateless = st.lists(st.sampled_from(DECORATED) | st.sampled_from(VERBS) | st.sampled_from(WITH_ERRORS), max_size=3)
+states = st.lists(st.sampled_from(["single", "several"]) | st.sampled_from(AGGREGATES), max_size=2)
 ways = st.deferred(lambda: st.tuples(stateless, st.lists(tails, min_size=1, max_size=3)))
-keyed = st.tuples(st.sampled_from(sorted(BY_NUMBER)), st.lists(st.sampled_from(["single", "several"]), max_size=2))
-windows = st.sampled_from([None, None, "range", "count"])
+keyed = st.tuples(st.sampled_from(sorted(BY_NUMBER)), states)
+windows = st.none() | st.sampled_from(["range", "count"]) | st.sampled_from(WINDOWS)
 tails = st.tuples(st.none() | st.tuples(keyed, windows), stateless, st.integers(1, 2))
 
 
@@ -178,6 +324,10 @@ class Maker:
         for kind in kinds:
             if kind == "diamond":
                 p = p.to(step("note", self._number())).merge(p.to(step("drop", self._number())))
+            elif kind in VERBS:
+                p = verb(p, kind, self._number())
+            elif kind in WITH_ERRORS:
+                p = verb_with_errors(p, kind, self._number())
             else:
                 p = p.to(step(kind, self._number()))
         return p
@@ -187,8 +337,13 @@ class Maker:
             (key, states), window = keyed
             p = p.key_by(wallaroo.key_extractor(BY_NUMBER[key]))
             for kind in states:
-                p = p.to(state_step(kind, self._number()))
-            if window is not None:
+                if kind in AGGREGATES:
+                    p = aggregated(p, kind, self._number(), self._make)
+                else:
+                    p = p.to(state_step(kind, self._number()))
+            if window in WINDOWS:
+                p = windowed(p, window, self._number(), self._make)
+            elif window is not None:
                 made = wallaroo.range_windows(10) if window == "range" else wallaroo.count_windows(3)
                 p = p.to(made.over(Shown(self._number(), self._make)))
         p = self._through(p, below)
@@ -229,7 +384,8 @@ class InAnyMode(InProcess):
         for group, (count, codec, values) in enumerate(zip(given[1::4], given[2::4], given[3::4])):
             if codec in (SCALARS, PICKLE, OBJECTS):
                 for index, row in enumerate(self._codec.decode(codec, values, count)):
-                    yield group, index, row.number
+                    # In a tuple on its way to a join.
+                    yield group, index, (row[2] if isinstance(row, tuple) else row).number
 
     def replay(self, ran):
         """Run batches for what they change alone."""
@@ -243,9 +399,9 @@ class InAnyMode(InProcess):
             for key in list(table._restored):
                 table.open(key)
         return {
-            (table.name, key): (table.live[key].count, table.live[key].notes)
+            (table.name, key): [shown(value) for value in vars(table.live[key]).values()]
             for table, key in self._tables.live()
-            if isinstance(table.live[key], Kept)
+            if not isinstance(table.live[key], (OpenWindows, GeneratorState, SeenLately))
         }
 
 

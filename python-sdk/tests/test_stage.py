@@ -245,16 +245,18 @@ def test_a_key_that_is_not_in_the_list():
     assert outcome.failures[0].message == "key 'x' is not in the list of partition keys: ['a', 'b', 'z']"
 
 
+A_KEY = "a key is str, bytes, int, or a tuple of these"
+
+
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        (1.5, "1.5 is of type float; a key is str, bytes, int, or a tuple of these"),
-        (True, "True is of type bool; a key is str, bytes, int, or a tuple of these"),
-        (None, "None is of type NoneType; a key is str, bytes, int, or a tuple of these"),
-        (2**63, f"{2**63} does not fit a signed 64-bit integer; a key is str, bytes, int, or a tuple of these"),
-        ("\ud800", "'\\ud800' cannot be encoded as UTF-8; a key is str, bytes, int, or a tuple of these"),
-        (("a", None), "None is of type NoneType; a key is str, bytes, int, or a tuple of these"),
-        (["a"], "['a'] is of type list; a key is str, bytes, int, or a tuple of these"),
+        (1.5, f"1.5 is of type float; {A_KEY}"),
+        (None, f"None is of type NoneType; {A_KEY}"),
+        (2**63, f"{2**63} does not fit a signed 64-bit integer; {A_KEY}"),
+        ("\ud800", f"'\\ud800' cannot be encoded as UTF-8; {A_KEY}"),
+        (("a", None), f"None is of type NoneType; {A_KEY}"),
+        (["a"], f"['a'] is of type list; {A_KEY}"),
     ],
 )
 def test_a_key_of_a_wrong_type(key, message):

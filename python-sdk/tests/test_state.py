@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import threading
 
@@ -9,8 +10,12 @@ import pytest
 
 import wallaroo
 from stages import Lines, Runner, build
+from wallaroo._codec import protocol
 from wallaroo._codec.protocol import CAREFUL, DISCARD
 from wallaroo._pipeline.topology import Application, KeyByNode, SinkNode, SourceNode, StateNode
+from wallaroo.worker import _state
+from wallaroo.worker._marker import Marker
+from wallaroo.worker._session import Session
 
 
 class Key:
@@ -99,12 +104,25 @@ def test_a_snapshot_of_some_keys_takes_those_that_changed():
 def test_a_state_that_must_not_be_saved_is_a_failure_and_stays_dirty():
     run = runner()
     feed(run, ("a", ["a"]), ("b", ["b"]), batch=10)
-    run.tables.do_not_save(["a"])
+    run.tables.do_not_save([("log", "a")])
     for keys in (None, ["a", "b"]):
         feed(run, ("b", ["b"]), batch=11)
         entries, failures, oldest, _ = run.snapshot(9, keys)
         assert (set(states(entries)), oldest) == ({"b"}, 10)
         assert failures[1::3] == ["a"]
+
+
+def test_a_state_that_must_not_be_loaded_fails_what_needs_it():
+    run = runner()
+    feed(run, ("a", ["a"]), ("b", ["b"]), batch=10)
+    entries = run.snapshot(9)[0]
+    other = runner()
+    for key, state in zip(entries[1::3], entries[2::3]):
+        other.tables.find("log").restore(key, state)
+    other.tables.do_not_load([("log", "a"), ("other", "b")])
+    outcome = feed(other, ("a", ["peek"]), ("b", ["peek"]))
+    assert outcome.outputs == {3: ["b"]}
+    assert ["is not loaded" in failure.message for failure in outcome.failures] == [True]
 
 
 def test_a_state_that_is_forgotten_is_built_anew():
@@ -197,7 +215,22 @@ def test_a_key_is_snapshotted_in_all_its_tables_or_in_none():
     assert not whole.dirty
 
 
-def test_a_state_beyond_the_cap_stays_dirty_until_it_fits():
+def test_a_state_that_is_larger_than_a_message_goes_and_comes_in_pieces():
+    run, other = runner(max_body=4_000), runner()
+    feed(run, ("a", ["a"]), ("l", ["x" * 50_000]), ("m", ["m"]))
+    entries, failures, oldest, parts = run.snapshot(9)
+    assert (failures, oldest) == ([], None)
+    assert parts > 12
+    assert [key for key, _ in itertools.groupby(entries[1::3])] == ["a", "l", "m"]
+    session = Session(None, Marker(None))
+    session._tables = other.tables
+    for start in range(0, len(entries), 3):
+        session._restore(protocol.Restore(entries[start : start + 3]))
+    assert feed(other, ("l", ["peek"]), ("m", ["peek"])).outputs == {3: ["x" * 50_000, "m"]}
+
+
+def test_a_state_beyond_the_cap_stays_dirty_until_it_fits(monkeypatch):
+    monkeypatch.setattr(_state, "LARGEST_STATE", 3_936)
     run = runner(max_body=4_000)
     feed(run, ("l", ["x" * 5_000]), batch=1)
     feed(run, ("a", ["a"]), batch=2)
@@ -206,7 +239,7 @@ def test_a_state_beyond_the_cap_stays_dirty_until_it_fits():
     table, key, message = failures
     assert (table, key) == ("log", "l")
     assert message.startswith("a state of 5")
-    assert message.endswith(" bytes is beyond the cap of 3936 bytes; raise it with --max-frame")
+    assert message.endswith(" bytes, more than the 3936 that can be saved")
     run.tables.find("log").live["l"].seen.clear()
     assert states(run.snapshot(1)[0]) == {"l": []}
 

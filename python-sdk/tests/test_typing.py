@@ -23,18 +23,24 @@ def mypy(name, tmp_path):
     return [line for line in ran.stdout.splitlines() if ": note: " not in line]
 
 
-def test_what_is_accepted(tmp_path):
-    assert mypy("accepted.py", tmp_path) == []
+ACCEPTED = sorted(file.name for file in FOLDER.glob("*accepted*.py"))
+REFUSED = sorted(file.name for file in FOLDER.glob("*refused*.py"))
 
 
-def refused():
-    lines = (FOLDER / "refused.py").read_text().splitlines()
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_is_accepted(name, tmp_path):
+    assert mypy(name, tmp_path) == []
+
+
+def refused(name):
+    lines = (FOLDER / name).read_text().splitlines()
     return [(number, line.rpartition("# E: ")[2]) for number, line in enumerate(lines, 1) if "  # E: " in line]
 
 
-def test_what_is_refused(tmp_path):
-    found = [re.search(r":(\d+): error: .*\[([a-z-]+)\]$", line) for line in mypy("refused.py", tmp_path)]
-    assert [(int(match[1]), match[2]) for match in found] == refused()
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(name, tmp_path):
+    found = [re.search(r":(\d+): error: .*\[([a-z-]+)\]$", line) for line in mypy(name, tmp_path)]
+    assert [(int(match[1]), match[2]) for match in found] == refused(name)
 
 
 def pyright(name, tmp_path):
@@ -48,9 +54,11 @@ def pyright(name, tmp_path):
     return sorted({found["range"]["start"]["line"] + 1 for found in json.loads(ran.stdout)["generalDiagnostics"]})
 
 
-def test_what_pyright_accepts(tmp_path):
-    assert pyright("accepted.py", tmp_path) == []
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_pyright_accepts(name, tmp_path):
+    assert pyright(name, tmp_path) == []
 
 
-def test_what_pyright_refuses(tmp_path):
-    assert pyright("refused.py", tmp_path) == [number for number, _ in refused()]
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_pyright_refuses(name, tmp_path):
+    assert pyright(name, tmp_path) == [number for number, _ in refused(name)]

@@ -9,7 +9,7 @@ log = logging.getLogger("app")
 
 
 def application_setup(args):
-    if args:
+    if args and args != ["traceback"]:
         logging.basicConfig(level=logging.DEBUG, stream={"stdout": sys.stdout, "stderr": sys.stderr}[args[0]])
     lines = wallaroo.source("lines", wallaroo.StdinSourceConfig(text))
     return wallaroo.build_application("logs", lines.to(say).to_sink(wallaroo.StdoutSinkConfig(out)))
@@ -19,6 +19,11 @@ def application_setup(args):
 def say(line):
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
         log.log(level, "%s at %s", line, logging.getLevelName(level))
+    if sys.argv[1:] == ["traceback"]:
+        try:
+            int(line)
+        except ValueError:
+            log.exception("cannot read %s", line)
     print("printed to stderr", file=sys.stderr)
     return line
 

@@ -1,7 +1,8 @@
 """``windows.py KIND FROM TO``: reads lines ``time key number`` and writes the contents of each window of a key.
 
 Sizes are in the unit of the times, so streams are easy to read. ``two`` reads from two ports, ``arrival`` uses the
-clock. FROM and TO are paths, or HOST:PORT.
+clock. ``early`` also gives what windows hold before they are complete, under keys that begin with ``early-``. FROM and
+TO are paths, or HOST:PORT.
 """
 
 import os
@@ -57,6 +58,17 @@ def time(data):
     return data[0]
 
 
+def with_early_results(pipeline):
+    """What ``range`` gives, and early results."""
+    windows = wallaroo.sliding(100, every=50, delay=10, on_late="dead-letter")
+    return pipeline.window(windows, early=20).aggregate(Numbers).map(named)
+
+
+def named(window):
+    key, numbers = window.value
+    return (f"early-{key}" if window.closed_by == "early" else key), numbers
+
+
 def application_setup(args):
     kind, source, sink = args
     event_time = None if kind == "arrival" else time
@@ -68,7 +80,8 @@ def application_setup(args):
     pipeline = wallaroo.source("lines", config)
     if kind == "two":
         pipeline = pipeline.merge(wallaroo.source("more lines", config))
-    windows = pipeline.key_by(key).to(KINDS[kind]().over(Numbers))
+    pipeline = pipeline.key_by(key)
+    windows = with_early_results(pipeline) if kind == "early" else pipeline.to(KINDS[kind]().over(Numbers))
     host, _, port = sink.rpartition(":")
     out = wallaroo.TCPSinkConfig(host, port, Lines) if host else wallaroo.FileSinkConfig(sink, Lines)
     return wallaroo.build_application("Windows", windows.to_sink(out))

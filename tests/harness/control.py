@@ -11,10 +11,10 @@ def words(*arguments) -> "list[str]":
     return [orchestrator_command(), *map(str, arguments)]
 
 
-def command(*arguments, environment=None, timeout=PATIENCE) -> "subprocess.CompletedProcess[str]":
+def command(*arguments, environment=None, cwd=None, timeout=PATIENCE) -> "subprocess.CompletedProcess[str]":
     """Runs a command to its end; any exit code is accepted."""
     line = words(*arguments)
-    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(line, env=environment, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def output(*arguments, environment=None, timeout=PATIENCE) -> str:

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use wallaroo_orch::engine::{Action, Engine, EngineConfig, Event};
-use wallaroo_orch::frame::FrameBlock;
-use wallaroo_orch::frame::Span;
+use wallaroo_orch::frame::{FrameBlock, Place, Span};
 use wallaroo_orch::ids::{ConnectionId, Generation};
 use wallaroo_orch::ids::{SinkId, SlotId, SourceId};
 use wallaroo_orch::plan::Plan;
@@ -86,7 +85,7 @@ impl Stream {
                     Action::Write { chunk, .. } => {
                         events.push_back(Event::SinkWritten { sink: SinkId(0), bytes: chunk.bytes.len() });
                     }
-                    Action::Credit { .. } | Action::Recovered { .. } => {}
+                    Action::Credit { .. } | Action::Allow { .. } | Action::Recovered { .. } => {}
                     other => panic!("a quiet stream asks for no {other:?}"),
                 }
             }
@@ -145,8 +144,9 @@ fn encode_reply(messages: u32, groups: u32) -> Bytes {
         elapsed: Duration::from_nanos(1),
         outputs: vec![output],
         failures: Vec::new(),
-        ended: false,
+        ended: None,
         timing: None,
+        slow: None,
     };
     FromWorker::Result(result).encode().into_body()
 }
@@ -176,7 +176,7 @@ fn block() -> FrameBlock {
         data.put_slice(FRAME);
         spans.push(Span { start, end: data.len() as u32 });
     }
-    FrameBlock { data: data.freeze(), spans }
+    FrameBlock { data: data.freeze(), spans, place: Place::Unknown }
 }
 
 fn topology() -> Topology {
@@ -196,5 +196,5 @@ fn topology() -> Topology {
         node("state", &[KEY_BY], state),
         node("sink", &[NodeId(2)], sink),
     ];
-    Topology { name: "bench".to_owned(), nodes }
+    Topology { name: "bench".to_owned(), nodes, stop_at: Vec::new() }
 }

@@ -6,7 +6,7 @@ use super::LogArgs;
 use super::error::CliError;
 use super::run::ApplicationArgs;
 use crate::cli::terminal;
-use crate::plan::{Input, Plan, Target};
+use crate::plan::{Guarantee, Input, Plan, Target};
 use crate::runtime::RunError;
 
 /// Arguments of `wallaroo-orch check`.
@@ -18,12 +18,12 @@ pub(super) struct CheckArgs {
     pub(super) application: ApplicationArgs,
 }
 
-/// Prints the stages of an application.
+/// Prints the stages of an application, and what is promised to its messages.
 pub(super) async fn run(args: CheckArgs) -> Result<(), CliError> {
     args.log.start();
     let topology = args.application.describe().await?;
     let plan = Plan::new(topology).map_err(RunError::from)?;
-    terminal::text(format_args!("{}", stages(&plan)));
+    terminal::text(format_args!("{}{}", stages(&plan), guarantees(&plan)));
     Ok(())
 }
 
@@ -48,4 +48,11 @@ fn stages(plan: &Plan) -> String {
         }
     }
     lines.join("\n") + "\n"
+}
+
+fn guarantees(plan: &Plan) -> String {
+    let lines = plan.guarantees().into_iter().map(|Guarantee { source, sink, without_state, with_state }| {
+        format!("{source} -> {sink}\n  without --state: {without_state}\n  with --state: {with_state}\n")
+    });
+    lines.collect()
 }

@@ -13,10 +13,11 @@ use super::init::InitError;
 use super::pools::PoolsError;
 use super::receive::ReceiveError;
 use super::send::SendError;
+use super::state::{Failure, StateCommandError};
 use super::terminal::printable;
 use crate::control::client::ClientError;
 use crate::interpreter::{Diagnosis, InterpreterError};
-use crate::runtime::RunError;
+use crate::runtime::{RunError, StateError};
 use crate::sink::SinkError;
 use crate::worker::pool::PoolError;
 
@@ -64,7 +65,7 @@ pub enum CliError {
     /// The run has ended, but part of its input was not read.
     #[error("the rest of {input} was not read: {reason}")]
     InputLeft {
-        /// The file or stream.
+        /// The file, stream or generator.
         input: String,
         /// Why.
         reason: String,
@@ -81,9 +82,15 @@ pub enum CliError {
     /// `dead-letters` failed.
     #[error(transparent)]
     DeadLetters(#[from] DeadLettersError),
+    /// `state` failed.
+    #[error(transparent)]
+    State(#[from] StateCommandError),
     /// `init` failed.
     #[error(transparent)]
     Init(#[from] InitError),
+    /// Options that contradict each other.
+    #[error("{0}")]
+    Usage(&'static str),
     /// `top` needs a terminal to draw on.
     #[error("standard output is not a terminal")]
     NoTerminal,
@@ -128,7 +135,13 @@ impl CliError {
             Self::Receive(error) if error.is_busy() => Exit::Busy,
             Self::Init(_) | Self::DeadLetters(DeadLettersError::File(_)) => Exit::Busy,
             Self::DeadLetters(error) if error.is_usage() => Exit::Usage,
-            Self::NoTerminal | Self::Pools(_) => Exit::Usage,
+            Self::State(error) => match error.failure() {
+                Failure::Data => Exit::Failed,
+                Failure::Usage => Exit::Usage,
+                Failure::Load => Exit::Load,
+                Failure::File => Exit::Busy,
+            },
+            Self::NoTerminal | Self::Pools(_) | Self::Usage(_) => Exit::Usage,
             Self::Send(_)
             | Self::Receive(_)
             | Self::Control(_)
@@ -158,10 +171,13 @@ fn run_exit(error: &RunError) -> Exit {
     match error {
         RunError::Pool(_) | RunError::Plan(_) | RunError::UnknownPool { .. } => Exit::Load,
         RunError::Source(_)
+        | RunError::SourceChanged { .. }
         | RunError::DeadLetters(_)
         | RunError::SameFile { .. }
+        | RunError::OwnSource { .. }
         | RunError::Control(_)
-        | RunError::Sink(SinkError::Create { .. }) => Exit::Busy,
+        | RunError::State(StateError::Changed { .. } | StateError::Unreadable(_) | StateError::Log(_))
+        | RunError::Sink(SinkError::Create { .. } | SinkError::Shorter { .. }) => Exit::Busy,
         RunError::Interrupted { .. }
         | RunError::InterruptedLate
         | RunError::InterruptedEarly

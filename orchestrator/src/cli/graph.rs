@@ -72,8 +72,9 @@ fn description(node: &Node) -> String {
     match &node.kind {
         NodeKind::Source { source, decoder, framing, .. } => {
             let mut parts = vec![match source {
-                SourceConfig::Tcp { host, port } => format!("tcp {host}:{port}"),
-                SourceConfig::File { path } => format!("file {path}"),
+                SourceConfig::Tcp { host, port, .. } => format!("tcp {host}:{port}"),
+                SourceConfig::File { path, follow: false } => format!("file {path}"),
+                SourceConfig::File { path, follow: true } => format!("file {path}, followed"),
                 SourceConfig::Stdin {} => "stdin".to_owned(),
                 SourceConfig::Generator {} => "generator".to_owned(),
             }];
@@ -81,8 +82,8 @@ fn description(node: &Node) -> String {
             parts.extend(framing.as_ref().map(framing_description));
             parts.join(", ")
         }
-        NodeKind::Computation { pool: None } => "computation".to_owned(),
-        NodeKind::Computation { pool: Some(pool) } => format!("computation, pool {pool}"),
+        NodeKind::Computation { pool: None, .. } => "computation".to_owned(),
+        NodeKind::Computation { pool: Some(pool), .. } => format!("computation, pool {pool}"),
         NodeKind::KeyBy { keys: None, .. } => "key_by".to_owned(),
         NodeKind::KeyBy { keys: Some(keys), unknown_key } => {
             let others = match unknown_key {
@@ -96,7 +97,8 @@ fn description(node: &Node) -> String {
         NodeKind::Window { table_type, window, .. } => format!("{}: {table_type}", window_description(window)),
         NodeKind::Sink { sink, encoder } => match sink {
             SinkConfig::Tcp { host, port } => format!("tcp {host}:{port}, encoder {encoder}"),
-            SinkConfig::File { path } => format!("file {path}, encoder {encoder}"),
+            SinkConfig::File { path, append: false } => format!("file {path}, encoder {encoder}"),
+            SinkConfig::File { path, append: true } => format!("file {path}, appended to, encoder {encoder}"),
             SinkConfig::Stdout {} => format!("stdout, encoder {encoder}"),
         },
     }

@@ -15,6 +15,7 @@ mod receive;
 mod run;
 mod send;
 mod stack;
+mod state;
 mod status;
 mod table;
 mod terminal;
@@ -54,6 +55,8 @@ enum Command {
     Receive(receive::ReceiveArgs),
     /// List, show, resend or drop the messages that could not be processed
     DeadLetters(dead_letters::DeadLettersArgs),
+    /// Show, check, export or change the folder of `run --state`
+    State(state::StateArgs),
     /// Show the state of a running application
     Status(status::StatusArgs),
     /// Show the state of a running application, updated as it changes
@@ -177,6 +180,7 @@ impl Cli {
             Command::Send(args) => Ok(send::run(args).await?),
             Command::Receive(args) => Ok(receive::run(args).await?),
             Command::DeadLetters(args) => Ok(dead_letters::run(args).await?),
+            Command::State(args) => state::run(args).await,
             Command::Status(args) => status::run(args).await,
             Command::Top(args) => top::run(args).await,
             Command::Scale(args) => changing::scale(args).await,

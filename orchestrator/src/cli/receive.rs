@@ -87,8 +87,10 @@ async fn receive(
         events: sender,
         budget: budget.clone(),
         clients: ClientLimit::of(1000),
+        streams: None,
         connections: ConnectionIds::default(),
         close_requests,
+        suspended: CancellationToken::new(),
     };
     let stop = CancellationToken::new();
     let _stop_at_end = stop.clone().drop_guard();

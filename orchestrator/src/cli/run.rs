@@ -17,7 +17,7 @@ use crate::control::address::ControlAddress;
 use crate::descriptors;
 use crate::engine::EngineConfig;
 use crate::interpreter;
-use crate::runtime::{self, FailurePolicy, InputLeft, RunError, RunOptions, Started, Summary};
+use crate::runtime::{self, FailurePolicy, InputLeft, OnStop, RunError, RunOptions, Started, Summary};
 use crate::worker::code_folder::CodeFolder;
 use crate::worker::pool::{PoolError, PoolSettings};
 use crate::worker::process::Interpreter;
@@ -29,7 +29,7 @@ const DEFAULT_MAX_FRAME: usize = 16 << 20;
 const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(120);
 /// Bounds of how often workers report whether they have moved on.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
-const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
+const LONGEST_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The application and the Python that runs it.
 #[derive(Debug, Clone, Args)]
@@ -158,10 +158,45 @@ pub(super) struct RunArgs {
     /// Bytes at which a queue is full, so that whatever feeds it waits
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = queue_bytes)]
     queue_bytes: ByteSize,
+    /// Work that may wait for the workers in one queue, in time, so that messages do not grow old in queues
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    queue_time: Duration,
+    /// Keep all that lives in this folder, so that the next run with it goes on where this one ended, however it ended
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// What SIGTERM or Ctrl-C does [default: suspend with --state, else drain]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    on_stop: Option<Stop>,
+    /// With --on-stop suspend, what is not done after this long is left to the next run
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    stop_timeout: Duration,
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
     pub(super) application: ApplicationArgs,
+}
+
+/// The values of `--on-stop`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Stop {
+    /// Reading ends, what was accepted is finished, and windows end
+    Drain,
+    /// Reading ends and what was accepted is finished; the next run goes on with windows and generators (needs --state)
+    Suspend,
+}
+
+impl Stop {
+    /// What is to be done with the option or without.
+    fn choose(option: Option<Self>, has_state: bool) -> Result<OnStop, CliError> {
+        match option {
+            Some(Self::Suspend) if !has_state => {
+                Err(CliError::Usage("--on-stop suspend needs --state: without it nothing is kept for the next run"))
+            }
+            Some(Self::Suspend) => Ok(OnStop::Suspend),
+            None if has_state => Ok(OnStop::Suspend),
+            Some(Self::Drain) | None => Ok(OnStop::Drain),
+        }
+    }
 }
 
 /// The values of `--on-error`.
@@ -236,15 +271,20 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
     pool.interpreter.code = CodeFolder::create();
     let named_pools = pools::settings(&args.pools, &pool)?;
     pool.memory = args.worker_memory.map(|limit| limit.as_u64());
+    if args.no_ledger && args.state.is_some() {
+        return Err(CliError::Usage("--no-ledger keeps no state, so there is none for --state"));
+    }
     let options = RunOptions {
         pool,
         named_pools,
         engine: EngineConfig {
             slots: workers,
             queue_bytes: args.queue_bytes.as_u64() as usize,
+            queue_time: args.queue_time,
             max_frame,
             step_timeout: args.step_timeout,
             replay_budget: args.replay_budget,
+            stop_timeout: args.stop_timeout,
             keep_ledger: !args.no_ledger,
             idle_after: args.idle_after,
             max_messages_per_worker: args.max_messages_per_worker,
@@ -255,6 +295,8 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
         most_dead_letters: args.max_dead_letters,
         control: args.control.map_or_else(|| ControlAddress::of(args.application.application()), ControlAddress::At),
         metrics: args.metrics,
+        on_stop: Stop::choose(args.on_stop, args.state.is_some())?,
+        state: args.state,
     };
     let json = args.log.log_format == LogFormat::Json;
     let show = !args.log.quiet;

@@ -2,7 +2,9 @@
 
 mod connection;
 mod lines;
+mod marking;
 mod pace;
+mod stream;
 
 use std::fmt;
 use std::fs::File;
@@ -15,9 +17,12 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 pub(super) use self::connection::Connection;
-use self::lines::Lines;
+use self::lines::{Batch, Lines};
+pub(super) use self::marking::Marking;
 use self::pace::Pace;
+use self::stream::StreamConnection;
 use crate::cli::terminal;
+use crate::stream_protocol::MAX_NAME;
 
 /// Bytes read from the input at a time.
 const BUFFER: usize = 1 << 20;
@@ -31,6 +36,9 @@ pub(super) struct SendArgs {
     /// How messages are delimited on the wire
     #[arg(long, value_enum, default_value_t = WireFraming::U32)]
     framing: WireFraming,
+    /// Send as this acknowledged stream: wait until all is durable, and go on behind what an earlier `send` of the stream has sent
+    #[arg(long, value_name = "NAME", value_parser = stream_name, conflicts_with = "framing")]
+    stream: Option<String>,
     /// Send at most this many messages a second
     #[arg(long, value_name = "N[/s]", value_parser = pace::parse_rate)]
     rate: Option<f64>,
@@ -88,6 +96,13 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn stream_name(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=MAX_NAME => Ok(text.to_owned()),
+        _ => Err(format!("a name has 1 to {MAX_NAME} bytes")),
+    }
+}
+
 /// Why sending failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
@@ -119,6 +134,52 @@ pub enum SendError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// The source refuses the stream.
+    #[error("{to} closed stream {name:?}: {reason}")]
+    Refused {
+        /// Where.
+        to: String,
+        /// The stream.
+        name: String,
+        /// What the source says.
+        reason: String,
+    },
+    /// The receiver does not speak the protocol of acknowledged streams.
+    #[error(
+        "{to} takes no acknowledged streams; its application has to ask for them, with wallaroo.tcp(..., acknowledged=True)"
+    )]
+    NoStreams {
+        /// Where.
+        to: String,
+    },
+    /// The source knows less of the stream than it had said before.
+    #[error(
+        "{to} has {now} messages of stream {name:?}, and had acknowledged {before}: it has lost its state, and those messages are not sent again"
+    )]
+    Forgotten {
+        /// Where.
+        to: String,
+        /// The stream.
+        name: String,
+        /// Messages it has.
+        now: u64,
+        /// Messages it had.
+        before: u64,
+    },
+    /// The input has ended before what an earlier run has sent of the stream.
+    #[error(
+        "the input has {lines} lines, and {to} has {acknowledged} messages of stream {name:?} already: is it another file?"
+    )]
+    Short {
+        /// Where.
+        to: String,
+        /// The stream.
+        name: String,
+        /// Lines of the input.
+        lines: u64,
+        /// Messages the receiver has.
+        acknowledged: u64,
+    },
     /// The thread that sends did not finish.
     #[error("sending was interrupted")]
     Aborted(#[source] tokio::task::JoinError),
@@ -134,20 +195,22 @@ fn send(args: &SendArgs) -> Result<(), SendError> {
     let path = args.file.clone().unwrap_or_else(|| "standard input".into());
     let unreadable = |source| SendError::Read { path: path.clone(), source };
     // Opened before connecting: otherwise a wrong file name would look like an empty connection to the receiver.
-    let first = open(args).map_err(unreadable)?;
+    let mut input = open(args).map_err(unreadable)?;
     let within = Duration::from_secs_f64(args.connect_timeout);
-    let mut connection = Connection::open(&args.to, within)?;
-    let progress = progress(first.length.map(|length| length * args.repeat));
-    let mut lines = Lines::new(args.framing);
+    let mut receiver = match &args.stream {
+        Some(name) => Receiver::Stream(StreamConnection::open(&args.to, name, within)?),
+        None => Receiver::Plain(Connection::open(&args.to, within)?),
+    };
+    let progress = progress(input.length.map(|length| length * args.repeat));
+    let mut lines = Lines::new(receiver.framing(args.framing));
     let mut pace = args.rate.map(Pace::new);
     let began = Instant::now();
     let (mut messages, mut bytes) = (0, 0);
-    let mut input = first;
     for round in 1..=args.repeat {
         loop {
             let limit = pace.as_ref().map_or(u64::MAX, Pace::wait);
             let Some(batch) = lines.next(&mut input.reader, limit).map_err(unreadable)? else { break };
-            connection.write(batch.encoded, messages)?;
+            receiver.write(&batch, messages)?;
             messages += batch.messages;
             bytes += batch.read;
             if let Some(pace) = &mut pace {
@@ -160,14 +223,48 @@ fn send(args: &SendArgs) -> Result<(), SendError> {
             input = open(args).map_err(unreadable)?;
         }
     }
-    connection.finish(messages)?;
+    let there = receiver.finish(messages)?;
     progress.finish_and_clear();
+    messages -= there;
+    if there > 0 {
+        terminal::note(format_args!("{there} messages had been sent before"));
+    }
     let elapsed = began.elapsed().as_secs_f64();
     terminal::note(format_args!(
         "sent {messages} messages in {elapsed:.3} s ({:.0} messages/s)",
         messages as f64 / elapsed.max(1e-9)
     ));
     Ok(())
+}
+
+/// Who is sent to.
+enum Receiver {
+    Plain(Connection),
+    Stream(StreamConnection),
+}
+
+impl Receiver {
+    fn framing(&self, asked: WireFraming) -> Marking {
+        match self {
+            Self::Plain(_) => Marking::Framed(asked),
+            Self::Stream(_) => Marking::Stream,
+        }
+    }
+
+    fn write(&mut self, batch: &Batch<'_>, messages: u64) -> Result<(), SendError> {
+        match self {
+            Self::Plain(connection) => connection.write(batch.encoded, messages),
+            Self::Stream(connection) => connection.write(batch.encoded, batch.messages),
+        }
+    }
+
+    /// Waits for the receiver to have everything. Returns how many of the messages it had before.
+    fn finish(self, messages: u64) -> Result<u64, SendError> {
+        match self {
+            Self::Plain(connection) => connection.finish(messages).map(|()| 0),
+            Self::Stream(connection) => connection.finish(),
+        }
+    }
 }
 
 /// The input to send.

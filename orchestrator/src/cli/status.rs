@@ -12,8 +12,8 @@ use super::run::duration;
 use super::table::Table;
 use crate::control::client::Client;
 use crate::control::report::{
-    InterpreterReport, LatencyReport, RunState, SeatReport, SinkReport, SourceReport, StageReport, StatusReport,
-    WorkerReport, WorkerState,
+    InterpreterReport, LatencyReport, LogReport, RunState, SeatReport, SinkReport, SourceReport, StageReport,
+    StatusReport, WorkerReport, WorkerState,
 };
 
 /// Clears a terminal: cursor home, erase.
@@ -73,12 +73,21 @@ fn text(report: &StatusReport) -> String {
     report.stages.iter().enumerate().for_each(|(number, stage)| table.row(stage_row(number, stage)));
     report.sinks.iter().for_each(|sink| table.row(sink_row(sink)));
     let latency = latency_of(&report.latency);
+    let log = report.log.as_ref().map_or_else(String::new, log_line);
     let mut workers = Table::default();
     report.workers.iter().for_each(|worker| workers.row(worker_row(worker)));
     let problems: String = report.problems.iter().flat_map(|problem| ["! ", problem, "\n"]).collect();
     format!(
         "{application}  {state}  pid {pid}  up {uptime_seconds:.1} s  dead letters {dead_letters}  worker deaths {worker_deaths}\n{problems}\n\
-         {table}latency  {latency}\n\n{workers}"
+         {table}latency  {latency}\n{log}\n{workers}"
+    )
+}
+
+fn log_line(log: &LogReport) -> String {
+    let LogReport { last_record, durable_record, unsaved_bytes, bytes, commit_seconds, .. } = log;
+    let commit = commit_seconds.map_or_else(String::new, |seconds| format!(", {} to the disk", duration_of(seconds)));
+    format!(
+        "log  record {last_record}, {durable_record} durable, {unsaved_bytes} bytes not, {bytes} bytes since the checkpoint{commit}\n"
     )
 }
 
@@ -126,6 +135,7 @@ fn worker_row(worker: &WorkerReport) -> Vec<String> {
         format!("generation {}", worker.generation),
         interpreter,
         resident,
+        worker.seat.as_ref().map_or_else(String::new, |seat| format!("journal {}", journal_of(seat))),
         history,
     ]
 }
@@ -142,6 +152,18 @@ pub(super) fn place_of(worker: &WorkerReport) -> String {
 
 pub(super) fn interpreter_of(interpreter: &InterpreterReport) -> String {
     format!("{} {}", interpreter.implementation, interpreter.version)
+}
+
+/// The size of a journal, and of how much if it must not outgrow that.
+pub(super) fn journal_of(seat: &SeatReport) -> String {
+    let bytes = ByteSize(seat.journal_bytes as u64);
+    match seat {
+        SeatReport { rebuildable: false, .. } => "given up".to_owned(),
+        SeatReport { unsaved_state: Some(_), .. } => {
+            format!("{bytes} of {}", ByteSize(seat.journal_limit_bytes as u64))
+        }
+        SeatReport { unsaved_state: None, .. } => bytes.to_string(),
+    }
 }
 
 pub(super) fn history_of(seat: &SeatReport) -> String {

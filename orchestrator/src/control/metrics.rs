@@ -16,7 +16,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use super::report::{LatencyReport, SinkReport, SourceReport, StageReport, StatusReport, WorkerReport};
+use super::application_metrics;
+use super::report::{LatencyReport, LogReport, SinkReport, SourceReport, StageReport, StatusReport, WorkerReport};
 use super::{Request, listener::BindError};
 
 /// The content type that Prometheus expects.
@@ -69,6 +70,9 @@ fn text(report: &StatusReport) -> String {
         counter!("wallaroo_worker_deaths_total").absolute(report.worker_deaths);
         gauge!("wallaroo_problems").set(report.problems.len() as f64);
         latency("wallaroo_latency_seconds", &report.latency, &[]);
+        if let Some(log) = &report.log {
+            record_log(log);
+        }
         for source in &report.sources {
             record_source(source);
         }
@@ -82,7 +86,7 @@ fn text(report: &StatusReport) -> String {
             record_worker(worker);
         }
     });
-    recorder.handle().render()
+    recorder.handle().render() + &application_metrics::text(&report.metrics)
 }
 
 fn describe() {
@@ -98,6 +102,11 @@ fn describe() {
         "wallaroo_latency_seconds",
         "Time from reading a message at a source to handing its result to a sink, of all messages so far."
     );
+    describe_counter!("wallaroo_log_records_total", "Records that were ever written to the state folder.");
+    describe_gauge!("wallaroo_log_bytes", "Bytes of the log after its last checkpoint.");
+    describe_gauge!("wallaroo_log_unsaved_bytes", "Bytes of records that are not on the disk yet.");
+    describe_gauge!("wallaroo_log_commit_seconds", "Time that a record took lately until it was on the disk.");
+    describe_gauge!("wallaroo_log_recovery_seconds", "Time it took to read what an earlier run had left.");
     describe_gauge!("wallaroo_source_connections", "Open connections.");
     describe_counter!("wallaroo_source_messages_total", "Messages of a source that were processed.");
     describe_counter!("wallaroo_stage_messages_total", "Messages a stage has processed.");
@@ -116,6 +125,26 @@ fn describe() {
     describe_counter!("wallaroo_slot_restarts_total", "Workers that have taken a slot after the first one.");
     describe_gauge!("wallaroo_slot_in_flight_batches", "Batches sent to the worker in a slot and not yet answered.");
     describe_gauge!("wallaroo_slot_journal_bytes", "Size of the journal of a slot.");
+    describe_gauge!(
+        "wallaroo_slot_journal_limit_bytes",
+        "Size at which the journal of a slot is given up, if it holds a state that cannot be saved."
+    );
+    describe_gauge!(
+        "wallaroo_slot_unsaved_state",
+        "1 if a state of a slot is in no snapshot; the status names its key."
+    );
+    describe_gauge!(
+        "wallaroo_slot_rebuildable",
+        "1 if the state of a slot can be rebuilt when its worker dies; 0 if that ends the run."
+    );
+}
+
+fn record_log(log: &LogReport) {
+    counter!("wallaroo_log_records_total").absolute(log.last_record);
+    gauge!("wallaroo_log_bytes").set(log.bytes as f64);
+    gauge!("wallaroo_log_unsaved_bytes").set(log.unsaved_bytes as f64);
+    gauge!("wallaroo_log_commit_seconds").set(log.commit_seconds.unwrap_or(0.0));
+    gauge!("wallaroo_log_recovery_seconds").set(log.recovery_seconds);
 }
 
 fn record_source(source: &SourceReport) {
@@ -151,7 +180,10 @@ fn record_worker(worker: &WorkerReport) {
         labels.extend(pool_label(worker.pool.as_ref()));
         counter!("wallaroo_slot_restarts_total", labels.clone()).absolute(seat.restarts.into());
         gauge!("wallaroo_slot_in_flight_batches", labels.clone()).set(seat.in_flight as f64);
-        gauge!("wallaroo_slot_journal_bytes", labels).set(seat.journal_bytes as f64);
+        gauge!("wallaroo_slot_journal_bytes", labels.clone()).set(seat.journal_bytes as f64);
+        gauge!("wallaroo_slot_journal_limit_bytes", labels.clone()).set(seat.journal_limit_bytes as f64);
+        gauge!("wallaroo_slot_unsaved_state", labels.clone()).set(f64::from(seat.unsaved_state.is_some()));
+        gauge!("wallaroo_slot_rebuildable", labels).set(f64::from(seat.rebuildable));
     }
 }
 

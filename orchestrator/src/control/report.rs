@@ -37,8 +37,81 @@ pub struct StatusReport {
     pub dead_letters: u64,
     /// Workers that died in a slot, excluding those that were replaced on purpose.
     pub worker_deaths: u64,
+    /// The log, if the run has a state folder.
+    #[serde(default)]
+    pub log: Option<LogReport>,
+    /// What the application's own metrics have measured, by name and step.
+    #[serde(default)]
+    pub metrics: Vec<MetricReport>,
     /// What holds the run back or soon will, for people. Empty: nothing.
     pub problems: Vec<String>,
+}
+
+/// A metric of the application in a step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MetricReport {
+    /// Its name.
+    pub name: String,
+    /// What it is, for people.
+    pub description: String,
+    /// The step in which it was measured; null outside of steps.
+    pub step: Option<String>,
+    /// What was measured.
+    #[serde(flatten)]
+    pub value: MetricValue,
+}
+
+/// What was measured since the run began, by the kind of the metric.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum MetricValue {
+    /// A sum over all workers.
+    Counter {
+        /// The sum.
+        value: f64,
+    },
+    /// The last value of each slot.
+    Gauge {
+        /// By slot.
+        slots: Vec<GaugeReport>,
+    },
+    /// Values of all workers.
+    Histogram {
+        /// The greatest value of each bucket but the last.
+        bounds: Vec<f64>,
+        /// Values in each bucket: one more than bounds.
+        counts: Vec<u64>,
+        /// The sum of the values.
+        sum: f64,
+    },
+}
+
+/// A gauge in one slot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GaugeReport {
+    /// The slot's number.
+    pub slot: u32,
+    /// The slot's pool; null for the main pool.
+    pub pool: Option<String>,
+    /// The last value.
+    pub value: f64,
+}
+
+/// The log of a run with a state folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LogReport {
+    /// The number of the last record.
+    pub last_record: u64,
+    /// The number of the last record that is durable.
+    pub durable_record: u64,
+    /// Bytes of records that are not durable.
+    pub unsaved_bytes: usize,
+    /// Bytes of the log after its last checkpoint.
+    pub bytes: u64,
+    /// How long a record took lately from the engine to the disk; null while none has.
+    pub commit_seconds: Option<f64>,
+    /// How long it took to read what an earlier run had left.
+    pub recovery_seconds: f64,
 }
 
 /// Whether a run accepts messages.
@@ -192,6 +265,12 @@ pub struct SeatReport {
     pub in_flight: usize,
     /// Size of its journal.
     pub journal_bytes: usize,
+    /// Size at which the journal is given up, if it holds a state that cannot be saved.
+    pub journal_limit_bytes: usize,
+    /// Why a state of the slot is in no snapshot, with its key and table.
+    pub unsaved_state: Option<String>,
+    /// Whether the slot's state can be rebuilt if its worker dies; otherwise that ends the run.
+    pub rebuildable: bool,
     /// Workers that have taken the slot after the first one.
     pub restarts: u32,
     /// How the previous worker ended.

@@ -18,6 +18,11 @@ pub(super) struct AppendedFile {
 }
 
 impl AppendedFile {
+    /// Has the disk take what was appended. What is no regular file has no disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        if self.file.metadata()?.is_file() { self.file.sync_data() } else { Ok(()) }
+    }
+
     /// Opens for appending.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), file: open(path)?, may_be_unfinished: true })

@@ -20,10 +20,10 @@ fn plan_with(source: SourceConfig, framing: Option<Framing>) -> Plan {
     let sink = NodeKind::Sink { sink: SinkConfig::Stdout {}, encoder: "Encode".to_owned() };
     let nodes = vec![
         node("words", vec![], source),
-        node("Split", vec![NodeId(0)], NodeKind::Computation { pool: None }),
+        node("Split", vec![NodeId(0)], NodeKind::Computation { pool: None, fill: None }),
         node("out", vec![NodeId(1)], sink),
     ];
-    Plan::new(Topology { name: "word count".to_owned(), nodes }).expect("a plan")
+    Plan::new(Topology { name: "word count".to_owned(), nodes, stop_at: Vec::new() }).expect("a plan")
 }
 
 fn message() -> DeadMessage {
@@ -46,6 +46,7 @@ fn message() -> DeadMessage {
 /// What a letter may look like.
 pub(crate) fn letter(message: &str) -> DeadLetter {
     DeadLetter {
+        id: None,
         time: "2025-01-02T03:04:05.678Z".parse().expect("a time"),
         application: "word count".to_owned(),
         step: "Split".to_owned(),
@@ -69,7 +70,7 @@ type Events = mpsc::UnboundedReceiver<LetterEvent>;
 
 fn opened(path: Option<&Path>) -> (DeadLetters, Events) {
     let (sender, events) = mpsc::unbounded_channel();
-    (DeadLetters::open(path, &plan(), sender).expect("writable"), events)
+    (DeadLetters::open(path, &plan(), true, sender).expect("writable"), events)
 }
 
 /// Waits until letters of `weight` are kept. Returns why they had to wait, if they had.
@@ -90,9 +91,9 @@ fn letters_are_whole_lines_and_read_back() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("dead.jsonl");
     let (mut letters, mut events) = opened(Some(&path));
-    letters.write(&message(), Some("127.0.0.1:999"));
+    letters.write(None, &message(), Some("127.0.0.1:999"));
     let unknown = DeadMessage { key: None, source: None, connection: None, codec: 2, ..message() };
-    letters.write(&unknown, None);
+    letters.write(None, &unknown, None);
     assert_eq!(letters.count(), 2);
     await_kept(&mut events, message().weight() + unknown.weight());
 
@@ -126,7 +127,8 @@ fn letters_are_whole_lines_and_read_back() {
 
 #[test]
 fn letters_say_where_their_source_listens_and_how_it_is_written_to() {
-    let tcp = |host: &str, port| SourceConfig::Tcp { host: host.to_owned(), port };
+    let tcp = |host: &str, port| SourceConfig::Tcp { host: host.to_owned(), port, acknowledged: false };
+    let acknowledged = SourceConfig::Tcp { host: "localhost".to_owned(), port: 7010, acknowledged: true };
     let prefix = |width| {
         let (offset, order, signed, adjust) = (0, ByteOrder::Big, false, 0);
         Some(Framing::Length { header: width, width, offset, order, signed, adjust })
@@ -135,13 +137,14 @@ fn letters_say_where_their_source_listens_and_how_it_is_written_to() {
     let cases = [
         (tcp("localhost", 7010), prefix(4), Some("localhost:7010"), Some(SourceFraming::U32)),
         (tcp("::1", 7010), delimiter(b"\n"), Some("[::1]:7010"), Some(SourceFraming::Newline)),
+        (acknowledged, delimiter(b"\n"), Some("localhost:7010"), Some(SourceFraming::Stream)),
         (tcp("localhost", 0), prefix(2), None, Some(SourceFraming::Other)),
         (SourceConfig::Stdin {}, delimiter(b"\r\n"), None, Some(SourceFraming::Other)),
         (SourceConfig::Generator {}, None, None, None),
     ];
     for (source, source_framing, address, framing) in cases {
         let (events, _) = mpsc::unbounded_channel();
-        let letters = DeadLetters::open(None, &plan_with(source, source_framing), events).expect("no file");
+        let letters = DeadLetters::open(None, &plan_with(source, source_framing), false, events).expect("no file");
         let letter = letters.letter(&message(), None, Timestamp::UNIX_EPOCH);
         assert_eq!((letter.source_address.as_deref(), letter.source_framing), (address, framing));
     }
@@ -152,7 +155,7 @@ fn a_line_cut_short_by_a_crash_spoils_no_other() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), "{\"time\":").expect("writable");
     let (mut letters, mut events) = opened(Some(file.path()));
-    letters.write(&message(), None);
+    letters.write(None, &message(), None);
     await_kept(&mut events, message().weight());
     let text = std::fs::read_to_string(file.path()).expect("readable");
     let (cut, whole) = text.split_once('\n').expect("two lines");
@@ -163,14 +166,14 @@ fn a_line_cut_short_by_a_crash_spoils_no_other() {
 #[test]
 fn a_path_that_cannot_be_written_is_known_at_the_start() {
     let (events, _) = mpsc::unbounded_channel();
-    let error = DeadLetters::open(Some(Path::new("/proc/none")), &plan(), events).expect_err("not writable");
+    let error = DeadLetters::open(Some(Path::new("/proc/none")), &plan(), false, events).expect_err("not writable");
     assert!(error.to_string().contains("/proc/none"), "{error}");
 }
 
 #[test]
 fn without_a_file_letters_are_kept_at_once() {
     let (mut letters, mut events) = opened(None);
-    letters.write(&message(), None);
+    letters.write(None, &message(), None);
     assert_eq!(await_kept(&mut events, message().weight()), None);
 }
 
@@ -181,8 +184,8 @@ fn a_locked_file_is_waited_for_and_nothing_is_dropped() {
     let (mut letters, mut events) = opened(Some(&path));
     let other = std::fs::OpenOptions::new().read(true).open(&path).expect("readable");
     let lock = lock::LinesLock::shared(&other).expect("nobody else has it");
-    letters.write(&message(), None);
-    letters.write(&message(), None);
+    letters.write(None, &message(), None);
+    letters.write(None, &message(), None);
     let waiting = events.blocking_recv().expect("the writer lives");
     assert!(matches!(&waiting, LetterEvent::Waiting { reason } if reason.contains("locked")), "{waiting:?}");
     assert_eq!(std::fs::read_to_string(&path).expect("readable"), "");
@@ -194,7 +197,7 @@ fn a_locked_file_is_waited_for_and_nothing_is_dropped() {
 #[test]
 fn a_full_disk_is_waited_for() {
     let (mut letters, mut events) = opened(Some(Path::new("/dev/full")));
-    letters.write(&message(), None);
+    letters.write(None, &message(), None);
     let waiting = events.blocking_recv().expect("the writer lives");
     let told =
         |event: &LetterEvent| matches!(event, LetterEvent::Waiting { reason } if reason.contains("No space left"));

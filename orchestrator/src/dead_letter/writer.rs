@@ -49,11 +49,16 @@ pub(super) struct LetterWriter {
 }
 
 impl LetterWriter {
-    pub(super) fn start(file: AppendedFile, events: mpsc::UnboundedSender<LetterEvent>) -> io::Result<Self> {
+    /// Starts the thread. If `synced`, letters count as kept only once the disk has them.
+    pub(super) fn start(
+        file: AppendedFile,
+        synced: bool,
+        events: mpsc::UnboundedSender<LetterEvent>,
+    ) -> io::Result<Self> {
         let (lines, received) = channel();
         let (end, ended) = oneshot::channel();
         std::thread::Builder::new().name("dead-letters".to_owned()).spawn(move || {
-            Thread { file, lines: received, events }.run();
+            Thread { file, synced, lines: received, events }.run();
             let _ = end.send(());
         })?;
         Ok(Self { lines: Some(lines), ended: Some(ended) })
@@ -82,6 +87,7 @@ impl LetterWriter {
 
 struct Thread {
     file: AppendedFile,
+    synced: bool,
     lines: Receiver<Line>,
     events: mpsc::UnboundedSender<LetterEvent>,
 }
@@ -101,12 +107,22 @@ impl Thread {
         }
     }
 
+    /// Appends once, and has the disk take it.
+    fn keep(&mut self, text: &[u8], written: &mut bool) -> io::Result<()> {
+        if !*written {
+            self.file.append(text)?;
+            *written = true;
+        }
+        if self.synced { self.file.sync() } else { Ok(()) }
+    }
+
     /// Appends until it succeeds.
     fn append(&mut self, text: &[u8]) {
         let began = Instant::now();
+        let mut written = false;
         let mut pause = FIRST_PAUSE;
         let mut reminded: Option<Instant> = None;
-        while let Err(error) = self.file.append(text) {
+        while let Err(error) = self.keep(text, &mut written) {
             let short = error.kind() == io::ErrorKind::WouldBlock && began.elapsed() < PATIENCE;
             if !short && reminded.is_none_or(|last| last.elapsed() > REMINDER) {
                 let path = self.file.path().display();

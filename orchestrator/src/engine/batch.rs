@@ -6,7 +6,9 @@ use bytes::Bytes;
 use wallaroo_protocol::{self as protocol, BatchId, Failure, Output, OutputData, Skip, StageId, Timing, ToWorker};
 
 use super::times::Times;
+use crate::dead_message::DeadMessage;
 use crate::ids::ConnectionId;
+use crate::position::Position;
 
 /// A batch as it was formed. The input is the encoded bytes that were sent, so running it again copies nothing.
 #[derive(Debug, Clone)]
@@ -22,12 +24,22 @@ pub(super) struct Batch {
     pub(super) times: Times,
     /// Messages that were made dead letters.
     pub(super) skip: Vec<Skip>,
+    /// Their letters. They leave with what comes of the batch.
+    pub(super) letters: Vec<(Skip, DeadMessage)>,
+    /// The generator has nothing more after it.
+    pub(super) ends_generator: bool,
     /// Workers that died while they ran this batch; a hang counts as enough of them to run it carefully.
     pub(super) deaths: u32,
     /// Those among them since a message of it was last given up.
     pub(super) struck: u32,
     /// What the markers of those said that ran it carefully.
     pub(super) suspicion: Suspicion,
+    /// Messages that hung although their step may be to blame.
+    pub(super) hung: Vec<Skip>,
+    /// It is run without those, to see whether the step works.
+    pub(super) probe: bool,
+    /// The step works: a message that hangs is guilty.
+    pub(super) proven: bool,
 }
 
 /// The message that the deaths under a careful batch point at.
@@ -49,8 +61,9 @@ impl Suspicion {
 /// What a batch was made of.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
-    /// Frames of a source; `sequence` is the batch's place in the order of its stage.
-    Frames { sequence: u64, connections: Vec<(ConnectionId, u32)> },
+    /// Frames of a source; `sequence` is the batch's place in the order of its stage, `position` where the
+    /// source goes on behind it.
+    Frames { sequence: u64, connections: Vec<(ConnectionId, u32)>, position: Position },
     /// Groups of keys of one slot.
     Groups,
     /// Groups that a stage of another pool handed over; `sequence` is the batch's place in the order of its stage.
@@ -65,6 +78,40 @@ pub(super) enum Origin {
 pub(super) const CAREFUL_AFTER: u32 = 2;
 
 impl Batch {
+    /// A batch that no worker has been sent.
+    pub(super) fn new(
+        id: BatchId,
+        stage: StageId,
+        (input, messages): (Bytes, u32),
+        received_at: Duration,
+        origin: Origin,
+        times: Times,
+    ) -> Self {
+        Self {
+            id,
+            stage,
+            input,
+            messages,
+            received_at,
+            origin,
+            times,
+            skip: Vec::new(),
+            letters: Vec::new(),
+            ends_generator: false,
+            deaths: 0,
+            struck: 0,
+            suspicion: Suspicion::default(),
+            hung: Vec::new(),
+            probe: false,
+            proven: false,
+        }
+    }
+
+    /// Whether a message is run when the batch is.
+    pub(super) fn runs(&self, message: Skip) -> bool {
+        !(self.skip.contains(&message) || self.probe && self.hung.contains(&message))
+    }
+
     /// The batch as a worker is sent it. `discard`: its outputs are not wanted, only its changes of state.
     pub(super) fn message(&self, discard: bool) -> ToWorker {
         ToWorker::Batch(protocol::Batch {
@@ -72,7 +119,7 @@ impl Batch {
             stage: self.stage,
             discard,
             careful: self.deaths >= CAREFUL_AFTER,
-            skip: self.skip.clone(),
+            skip: if self.probe { [self.skip.as_slice(), &self.hung].concat() } else { self.skip.clone() },
             times: self.times.runs().collect(),
             input: self.input.clone(),
         })

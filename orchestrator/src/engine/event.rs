@@ -5,12 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use wallaroo_protocol::{BatchId, BatchResult, CutResult, SnapshotPart, ToWorker};
 
-use super::CuttingError;
 use super::invariant::Invariant;
+use super::{CuttingError, StoredState};
+use crate::checkpoint::Checkpoint;
 use crate::dead_message::DeadMessage;
 use crate::death::{Death, KillReason};
 use crate::frame::FrameBlock;
 use crate::ids::{ConnectionId, Generation, PoolId, SinkId, SlotId, SourceId};
+use crate::position::{FilePosition, StreamName};
+use crate::record::{LetterId, Lsn, Record};
 use crate::sink_chunk::SinkChunk;
 
 /// Something that happened outside the engine.
@@ -33,6 +36,8 @@ pub enum Event {
         connection: ConnectionId,
         /// What was read.
         bytes: Bytes,
+        /// Bytes of the stream before these, if the source has positions.
+        position: Option<FilePosition>,
     },
     /// A connection has no more bytes.
     ConnectionClosed {
@@ -114,6 +119,16 @@ pub enum Event {
         /// The snapshots.
         part: SnapshotPart,
     },
+    /// Records are durable.
+    Durable {
+        /// The last of them.
+        upto: Lsn,
+    },
+    /// A checkpoint is stored, and with it the states that had changed.
+    Stored {
+        /// The last record in it.
+        upto: Lsn,
+    },
     /// A sink handed bytes over.
     SinkWritten {
         /// The sink.
@@ -142,6 +157,8 @@ pub enum Event {
     Save,
     /// Stop reading, finish what was accepted.
     Drain,
+    /// Stop reading, finish what was accepted, and leave windows and generators as they are: another engine goes on with them.
+    Suspend,
     /// The orchestrator stood still for `gap`: what it did not hear meanwhile is nobody's fault.
     StoodStill {
         /// How long.
@@ -168,11 +185,14 @@ impl Event {
             | Self::Chunk { .. }
             | Self::ConnectionClosed { .. }
             | Self::SourceEnded { .. }
+            | Self::Durable { .. }
+            | Self::Stored { .. }
             | Self::SinkWritten { .. }
             | Self::DeadLettersKept { .. }
             | Self::Scale { .. }
             | Self::Save
             | Self::Drain
+            | Self::Suspend
             | Self::StoodStill { .. }
             | Self::Tick => None,
         }
@@ -198,11 +218,27 @@ pub enum Action {
         /// The messages.
         chunk: SinkChunk,
     },
+    /// Messages of a stream need not be sent again: what came of them is durable.
+    Acknowledge {
+        /// The source.
+        source: SourceId,
+        /// The stream.
+        stream: StreamName,
+        /// How many of its messages.
+        messages: u64,
+    },
     /// Give a source back credit for bytes that have left its queue.
     Credit {
         /// The source.
         source: SourceId,
         /// How many bytes.
+        bytes: usize,
+    },
+    /// How many bytes a source may have under way now: fewer where messages take long. What is under way already stays.
+    Allow {
+        /// The source.
+        source: SourceId,
+        /// How many bytes. A block that is larger passes when nothing else is under way.
         bytes: usize,
     },
     /// Close a connection because its stream cannot be read.
@@ -216,9 +252,24 @@ pub enum Action {
     },
     /// Stop reading at every source.
     StopSources,
+    /// Append a record to the log. Answered by [`Event::Durable`]; only then is what the batch gave handed out.
+    Commit(Box<Record>),
+    /// Store a checkpoint with the states that have changed since the last one, all or nothing, once the records in it are durable.
+    /// Answered by [`Event::Stored`]. The log before it is not needed any more.
+    Checkpoint {
+        /// The checkpoint.
+        checkpoint: Box<Checkpoint>,
+        /// The states.
+        states: Vec<StoredState>,
+    },
     /// A message could not be processed. Answered by [`Event::DeadLettersKept`] with its weight; as long as too many are not, nothing
     /// is begun that could make more.
-    DeadLetter(DeadMessage),
+    DeadLetter {
+        /// The same letter has the same id, also after a restart.
+        id: LetterId,
+        /// The message.
+        message: DeadMessage,
+    },
     /// Kill a worker.
     Kill {
         /// Its slot.
@@ -295,6 +346,16 @@ pub enum EngineError {
         /// What killed the worker.
         cause: String,
         /// Why there was no way back.
+        reason: String,
+    },
+    /// A state is in no snapshot, and its journal has grown too long to be kept for the next run.
+    #[error(
+        "{reason}, and the journal of {slot}, from which it could be rebuilt, no longer fits: nothing is lost, but the run cannot go on"
+    )]
+    StateUnsaved {
+        /// The slot, for people.
+        slot: String,
+        /// Which state, and why.
         reason: String,
     },
     /// The engine's own bookkeeping is wrong.

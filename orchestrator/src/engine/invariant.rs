@@ -89,6 +89,8 @@ pub enum Queue {
     Journal(SlotId),
     /// Snapshots of a partition.
     Snapshots,
+    /// Records that are not durable.
+    Log,
 }
 
 impl std::fmt::Display for Queue {
@@ -99,6 +101,7 @@ impl std::fmt::Display for Queue {
             Self::Sink(sink) => write!(formatter, "sink {sink}"),
             Self::DeadLetters => formatter.write_str("the dead letters"),
             Self::Journal(slot) => write!(formatter, "the journal of {slot:?}"),
+            Self::Log => formatter.write_str("the log"),
             Self::Snapshots => formatter.write_str("the snapshots of a partition"),
         }
     }

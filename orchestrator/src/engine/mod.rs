@@ -7,11 +7,13 @@
 //!
 //! The engine is made of parts, each of which owns its fields; others ask a part by its verbs. In the order of a message:
 //! [`intake`] queues frames, [`dispatch`] forms batches and sends them to [`workers`], [`order`] puts [`results`] in order,
-//! [`routing`] queues groups for the slots of their keys, [`sinks`] counts what leaves. [`time`] knows watermarks and timers,
+//! [`routing`] queues groups for the slots of their keys, [`commit`] holds back what leaves until its record is durable, [`sinks`]
+//! counts what leaves. [`time`] knows watermarks and timers,
 //! [`recovery`] rebuilds what a dead worker held, [`change`] adds, removes and replaces workers while the stream goes on.
 
 mod batch;
 mod change;
+mod commit;
 mod config;
 mod dispatch;
 mod event;
@@ -20,6 +22,7 @@ mod invariant;
 mod latency;
 mod order;
 mod recovery;
+mod restart;
 mod results;
 mod routing;
 mod sinks;
@@ -33,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::change::Change;
+use self::commit::Commit;
 use self::dispatch::Dispatch;
 use self::intake::Intake;
 use self::invariant::Checked;
@@ -51,6 +55,7 @@ pub use self::event::{Action, EngineError, Event};
 pub use self::intake::CuttingError;
 pub use self::invariant::{Invariant, Queue};
 pub use self::latency::LatencyStatus;
+pub use self::restart::StoredState;
 pub use self::status::{Counts, SlotStatus, StageStatus, Status};
 
 /// See the [module](self).
@@ -63,12 +68,15 @@ pub struct Engine {
     workers: Workers,
     order: Order,
     routing: Routing,
+    commit: Commit,
     sinks: Sinks,
     time: Time,
     recovery: Recovery,
     change: Change,
     latencies: Latencies,
     draining: bool,
+    /// When it was told to let another engine go on.
+    suspended_at: Option<Duration>,
     finished: bool,
 }
 
@@ -81,17 +89,19 @@ impl Engine {
         let slots: Vec<u32> = plan.pools().map(count).collect();
         let stages = plan.stages.len();
         Self {
-            intake: Intake::new(plan.sources.len(), config.max_frame),
+            intake: Intake::new(plan.sources.len(), config.max_frame, config.queue_time),
             dispatch: Dispatch::new(&plan, &slots, &config),
             workers: Workers::new(&slots, config.max_messages_per_worker),
             order: Order::new(stages),
             routing: Routing::new(&plan, &slots),
+            commit: Commit::new(config.logged),
             sinks: Sinks::new(plan.sinks.len()),
             time: Time::new(&plan, config.idle_after),
             recovery: Recovery::new(&plan, &slots, &config),
             change: Change::default(),
             latencies: Latencies::new(stages),
             draining: false,
+            suspended_at: None,
             finished: false,
             plan,
             config,
@@ -101,6 +111,10 @@ impl Engine {
     /// Takes in `event`, which happened `now` after the run began, and appends what follows from it at once to `actions`. The
     /// caller ends the turn with [`Engine::end_turn`], after this event or after some more.
     pub fn handle(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
+        // A run that did not wait for all that was under way leaves the rest to the next: nothing may follow its last checkpoint.
+        if self.finished {
+            return;
+        }
         // A reply from a worker whose slot no longer exists.
         if event.slot().is_some_and(|slot| !self.workers.contains(slot)) {
             return;
@@ -128,6 +142,11 @@ impl Engine {
                 Ok(())
             }
             Event::Snapshot { slot, generation, part } => self.snapshot(slot, generation, part, now, actions),
+            Event::Durable { upto } => self.durable(upto, actions),
+            Event::Stored { upto } => {
+                self.commit.stored(upto);
+                Ok(())
+            }
             Event::SinkWritten { sink, bytes } => self.sinks.written(sink, bytes),
             Event::DeadLettersKept { bytes } => self.sinks.letters_kept(bytes),
             Event::Scale { pool, slots } => self.scale(pool, slots, actions),
@@ -143,6 +162,12 @@ impl Engine {
                 self.drain(actions);
                 Ok(())
             }
+            Event::Suspend => {
+                self.time.suspend();
+                self.suspended_at.get_or_insert(now);
+                self.drain(actions);
+                Ok(())
+            }
             Event::StoodStill { gap } => {
                 self.dispatch.put_off(gap, now);
                 self.recovery.put_off(gap, now);
@@ -151,6 +176,9 @@ impl Engine {
             }
             Event::Tick => {
                 self.check_deadlines(now, actions);
+                self.end_waits(now);
+                self.relieve_vacant(now);
+                self.end_relief(now);
                 Ok(())
             }
         }
@@ -161,17 +189,27 @@ impl Engine {
     pub fn end_turn(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let ended = self.settle(now, actions);
         self.fail_if_broken(ended, actions);
-        if !self.finished && self.is_done() {
+        if self.finished || !(self.is_done() || self.is_out_of_patience(now) && self.commit.is_idle()) {
+            return;
+        }
+        // The next run has nothing to replay but what no snapshot has.
+        if !self.checkpoint_at_end(now, actions) {
             self.finished = true;
             actions.push(Action::Finished);
         }
     }
 
     fn settle(&mut self, now: Duration, actions: &mut Vec<Action>) -> Checked<()> {
+        self.go_on_adopting(now, actions)?;
         self.go_on_replacing(now, actions)?;
         self.go_on_scaling(now, actions)?;
         self.advance_time(now);
-        self.dispatch(now, actions)
+        if !self.is_out_of_patience(now) {
+            self.dispatch(now, actions)?;
+        }
+        self.allow_intake(now, actions);
+        self.checkpoint_in_time(now, actions);
+        Ok(())
     }
 
     fn fail_if_broken(&mut self, outcome: Checked<()>, actions: &mut Vec<Action>) {
@@ -201,13 +239,24 @@ impl Engine {
             && self.order.is_idle()
             && self.time.is_idle()
             && self.sinks.is_idle()
+            && self.commit.is_idle()
             && self.dispatch.is_idle()
             && self.recovery.is_idle()
+    }
+
+    /// Whether what is not done is left to another engine: all of it is in the log, or comes again.
+    fn is_out_of_patience(&self, now: Duration) -> bool {
+        self.suspended_at.is_some_and(|at| now.saturating_sub(at) >= self.config.stop_timeout)
     }
 
     /// Whether nothing waits for a slot, is in flight there, or is to be run again there.
     fn is_slot_idle(&self, slot: SlotId) -> bool {
         self.dispatch.front(slot).is_none() && self.recovery.is_slot_idle(slot) && self.routing.is_slot_idle(slot)
+    }
+
+    /// Has every slot looked at again.
+    fn wake_all(&mut self) {
+        self.workers.ids().into_iter().for_each(|slot| self.dispatch.wake(slot));
     }
 
     fn add_slot(&mut self, pool: PoolId) -> SlotId {

@@ -6,6 +6,7 @@ use wallaroo_protocol::StageId;
 
 use super::Engine;
 use super::latency::LatencyStatus;
+use super::recovery::JOURNAL_QUEUES;
 use super::workers::Seat;
 use crate::ids::{Generation, PoolId, SlotId};
 use crate::plan::Input;
@@ -72,8 +73,14 @@ pub struct SlotStatus {
     pub in_flight: usize,
     /// Bytes in its journal.
     pub journal_bytes: usize,
+    /// Bytes at which a journal with a state that cannot be saved is given up.
+    pub journal_limit: usize,
     /// What replaying its journal would take.
     pub replay: Duration,
+    /// Why some state, of a key that is named, can be rebuilt from the journal only.
+    pub unsaved: Option<String>,
+    /// Why its state cannot be rebuilt any more: the death of its worker ends the run.
+    pub unrecoverable: Option<String>,
 }
 
 impl Engine {
@@ -107,6 +114,11 @@ impl Engine {
     /// Bytes of dead letters that are not kept yet.
     pub fn letter_bytes(&self) -> usize {
         self.sinks.letter_bytes()
+    }
+
+    /// Bytes of records that are not durable.
+    pub fn unsaved_bytes(&self) -> usize {
+        self.commit.unsaved_bytes()
     }
 
     /// Bytes of everything that has been accepted and has not left through a sink.
@@ -162,7 +174,10 @@ impl Engine {
             last_cause: self.workers.last_cause(slot).map(str::to_owned),
             in_flight: self.dispatch.in_flight(slot).len(),
             journal_bytes: size.bytes,
+            journal_limit: JOURNAL_QUEUES * self.config.queue_bytes,
             replay: size.replay,
+            unsaved: self.recovery.unsaved(slot).map(str::to_owned),
+            unrecoverable: self.recovery.unrecoverable(slot).map(str::to_owned),
         }
     }
 }

@@ -104,6 +104,11 @@ impl Workers {
         self.slots.ids()
     }
 
+    /// The ids of a pool's slots.
+    pub(super) fn of(&self, pool: PoolId) -> Vec<SlotId> {
+        self.slots.of(pool).map(|(slot, _)| slot).collect()
+    }
+
     pub(super) fn seat(&self, slot: SlotId) -> &Seat {
         &self.slots[slot].seat
     }

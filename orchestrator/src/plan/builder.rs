@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use wallaroo_protocol::topology::{Framing, Node, NodeKind, SourceConfig, Topology};
+use wallaroo_protocol::topology::{Fill, Framing, Node, NodeKind, SourceConfig, Topology};
 use wallaroo_protocol::{NodeId, StageId};
 
 use super::{
@@ -38,7 +38,7 @@ impl<'a> Builder<'a> {
         }
         let mut named_pools: Vec<NamedPool> = Vec::new();
         let pools = ids(topology).map(|(step, node)| match &node.kind {
-            NodeKind::Computation { pool: Some(name) } => {
+            NodeKind::Computation { pool: Some(name), .. } => {
                 let known = named_pools.iter().position(|pool| pool.name == *name).unwrap_or_else(|| {
                     named_pools.push(NamedPool { name: name.clone(), step });
                     named_pools.len() - 1
@@ -67,7 +67,9 @@ impl<'a> Builder<'a> {
                 NodeKind::Source { source, framing, event_time, .. } => {
                     let source_id = SourceId(self.sources.len() as u32);
                     let generates = matches!(source, SourceConfig::Generator {});
-                    let cut = matches!(framing, Some(Framing::Decoder { .. }));
+                    // The protocol of acknowledged streams says where messages end.
+                    let is_framed = matches!(source, SourceConfig::Tcp { acknowledged: true, .. });
+                    let cut = !is_framed && matches!(framing, Some(Framing::Decoder { .. }));
                     let cut = cut.then(|| self.add_stage(id, PoolId::MAIN, Input::Cut(source_id)));
                     let input = if generates {
                         Input::Generate(source_id, KeyspaceId(self.stages.len() as u32))
@@ -153,6 +155,7 @@ impl<'a> Builder<'a> {
             stateful: false,
             depth: 0,
             clocked: false,
+            fill: None,
             delay: 0,
         });
         id
@@ -193,7 +196,15 @@ impl<'a> Builder<'a> {
             _ => None,
         });
         let delays: Vec<u64> = windows.collect();
+        let fills = steps.iter().filter_map(|step| match &self.topology.nodes[step.index()].kind {
+            NodeKind::Computation { fill, .. } => *fill,
+            _ => None,
+        });
+        // Several are waited for together.
+        let fill = fills
+            .reduce(|one, other| Fill { messages: one.messages.max(other.messages), wait: one.wait.max(other.wait) });
         let stage = &mut self.stages[index];
+        stage.fill = fill;
         stage.clocked = !delays.is_empty();
         stage.delay = delays.into_iter().fold(0, u64::saturating_add);
         if holds_state && stage.input == Input::Values {

@@ -10,7 +10,7 @@ fn plan(nodes: &[(&str, &[u32])]) -> Result<Plan, PlanError> {
         kind: match *kind {
             "source" => NodeKind::Source {
                 pipeline: format!("pipeline {index}"),
-                source: SourceConfig::Tcp { host: "localhost".to_owned(), port: 0 },
+                source: SourceConfig::Tcp { host: "localhost".to_owned(), port: 0, acknowledged: false },
                 decoder: Some("Decode".to_owned()),
                 framing: Some(Framing::Delimiter { delimiter: Bytes::from_static(b"\n") }),
                 event_time: false,
@@ -24,10 +24,11 @@ fn plan(nodes: &[(&str, &[u32])]) -> Result<Plan, PlanError> {
                 window: Window::Session { gap: 5, delay: 7, on_late: OnLate::Drop },
             },
             "sink" => NodeKind::Sink { sink: SinkConfig::Stdout {}, encoder: "Encode".to_owned() },
-            _ => NodeKind::Computation { pool: kind.strip_prefix("step in ").map(str::to_owned) },
+            _ => NodeKind::Computation { pool: kind.strip_prefix("step in ").map(str::to_owned), fill: None },
         },
     };
-    Plan::new(Topology { name: "application".to_owned(), nodes: nodes.iter().enumerate().map(node).collect() })
+    let nodes = nodes.iter().enumerate().map(node).collect();
+    Plan::new(Topology { name: "application".to_owned(), nodes, stop_at: Vec::new() })
 }
 
 /// Root, steps and outlets of each stage.
@@ -46,6 +47,23 @@ fn stages(plan: &Plan) -> Vec<(u32, Vec<u32>, Vec<u32>)> {
 fn what_comes_after_a_merge_is_in_the_stage_of_each_source() {
     let plan = plan(&[("source", &[]), ("source", &[]), ("step", &[0]), ("step", &[1, 2]), ("sink", &[3])]);
     assert_eq!(stages(&plan.expect("a plan")), [(0, vec![2, 3], vec![4]), (1, vec![3], vec![4])]);
+}
+
+#[test]
+fn each_way_from_a_source_to_a_sink_has_a_promise() {
+    let nodes: &[(&str, &[u32])] = &[
+        ("source", &[]),
+        ("source", &[]),
+        ("key_by", &[0]),
+        ("state", &[2]),
+        ("sink", &[3]),
+        ("step in other", &[0, 1]),
+        ("sink", &[5]),
+    ];
+    let plan = plan(nodes).expect("a plan");
+    let guarantees = plan.guarantees();
+    let ways: Vec<(&str, &str)> = guarantees.iter().map(|way| (&*way.source, &*way.sink)).collect();
+    assert_eq!(ways, [("source 0", "sink 4"), ("source 0", "sink 6"), ("source 1", "sink 6")]);
 }
 
 #[test]
@@ -163,6 +181,15 @@ fn a_step_of_another_pool_is_a_stage_of_its_own() {
     assert_eq!(plan.named_pools[1], NamedPool { name: "y".to_owned(), step: NodeId(4) });
     let told: Vec<_> = plan.stage_plans().into_iter().map(|stage| (stage.input, stage.pool)).collect();
     assert_eq!(told[1], (InputKind::Groups, Some("x".to_owned())));
+}
+
+#[test]
+fn a_step_that_moves_to_a_pool_changes_the_shape() {
+    let nodes = |step| plan(&[("source", &[]), (step, &[0]), ("sink", &[1])]).expect("a plan").shape();
+    let (before, now) = (nodes("step"), nodes("step in x"));
+    assert_ne!(before.replace("step in x", "step"), now.replace("step in x", "step"), "records name stages by number");
+    assert!(difference(&before, &now).contains("values of another pool"), "{}", difference(&before, &now));
+    assert_eq!(before, nodes("step"));
 }
 
 #[test]

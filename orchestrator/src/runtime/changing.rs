@@ -315,7 +315,7 @@ impl Runtime {
                 }
             }
             PoolNews::NoRecruit(error) => change.fail(refusal(&error)),
-            PoolNews::Described(_) | PoolNews::Slot(_) | PoolNews::Failed(_) => {}
+            PoolNews::Described(_) | PoolNews::Slot(_) | PoolNews::Measured(..) | PoolNews::Failed(_) => {}
         }
     }
 

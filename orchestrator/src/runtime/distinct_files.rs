@@ -1,4 +1,4 @@
-//! Refuses a run in which one file would be read and written, or written twice, before any file is opened: opening a sink's file
+//! Refuses a run in which one file would be read and written, or written twice, or the application's own written, before any file is opened: opening a sink's file
 //! empties it.
 
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wallaroo_protocol::topology::{SinkConfig, SourceConfig};
 
@@ -26,11 +26,14 @@ enum Identity {
 }
 
 /// Returns an error if a file that is written has another part in the run. Pipes and devices may have several.
-pub(super) fn check_files(plan: &Plan, dead_letters: Option<&Path>) -> Result<(), RunError> {
+pub(super) fn check_files(plan: &Plan, application: &str, dead_letters: Option<&Path>) -> Result<(), RunError> {
     let mut known: HashMap<Identity, String> = HashMap::new();
+    for file in files_of(application).into_iter().filter(|file| file.is_file()) {
+        known.extend(of_path(&file).map(|identity| (identity, "the application".to_owned())));
+    }
     for source in &plan.sources {
         let identity = match &source.config {
-            SourceConfig::File { path } => of_path(path.as_ref()),
+            SourceConfig::File { path, .. } => of_path(path.as_ref()),
             SourceConfig::Stdin {} => of_stream(io::stdin().as_fd()),
             SourceConfig::Tcp { .. } | SourceConfig::Generator {} => None,
         };
@@ -40,7 +43,7 @@ pub(super) fn check_files(plan: &Plan, dead_letters: Option<&Path>) -> Result<()
     }
     let mut written: Vec<(Option<Identity>, String, String)> = Vec::new();
     for sink in &plan.sinks {
-        if let SinkConfig::File { path } = &sink.config {
+        if let SinkConfig::File { path, .. } = &sink.config {
             written.push((of_path(path.as_ref()), format!("sink {:?}", plan.name(sink.node)), path.clone()));
         }
     }
@@ -59,6 +62,12 @@ pub(super) fn check_files(plan: &Plan, dead_letters: Option<&Path>) -> Result<()
         known.insert(identity, part);
     }
     Ok(())
+}
+
+/// Where the code of an application may be that is given as a path, or as the name of a module below the current folder.
+fn files_of(application: &str) -> [PathBuf; 3] {
+    let module = application.replace('.', "/");
+    [application.into(), format!("{module}.py").into(), format!("{module}/__init__.py").into()]
 }
 
 fn of_path(path: &Path) -> Option<Identity> {

@@ -1,6 +1,7 @@
 //! Opens the sources and sinks of a plan before anything runs, so that a port in use is reported before the first message.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -8,13 +9,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wallaroo_protocol::topology::{SinkConfig, SourceConfig};
 
+use super::durable::Left;
 use super::{RunError, RunOptions};
 use crate::descriptors::ClientLimit;
 use crate::ids::{SinkId, SourceId};
 use crate::plan::Plan;
+use crate::position::FilePosition;
 use crate::sink::{self, SinkEvent};
 use crate::sink_chunk::SinkChunk;
-use crate::source::{self, Framing, SourceBudget, SourceContext, SourceEvent, SourceHandle};
+use crate::source::{self, Framing, SourceBudget, SourceContext, SourceError, SourceEvent, SourceHandle, Streams};
 
 /// After this long, the log says what is waited for.
 const LONG_OPEN: Duration = Duration::from_secs(1);
@@ -26,14 +29,26 @@ pub(super) struct Inputs {
     pub(super) events: mpsc::UnboundedReceiver<SourceEvent>,
     waiting: Vec<OpenSource>,
     pub(super) stop: CancellationToken,
+    /// Cancelled before `stop`, if the next run goes on.
+    pub(super) suspended: CancellationToken,
 }
 
 enum OpenSource {
     Tcp(tokio::net::TcpListener, SourceContext),
     File(source::file::FileInput, SourceContext),
+    Followed(source::follow::FollowedFile, SourceContext),
 }
 
 impl Inputs {
+    /// The addresses at which sources listen.
+    pub(super) fn listening(&self) -> Vec<(SourceId, SocketAddr)> {
+        let address = |opened: &OpenSource| match opened {
+            OpenSource::Tcp(listener, context) => Some((context.source, listener.local_addr().ok()?)),
+            OpenSource::File(..) | OpenSource::Followed(..) => None,
+        };
+        self.waiting.iter().filter_map(address).collect()
+    }
+
     /// Starts reading.
     pub(super) fn start(&mut self) {
         for opened in self.waiting.drain(..) {
@@ -41,21 +56,35 @@ impl Inputs {
             match opened {
                 OpenSource::Tcp(listener, context) => tokio::spawn(source::tcp::run(listener, context, stop)),
                 OpenSource::File(input, context) => tokio::spawn(source::file::run(input, context, stop)),
+                OpenSource::Followed(file, context) => tokio::spawn(source::follow::run(file, context, stop)),
             };
         }
     }
 }
 
-/// The budget and the handle of each source. Generators have none.
-pub(super) type SourceHandles = Vec<Option<(SourceBudget, SourceHandle)>>;
+/// What the runtime has of each source. Generators have none.
+pub(super) type SourceHandles = Vec<Option<OpenedSource>>;
+
+/// What the runtime tells a source by.
+pub(super) struct OpenedSource {
+    pub(super) budget: SourceBudget,
+    pub(super) handle: SourceHandle,
+    /// The streams of its clients, if these are told what is durable.
+    pub(super) streams: Option<Streams>,
+}
 
 /// Binds the ports and opens the files of sources.
-pub(super) async fn open_sources(plan: &Plan, options: &RunOptions) -> Result<(Inputs, SourceHandles), RunError> {
+pub(super) async fn open_sources(
+    plan: &Plan,
+    options: &RunOptions,
+    left: Option<&Left>,
+) -> Result<(Inputs, SourceHandles), RunError> {
     let (sender, events) = mpsc::unbounded_channel();
     let connections = source::ConnectionIds::default();
     let pools = std::iter::once(&options.pool).chain(options.named_pools.values());
     let clients = ClientLimit::beside(pools.map(|pool| 2 * pool.slots + pool.standbys).sum());
-    let mut inputs = Inputs { addresses: Vec::new(), events, waiting: Vec::new(), stop: CancellationToken::new() };
+    let (stop, suspended) = (CancellationToken::new(), CancellationToken::new());
+    let mut inputs = Inputs { addresses: Vec::new(), events, waiting: Vec::new(), stop, suspended };
     let mut handles = Vec::new();
     for (id, source) in (0..).map(SourceId).zip(&plan.sources) {
         let (Some(framing), false) = (&source.framing, matches!(source.config, SourceConfig::Generator {})) else {
@@ -65,6 +94,10 @@ pub(super) async fn open_sources(plan: &Plan, options: &RunOptions) -> Result<(I
         };
         let budget = SourceBudget::new(options.engine.queue_bytes);
         let (handle, close_requests) = SourceHandle::new();
+        let streams = matches!(source.config, SourceConfig::Tcp { acknowledged: true, .. }).then(|| {
+            let left = left.map(|left| left.position(id).clone().into_messages());
+            Streams::new(left.into_iter().flatten().collect(), handle.clone())
+        });
         let context = SourceContext {
             source: id,
             framing: Framing::from(framing),
@@ -72,21 +105,25 @@ pub(super) async fn open_sources(plan: &Plan, options: &RunOptions) -> Result<(I
             events: sender.clone(),
             budget: budget.clone(),
             clients: clients.clone(),
+            streams: streams.clone(),
             connections: connections.clone(),
             close_requests,
+            suspended: inputs.suspended.clone(),
         };
         let (name, opened) = match &source.config {
-            SourceConfig::Tcp { host, port } => {
+            SourceConfig::Tcp { host, port, .. } => {
                 let listener = source::tcp::bind(host, *port).await?;
                 let address =
                     listener.local_addr().map_or_else(|_| format!("{host}:{port}"), |address| address.to_string());
                 (format!("tcp {address}"), OpenSource::Tcp(listener, context))
             }
-            SourceConfig::File { path } => {
+            SourceConfig::File { path, follow } => {
                 let name = format!("file {path}");
-                let path = PathBuf::from(path);
-                let input = opened(path.clone(), move || source::file::open(&path)).await?;
-                (name, OpenSource::File(input, context))
+                let (path, follow) = (PathBuf::from(path), *follow);
+                let position = left.and_then(|left| left.position(id).file());
+                let open = move || open_file(&path, follow, position, context);
+                let file = opened(name.clone(), open).await;
+                (name, file.map_err(|error| not_opened(plan.name(source.node), position, options, error))?)
             }
             SourceConfig::Stdin {} | SourceConfig::Generator {} => {
                 ("stdin".to_owned(), OpenSource::File(source::file::stdin()?, context))
@@ -94,14 +131,38 @@ pub(super) async fn open_sources(plan: &Plan, options: &RunOptions) -> Result<(I
         };
         inputs.addresses.push(name);
         inputs.waiting.push(opened);
-        handles.push(Some((budget, handle)));
+        handles.push(Some(OpenedSource { budget, handle, streams }));
     }
     Ok((inputs, handles))
 }
 
-/// Opens the files of sinks, empties them once all are open, and starts the sinks. TCP sinks keep trying to connect.
+fn open_file(
+    path: &Path,
+    follow: bool,
+    position: Option<FilePosition>,
+    context: SourceContext,
+) -> Result<OpenSource, SourceError> {
+    if follow {
+        return Ok(OpenSource::Followed(source::follow::open(path, position)?, context));
+    }
+    Ok(OpenSource::File(source::file::open(path, position)?, context))
+}
+
+/// What is said of a source that cannot be opened. One whose file has changed is named, with where an earlier run ended.
+fn not_opened(name: &str, position: Option<FilePosition>, options: &RunOptions, error: SourceError) -> RunError {
+    match (error, position, &options.state) {
+        (error @ SourceError::Changed { .. }, Some(FilePosition { offset, .. }), Some(folder)) => {
+            RunError::SourceChanged { name: name.to_owned(), folder: folder.clone(), offset, error }
+        }
+        (error, ..) => error.into(),
+    }
+}
+
+/// Opens the files of sinks, cuts them back to what an earlier run has delivered once all are open, and starts the sinks. TCP sinks
+/// keep trying to connect.
 pub(super) async fn open_sinks(
     plan: &Plan,
+    mut left: Option<&mut Left>,
     events: &mpsc::UnboundedSender<SinkEvent>,
     tasks: &mut JoinSet<()>,
 ) -> Result<Vec<mpsc::UnboundedSender<SinkChunk>>, RunError> {
@@ -109,16 +170,19 @@ pub(super) async fn open_sinks(
     for sink in &plan.sinks {
         files.push(match &sink.config {
             SinkConfig::Tcp { .. } => None,
-            SinkConfig::File { path } => {
-                let path = PathBuf::from(path);
-                Some(opened(path.clone(), move || sink::file::create(&path)).await?)
+            SinkConfig::File { path, append } => {
+                let (path, append) = (PathBuf::from(path), *append);
+                Some(opened(path.display().to_string(), move || sink::file::create(&path, append)).await?)
             }
             SinkConfig::Stdout {} => Some(sink::file::stdout()?),
         });
     }
-    for (file, sink) in files.iter().zip(&plan.sinks) {
-        if let (Some(file), SinkConfig::File { .. }) = (file, &sink.config) {
-            file.empty()?;
+    for ((id, sink), file) in (0..).map(SinkId).zip(&plan.sinks).zip(&mut files) {
+        let (Some(file), SinkConfig::File { append, .. }) = (file, &sink.config) else { continue };
+        match &mut left {
+            Some(left) => file.go_on_behind(left.delivered(id, || if *append { file.length() } else { Ok(0) })?)?,
+            None if *append => {}
+            None => file.empty()?,
         }
     }
     let mut senders = Vec::new();
@@ -138,12 +202,12 @@ pub(super) async fn open_sinks(
 }
 
 /// Opens a file in a thread of its own: a named pipe blocks until another process has opened its other end.
-async fn opened<T: Send + 'static>(path: PathBuf, open: impl FnOnce() -> T + Send + 'static) -> T {
+async fn opened<T: Send + 'static>(name: String, open: impl FnOnce() -> T + Send + 'static) -> T {
     let mut opening = tokio::task::spawn_blocking(open);
     let open = tokio::select! {
         open = &mut opening => open,
         () = tokio::time::sleep(LONG_OPEN) => {
-            tracing::info!("waiting for another process to open {}", path.display());
+            tracing::info!("waiting for another process to open {name}");
             opening.await
         }
     };

@@ -1,5 +1,9 @@
 //! Why a run ended early.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::StateError;
 use crate::control::listener::BindError;
 use crate::dead_letter::DeadLetterError;
 use crate::engine::EngineError;
@@ -28,6 +32,18 @@ pub enum RunError {
     /// A source cannot be opened.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The file of a source is not the one that an earlier run has read.
+    #[error("source {name:?}: {error}")]
+    SourceChanged {
+        /// The source.
+        name: String,
+        /// The state folder, in which its position is.
+        folder: PathBuf,
+        /// Bytes of its stream that are behind the position.
+        offset: u64,
+        /// What is different.
+        error: SourceError,
+    },
     /// A sink cannot be opened, or has failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -41,6 +57,18 @@ pub enum RunError {
         /// Its path as configured.
         path: String,
     },
+    /// A TCP sink leads to a source of the same run.
+    #[error("sink {sink:?} would send to {to}, where source {listener:?} of this application listens ({address})")]
+    OwnSource {
+        /// The sink.
+        sink: String,
+        /// Its address as configured.
+        to: String,
+        /// The source.
+        listener: String,
+        /// Where it listens.
+        address: SocketAddr,
+    },
     /// More messages became dead letters than are allowed.
     #[error("{count} messages became dead letters, more than the {most} that are allowed")]
     TooManyDeadLetters {
@@ -52,6 +80,9 @@ pub enum RunError {
     /// Dead letters cannot be written.
     #[error(transparent)]
     DeadLetters(#[from] DeadLetterError),
+    /// The state folder cannot be used, or not any more.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The engine cannot go on.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -66,10 +97,14 @@ pub enum RunError {
         message: String,
         /// The user's traceback.
         traceback: String,
+        /// The step says so, and not the run.
+        by_step: bool,
     },
     /// A second signal stopped the run while it was draining.
     #[error("stopped at once by a second signal; {undelivered} bytes were not delivered")]
     Interrupted {
+        /// The next run delivers them.
+        is_kept: bool,
         /// Bytes in queues and sinks.
         undelivered: usize,
     },

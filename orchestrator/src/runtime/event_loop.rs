@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::endpoints::Inputs;
@@ -34,8 +35,10 @@ impl Runtime {
         let mut from_sources = Vec::new();
         let mut from_sinks = Vec::new();
         let mut from_letters = Vec::new();
+        let mut from_log = Vec::new();
         // A channel that is closed is always ready: it must not be asked again, or this loop would spin.
         let mut sources_are_open = true;
+        let mut log_is_open = self.log.is_some();
         loop {
             let step = tokio::select! {
                 _ = workers.recv_many(&mut from_workers, EVENTS_A_TURN) => self.workers(pools, from_workers.drain(..)),
@@ -46,6 +49,10 @@ impl Runtime {
                 _ = self.sink_events.recv_many(&mut from_sinks, EVENTS_A_TURN) => self.sinks(pools, from_sinks.drain(..)),
                 _ = self.letter_events.recv_many(&mut from_letters, EVENTS_A_TURN) => {
                     self.letters(pools, from_letters.drain(..))
+                }
+                received = self.reports.recv_many(&mut from_log, EVENTS_A_TURN), if log_is_open => {
+                    log_is_open = received > 0;
+                    self.reported(pools, from_log.drain(..))
                 }
                 request = control.next() => self.request(pools, request),
                 () = signals.next() => self.signalled(pools, heard),
@@ -64,10 +71,13 @@ impl Runtime {
     }
 }
 
-/// Sleeps until a retry is due; for ever if there is none.
+/// Sleeps until workers are to be started; for ever if none are. Others have their turn first, also if it is time already.
 pub(super) async fn retry(at: Option<Instant>) {
     match at {
-        Some(at) => sleep_until(at.into()).await,
+        Some(at) => {
+            yield_now().await;
+            sleep_until(at.into()).await;
+        }
         None => std::future::pending().await,
     }
 }

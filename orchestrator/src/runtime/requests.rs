@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use bytesize::ByteSize;
 use tokio::sync::oneshot;
 
+use super::durable::RunLog;
 use super::{RunError, Runtime};
 use crate::control::report::{
     Accepted, InterpreterReport, RunState, SeatReport, SinkReport, SourceReport, StageReport, StatusReport,
@@ -43,6 +45,13 @@ impl Runtime {
         self.feed(pools, Event::Drain)
     }
 
+    /// Stops so that the next run can go on.
+    pub(super) fn suspend(&mut self, pools: &mut Pools) -> Result<(), RunError> {
+        (self.draining, self.suspended) = (true, true);
+        self.stop_suspended.cancel();
+        self.feed(pools, Event::Suspend)
+    }
+
     fn report(&self, pools: &Pools) -> StatusReport {
         let status = self.engine.status();
         let (stage_rates, sink_rates) = self.observed.rates(&self.engine.counts(), Instant::now());
@@ -60,14 +69,19 @@ impl Runtime {
             ledger_keys: status.keys,
             dead_letters: self.dead_letters.count(),
             worker_deaths: status.deaths,
-            problems: self.problems(),
+            log: self.log.as_ref().map(|log| log.report(self.engine.unsaved_bytes())),
+            metrics: self.measured.report(|slot| self.plan.pool_name(slot.pool).map(str::to_owned)),
+            problems: self.problems(&status),
         }
     }
 
-    /// What holds the run back, for people.
-    fn problems(&self) -> Vec<String> {
+    /// What holds the run back, or soon will, for people.
+    fn problems(&self, status: &Status) -> Vec<String> {
         let letters = self.letters_wait.as_ref();
-        letters.map(|reason| format!("dead letters wait, they cannot be written to {reason}")).into_iter().collect()
+        let letters = letters.map(|reason| format!("dead letters wait, they cannot be written to {reason}"));
+        let log = self.log.as_ref().and_then(RunLog::waits).map(|reason| format!("nothing is begun: {reason}"));
+        let journals = status.slots.iter().filter_map(journal_problem);
+        letters.into_iter().chain(log).chain(self.engine.problems()).chain(journals).collect()
     }
 
     fn source_reports(&self, status: &Status, rates: &[f64]) -> Vec<SourceReport> {
@@ -112,6 +126,23 @@ impl Runtime {
     }
 }
 
+/// What is the matter with the journal of a slot, long before the death of its worker would show it.
+fn journal_problem(slot: &SlotStatus) -> Option<String> {
+    let number = slot.slot.number;
+    if let Some(reason) = &slot.unrecoverable {
+        return Some(format!(
+            "the state of slot {number} can no longer be rebuilt: if its worker dies, the run ends ({reason})"
+        ));
+    }
+    let (bytes, limit) = (slot.journal_bytes, slot.journal_limit);
+    let reason = slot.unsaved.as_ref().filter(|_| bytes > limit / 4 * 3)?;
+    Some(format!(
+        "the journal of slot {number} has {} of {}, at which it is given up: after that the death of its worker ends the run ({reason})",
+        ByteSize(bytes as u64),
+        ByteSize(limit as u64),
+    ))
+}
+
 fn worker_reports(pools: &Pools, status: &Status) -> Vec<WorkerReport> {
     let mut members = pools.members();
     members.sort_by_key(|member| (member.pool, member.slot.is_none(), member.slot, member.generation));
@@ -127,6 +158,9 @@ fn worker_report(member: MemberStatus, pool: Option<String>, slots: &[SlotStatus
         slot: slot.slot.number,
         in_flight: slot.in_flight,
         journal_bytes: slot.journal_bytes,
+        journal_limit_bytes: slot.journal_limit,
+        unsaved_state: slot.unsaved.as_ref().or(slot.unrecoverable.as_ref()).cloned(),
+        rebuildable: slot.unrecoverable.is_none(),
         restarts: slot.restarts,
         last_death: slot.last_cause.clone(),
     };

@@ -9,6 +9,7 @@ use super::{FailurePolicy, RunError, Runtime};
 use crate::dead_message::DeadMessage;
 use crate::engine::{Action, Event};
 use crate::limit::Limit;
+use crate::record::LetterId;
 use crate::worker::pool::PoolNews;
 use crate::worker::pools::Pools;
 
@@ -38,6 +39,17 @@ impl Runtime {
             }
             self.engine.handle(event, now, &mut actions);
             self.carry_out_all(pools, actions, &mut later)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what a pool reports.
+    pub(super) fn heard(&mut self, pools: &mut Pools, news: PoolNews) -> Result<(), RunError> {
+        match news {
+            PoolNews::Slot(news) => return self.feed(pools, event_of(news)),
+            PoolNews::Failed(error) => return Err(error.into()),
+            PoolNews::Measured(slot, measurements) => self.measured.add(slot, measurements),
+            news => self.recruited(news),
         }
         Ok(())
     }
@@ -80,7 +92,12 @@ impl Runtime {
         Ok(())
     }
 
-    fn carry_out(&mut self, pools: &mut Pools, action: Action, news: &mut Vec<PoolNews>) -> Result<(), RunError> {
+    pub(super) fn carry_out(
+        &mut self,
+        pools: &mut Pools,
+        action: Action,
+        news: &mut Vec<PoolNews>,
+    ) -> Result<(), RunError> {
         match action {
             Action::Send { slot, generation, message } => pools[slot.pool].send(generation, &message),
             Action::Kill { slot, generation, reason } => pools[slot.pool].kill(slot, generation, reason),
@@ -90,8 +107,13 @@ impl Runtime {
             // A sink that has ended has reported why.
             Action::Write { sink, chunk } => drop(self.sinks[sink.index()].send(chunk)),
             Action::Credit { source, bytes } => {
-                if let Some((budget, _)) = &self.sources[source.index()] {
-                    budget.give_back(bytes);
+                if let Some(opened) = &self.sources[source.index()] {
+                    opened.budget.give_back(bytes);
+                }
+            }
+            Action::Allow { source, bytes } => {
+                if let Some(opened) = &self.sources[source.index()] {
+                    opened.budget.set_limit(bytes);
                 }
             }
             Action::CloseConnection { source, connection, error } => {
@@ -99,12 +121,20 @@ impl Runtime {
                 let limit = error.limit().map(Limit::name);
                 tracing::error!(limit, "connection from {peer}: {error}; it is closed, others go on");
                 self.leave(source, error.to_string());
-                if let Some((_, handle)) = &self.sources[source.index()] {
-                    handle.close(connection, error.to_string());
+                if let Some(opened) = &self.sources[source.index()] {
+                    opened.handle.close(connection, error.to_string());
+                }
+            }
+            Action::Acknowledge { source, stream, messages } => {
+                if let Some(streams) = self.sources[source.index()].as_ref().and_then(|opened| opened.streams.as_ref())
+                {
+                    streams.acknowledge(&stream, messages);
                 }
             }
             Action::StopSources => self.stop.cancel(),
-            Action::DeadLetter(message) => return self.dead_letter(message),
+            Action::DeadLetter { id, message } => return self.dead_letter(id, &message),
+            Action::Commit(record) => return self.append(*record),
+            Action::Checkpoint { checkpoint, states } => self.store(*checkpoint, states),
             Action::Recovered { slot, after, replayed } => {
                 let (milliseconds, pool) = (after.as_secs_f64() * 1e3, self.plan.pool_name(slot.pool));
                 tracing::info!(slot = slot.number, pool, milliseconds, replayed, "slot is back");
@@ -118,21 +148,33 @@ impl Runtime {
         Ok(())
     }
 
-    fn dead_letter(&mut self, message: DeadMessage) -> Result<(), RunError> {
+    fn dead_letter(&mut self, id: LetterId, message: &DeadMessage) -> Result<(), RunError> {
         let peer = message.connection.and_then(|connection| self.peers.get(connection));
-        self.dead_letters.write(&message, peer);
-        let count = self.dead_letters.count();
+        self.dead_letters.write(self.log.is_some().then_some(id), message, peer);
+        if let Some(source) = self.plan.generator(message.node) {
+            // It has no next value, so it has ended.
+            self.leave(source, format!("{}: {}", message.exception, message.message));
+        }
+        // With a log it has been checked before the letter was in it, and one of an earlier run ends none.
+        let latest = std::slice::from_ref(message);
+        if self.log.is_some() { Ok(()) } else { self.check_letters(self.dead_letters.count(), latest) }
+    }
+
+    /// Fails if the run ends because of a dead letter. There are `count`, with the `latest`.
+    pub(super) fn check_letters(&self, count: u64, latest: &[DeadMessage]) -> Result<(), RunError> {
         if let Some(most) = self.most_dead_letters.filter(|most| count > *most) {
             return Err(RunError::TooManyDeadLetters { count, most });
         }
-        match self.failure_policy {
-            FailurePolicy::DeadLetter => Ok(()),
-            FailurePolicy::Stop => Err(RunError::MessageFailed {
-                step: self.plan.name(message.node).to_owned(),
-                exception: message.exception,
-                message: message.message,
-                traceback: message.traceback,
-            }),
-        }
+        let stops = |letter: &&DeadMessage| {
+            self.failure_policy == FailurePolicy::Stop || self.plan.topology.stop_at.contains(&letter.node)
+        };
+        let Some(letter) = latest.iter().find(stops) else { return Ok(()) };
+        Err(RunError::MessageFailed {
+            step: self.plan.name(letter.node).to_owned(),
+            exception: letter.exception.clone(),
+            message: letter.message.clone(),
+            traceback: letter.traceback.clone(),
+            by_step: self.failure_policy != FailurePolicy::Stop,
+        })
     }
 }

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use wallaroo_protocol::Topology;
 
+use super::event_loop::retry;
 use super::{RunError, TICK};
 use crate::engine::Event;
 use crate::worker::connection::WorkerEvent;
@@ -35,6 +36,10 @@ pub(super) async fn load(
     loop {
         let event = tokio::select! {
             event = events.recv() => event,
+            () = retry(pools.next_fill()) => {
+                pools.fill(Instant::now())?;
+                continue;
+            }
             () = sleep(TICK) => {
                 pools.check_processes(Instant::now());
                 continue;
@@ -45,7 +50,7 @@ pub(super) async fn load(
             match news {
                 PoolNews::Described(topology) => return Ok(topology),
                 PoolNews::Failed(error) => return Err(error.into()),
-                PoolNews::Slot(_) | PoolNews::Tried { .. } | PoolNews::NoRecruit(_) => {
+                PoolNews::Slot(_) | PoolNews::Measured(..) | PoolNews::Tried { .. } | PoolNews::NoRecruit(_) => {
                     debug_assert!(false, "{news:?} before the plan");
                 }
             }

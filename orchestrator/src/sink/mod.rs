@@ -87,6 +87,16 @@ pub enum SinkError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// The file lacks what an earlier run has delivered to it.
+    #[error("{} has {length} bytes, but {delivered} were delivered to it: restore it, or begin anew with another state folder", path.display())]
+    Shorter {
+        /// The file as configured.
+        path: PathBuf,
+        /// Bytes it has.
+        length: u64,
+        /// Bytes it should have at least.
+        delivered: u64,
+    },
     /// Writing failed: the disk is full, or the reader of standard output has gone.
     #[error("cannot write to {}", path.display())]
     Write {

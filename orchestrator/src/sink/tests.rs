@@ -321,7 +321,7 @@ async fn a_sink_with_nothing_to_send_ends_without_a_consumer() {
 async fn a_file_is_emptied_and_written() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), "what was there before").expect("writable");
-    let output = file::create(file.path()).expect("writable");
+    let output = file::create(file.path(), false).expect("writable");
     assert_eq!(std::fs::read(file.path()).expect("readable"), b"what was there before");
     output.empty().expect("writable");
     let mut rig = Rig::file(output);
@@ -335,8 +335,26 @@ async fn a_file_is_emptied_and_written() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_appended_to_keeps_what_is_there() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), "before ").expect("writable");
+    let output = file::create(file.path(), true).expect("writable");
+    assert_eq!(output.length().expect("a length"), 7);
+    let rig = Rig::file(output);
+    rig.send(&[b"one "]);
+    rig.finish().await;
+    assert_eq!(std::fs::read(file.path()).expect("readable"), b"before one ");
+    let mut output = file::create(file.path(), true).expect("writable");
+    output.go_on_behind(7).expect("cut back");
+    let rig = Rig::file(output);
+    rig.send(&[b"two"]);
+    rig.finish().await;
+    assert_eq!(std::fs::read(file.path()).expect("readable"), b"before two");
+}
+
+#[tokio::test]
 async fn a_full_disk_is_reported() {
-    let mut rig = Rig::file(file::create(Path::new("/dev/full")).expect("it exists"));
+    let mut rig = Rig::file(file::create(Path::new("/dev/full"), false).expect("it exists"));
     rig.send(&[b"one"]);
     let event = rig.next().await;
     let SinkEvent::Failed { error, .. } = event else { panic!("{event:?}") };
@@ -353,7 +371,7 @@ async fn a_slow_reader_of_a_pipe_holds_up_only_the_sink() {
     // Opened for both, so that opening does not block.
     let reader = std::fs::OpenOptions::new().read(true).write(true).open(&path);
     let mut reader = reader.expect("readable");
-    let rig = Rig::file(file::create(&path).expect("writable"));
+    let rig = Rig::file(file::create(&path, false).expect("writable"));
     let large = vec![b'x'; 1 << 20];
     rig.send(&[&large]);
     // Part of it fills the pipe; this thread, the only one tasks run on, goes on all the same and has the rest read.
@@ -367,6 +385,6 @@ async fn a_slow_reader_of_a_pipe_holds_up_only_the_sink() {
 
 #[test]
 fn what_cannot_be_written_is_named() {
-    let error = file::create(Path::new("/proc/none/such")).expect_err("not writable");
+    let error = file::create(Path::new("/proc/none/such"), false).expect_err("not writable");
     assert!(error.to_string().contains("/proc/none/such"), "{error}");
 }

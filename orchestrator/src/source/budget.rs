@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex as Turn, Notify, Semaphore, SemaphorePermit};
 
 /// Byte credits shared by all connections of one source. A connection pays before it delivers and stops reading when it
-/// cannot. The runtime gives credits back when frames have left the engine's queue. Clones share the credits.
+/// cannot. The runtime gives credits back when frames have left the engine's queue, and says how many there are: fewer than the total
+/// where messages take long. Clones share the credits.
 #[derive(Debug, Clone)]
 pub struct SourceBudget {
     shared: Arc<Shared>,
@@ -14,30 +15,37 @@ pub struct SourceBudget {
 
 #[derive(Debug)]
 struct Shared {
-    credits: Semaphore,
+    credits: Mutex<Credits>,
+    /// Credits have come back, or there are more.
+    more: Notify,
+    /// Whose turn it is to pay: first come, first served.
+    turn: Turn<()>,
     /// Bytes that incomplete large frames may have together.
     incomplete: Semaphore,
     /// Connections that wait for these.
     waiting: AtomicUsize,
     total: u32,
-    /// Bytes delivered without credits: a frame heavier than the whole budget pays only the budget. Credits that come back go here
-    /// first, so that they never exceed the total.
-    unpaid: Mutex<usize>,
+}
+
+#[derive(Debug)]
+struct Credits {
+    /// Bytes that have been paid for and not given back. More than the limit if it was lowered, or if a block is larger.
+    taken: usize,
+    limit: usize,
 }
 
 impl SourceBudget {
-    /// A budget of `total` bytes (at least 1; 4 GiB at most).
+    /// A budget of `total` bytes (at least 1; 4 GiB at most), all of which may be used.
     pub fn new(total: usize) -> Self {
         let total = u32::try_from(total).unwrap_or(u32::MAX).max(1);
-        let credits = Semaphore::new(total as usize);
-        let incomplete = Semaphore::new(total as usize);
         Self {
             shared: Arc::new(Shared {
-                credits,
-                incomplete,
+                credits: Mutex::new(Credits { taken: 0, limit: total as usize }),
+                more: Notify::new(),
+                turn: Turn::new(()),
+                incomplete: Semaphore::new(total as usize),
                 waiting: AtomicUsize::new(0),
                 total,
-                unpaid: Mutex::new(0),
             }),
         }
     }
@@ -47,24 +55,42 @@ impl SourceBudget {
         self.shared.total as usize
     }
 
-    /// Free credits, in bytes.
-    pub fn available(&self) -> usize {
-        self.shared.credits.available_permits()
+    /// Credits that may be used now, in bytes.
+    pub fn limit(&self) -> usize {
+        self.credits().limit
     }
 
-    /// Waits for `weight` credits, first come first served. A block heavier than the whole budget passes once all credits are free.
+    /// Sets how many credits may be used, in bytes; never more than the total.
+    pub fn set_limit(&self, bytes: usize) {
+        self.credits().limit = bytes.min(self.total());
+        self.shared.more.notify_one();
+    }
+
+    /// Free credits, in bytes.
+    pub fn available(&self) -> usize {
+        let credits = self.credits();
+        credits.limit.saturating_sub(credits.taken)
+    }
+
+    /// Waits for `weight` credits, first come first served. A block heavier than the limit passes once all credits are free, so that
+    /// there is progress whatever the limit.
     ///
     /// # Cancel safety
     /// Dropping the future takes no credits.
     pub async fn acquire(&self, weight: usize) {
-        let paid = u32::try_from(weight).unwrap_or(u32::MAX).min(self.shared.total);
-        // The semaphore is never closed, so an error cannot happen.
-        if let Ok(permits) = self.shared.credits.acquire_many(paid).await {
-            permits.forget();
+        let _turn = self.shared.turn.lock().await;
+        while !self.take(weight) {
+            self.shared.more.notified().await;
         }
-        if weight > paid as usize {
-            *self.unpaid() += weight - paid as usize;
+    }
+
+    fn take(&self, weight: usize) -> bool {
+        let mut credits = self.credits();
+        let fits = credits.taken == 0 || credits.taken + weight <= credits.limit;
+        if fits {
+            credits.taken += weight;
         }
+        fits
     }
 
     /// Waits until a frame may be read that comes to have `length` bytes, however slowly. First come first served; the whole length is
@@ -85,22 +111,21 @@ impl SourceBudget {
 
     /// Gives `weight` credits back. The caller gives back every credit it took, in any number of pieces.
     pub fn give_back(&self, weight: usize) {
-        let mut unpaid = self.unpaid();
-        let forgiven = weight.min(*unpaid);
-        *unpaid -= forgiven;
-        self.shared.credits.add_permits(weight - forgiven);
+        let mut credits = self.credits();
+        credits.taken = credits.taken.saturating_sub(weight);
+        self.shared.more.notify_one();
     }
 
-    fn unpaid(&self) -> std::sync::MutexGuard<'_, usize> {
-        self.shared.unpaid.lock().unwrap_or_else(PoisonError::into_inner)
+    fn credits(&self) -> std::sync::MutexGuard<'_, Credits> {
+        self.shared.credits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Counts one that waits, until it is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+pub(super) struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
+    pub(super) fn begin(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
@@ -162,5 +187,17 @@ mod tests {
             budget.give_back(5);
         }
         assert_eq!(budget.available(), 10);
+    }
+
+    #[test]
+    fn a_lower_limit_holds_back_all_but_one_block() {
+        let budget = SourceBudget::new(10);
+        budget.set_limit(3);
+        assert!(ready(budget.acquire(5)), "nothing else is under way");
+        assert!(!ready(budget.acquire(1)));
+        budget.set_limit(20);
+        assert_eq!(budget.limit(), 10);
+        assert!(ready(budget.acquire(5)));
+        assert!(!ready(budget.acquire(1)));
     }
 }

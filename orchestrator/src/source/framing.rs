@@ -1,13 +1,14 @@
 //! Cutting a byte stream into frames. No I/O: bytes are put into [`Cutter::buffer`], blocks of whole frames come out.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem;
 use wallaroo_protocol::topology;
 
 pub use wallaroo_protocol::topology::ByteOrder;
 
-use crate::frame::{FRAME_OVERHEAD, FrameBlock, Span};
+use crate::frame::{FRAME_OVERHEAD, FrameBlock, Place, Span};
 use crate::limit::Limit;
+use crate::position::FilePosition;
 
 /// How one source's byte stream is divided into frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +145,8 @@ pub struct Cutter {
     max_frame: usize,
     block_weight: usize,
     buffer: BytesMut,
+    /// `buffer` lies in the same memory as the block that was cut last.
+    is_shared: bool,
     /// Bytes at the front of `buffer` already searched for a delimiter, so that long lines are searched once.
     searched: usize,
     /// Bytes the incomplete frame at the front is known to need.
@@ -171,14 +174,34 @@ impl Cutter {
             max_frame: max_frame.min(Self::MAX_FRAME_LIMIT),
             block_weight: block_weight.clamp(1, Self::BLOCK_WEIGHT),
             buffer: BytesMut::new(),
+            is_shared: false,
             searched: 0,
             need: 0,
         }
     }
 
-    /// Where the next bytes of the stream are appended.
+    /// Closes blocks at `weight` bytes from now on (at most [`Self::BLOCK_WEIGHT`]).
+    pub fn set_block_weight(&mut self, weight: usize) {
+        self.block_weight = weight.clamp(1, Self::BLOCK_WEIGHT);
+    }
+
+    /// Where the next bytes of a large frame are read into, see [`Cutter::make_room`].
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
+    }
+
+    /// Bytes that were appended and are in no block yet.
+    pub fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Appends the next bytes of the stream, in little more memory than they need.
+    pub fn append(&mut self, read: &[u8]) {
+        let wanted = self.buffer.len() + read.len();
+        // By doubling, so that a frame that comes byte by byte is not copied as often.
+        let doubled = (2 * self.buffer.len()).min(self.most_needed().unwrap_or(usize::MAX));
+        self.grow(wanted, wanted.max(doubled));
+        self.buffer.extend_from_slice(read);
     }
 
     /// Bytes that the incomplete frame at the front may come to have, if it is larger than `small`: what its header announces, or the
@@ -192,16 +215,39 @@ impl Cutter {
         (self.need > self.buffer.len() && most > small).then_some(most)
     }
 
-    /// Makes room for a read of about `read` bytes, or for the rest of a large frame. Grows by doubling only as bytes
-    /// arrive, so a header that merely claims a large frame costs nothing.
-    pub fn reserve(&mut self, read: usize) {
-        let rest = self.need.saturating_sub(self.buffer.len()).min(self.buffer.len());
-        self.buffer.reserve(read.max(rest));
+    /// Makes room for the next read of a large frame. Grows by doubling only as bytes arrive, so a header that merely claims a large
+    /// frame costs nothing, and no further than the frame needs, if that is known.
+    pub fn make_room(&mut self, least: usize) {
+        if self.buffer.len() < self.buffer.capacity() {
+            return;
+        }
+        let doubled = (2 * self.buffer.len()).max(self.buffer.len() + least);
+        let wanted = doubled.min(self.most_needed().unwrap_or(usize::MAX));
+        self.grow(wanted, wanted);
+    }
+
+    /// Bytes of the incomplete frame at the front, if its header has told them.
+    fn most_needed(&self) -> Option<usize> {
+        (matches!(self.framing, Framing::Length(_)) && self.need > self.buffer.len()).then_some(self.need)
+    }
+
+    /// Moves to memory of `target` bytes unless there are `wanted`.
+    fn grow(&mut self, wanted: usize, target: usize) {
+        if self.buffer.capacity() < wanted {
+            let mut larger = BytesMut::with_capacity(target);
+            larger.extend_from_slice(&self.buffer);
+            self.buffer = larger;
+        }
     }
 
     /// Everything read and not cut: the bytes of an uncut stream.
     pub fn take_raw(&mut self) -> Bytes {
-        self.buffer.split().freeze()
+        std::mem::take(&mut self.buffer).freeze()
+    }
+
+    fn block(&self, data: Bytes, spans: Vec<Span>) -> FrameBlock {
+        let after = if let Framing::Delimiter(delimiter) = &self.framing { delimiter.len() as u32 } else { 0 };
+        FrameBlock { place: Place::File { before: FilePosition::default(), after }, data, spans }
     }
 
     /// The whole frames at the front of the buffer, as one block; `None` if there is none. Call it until it returns `None`.
@@ -212,6 +258,7 @@ impl Cutter {
         }
         let mut spans = Vec::new();
         let (mut position, mut weight, mut need) = (0, 0, 0);
+        let mut is_last = false;
         while weight < self.block_weight {
             match self.next(position) {
                 Ok(Next::Frame { start, end, after }) => {
@@ -221,6 +268,7 @@ impl Cutter {
                 }
                 Ok(Next::Partial { need: wanted }) => {
                     need = wanted;
+                    is_last = true;
                     self.searched = self.buffer.len();
                     break;
                 }
@@ -230,10 +278,27 @@ impl Cutter {
         }
         self.need = need;
         self.searched = self.searched.saturating_sub(position);
-        if spans.is_empty() {
-            return Ok(None);
+        let block = (!spans.is_empty()).then(|| {
+            let data = self.take(position);
+            self.block(data, spans)
+        });
+        if is_last && self.is_shared {
+            // An incomplete frame may wait for long: it does not keep the memory of the blocks before it.
+            self.buffer = BytesMut::from(self.buffer.as_ref());
+            self.is_shared = false;
         }
-        Ok(Some(FrameBlock { data: self.buffer.split_to(position).freeze(), spans }))
+        Ok(block)
+    }
+
+    /// Takes `count` bytes from the front, in memory of at most twice that: blocks are charged for their bytes.
+    fn take(&mut self, count: usize) -> Bytes {
+        if count < self.buffer.capacity() / 2 {
+            let copy = Bytes::copy_from_slice(&self.buffer[..count]);
+            self.buffer.advance(count);
+            return copy;
+        }
+        self.is_shared = true;
+        self.buffer.split_to(count).freeze()
     }
 
     /// The stream has ended and [`Self::cut`] has said `None`. A last line without its delimiter is a frame; the start
@@ -241,7 +306,8 @@ impl Cutter {
     pub fn finish(&mut self) -> Result<Option<FrameBlock>, FramingError> {
         if matches!(self.framing, Framing::Delimiter(_)) && !self.buffer.is_empty() {
             let span = Span { start: 0, end: self.buffer.len() as u32 };
-            return Ok(Some(FrameBlock { data: self.take_raw(), spans: vec![span] }));
+            let data = self.take_raw();
+            return Ok(Some(self.block(data, vec![span])));
         }
         self.abandon()?;
         Ok(None)

@@ -2,10 +2,16 @@
 //! [`SourceEvent`]s to the runtime. It reads no further than its [`SourceBudget`] allows, so a slow pipeline makes TCP push
 //! back on the sender.
 
+mod acknowledged;
 pub mod budget;
 mod connection;
 pub mod file;
+pub mod follow;
 pub mod framing;
+mod held;
+mod reopening;
+mod rotation;
+mod streams;
 pub mod tcp;
 
 use std::io;
@@ -15,14 +21,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 pub use budget::SourceBudget;
 pub use framing::{Framing, FramingError};
+pub use reopening::FileChange;
+pub use streams::Streams;
 
 use crate::descriptors::ClientLimit;
 use crate::frame::FrameBlock;
 use crate::ids::{ConnectionId, SourceId};
 use crate::limit::Limit;
+use crate::position::FilePosition;
 
 /// Where a source reports. Unbounded, because every event with bytes in it was paid for from the budget.
 pub type SourceEvents = mpsc::UnboundedSender<SourceEvent>;
@@ -56,6 +66,8 @@ pub enum SourceEvent {
         connection: ConnectionId,
         /// The bytes, starting where the last chunk of the connection ended.
         bytes: Bytes,
+        /// Where they begin, if the source has positions.
+        position: Option<FilePosition>,
     },
     /// Nothing more comes from this connection.
     Closed {
@@ -103,9 +115,17 @@ pub enum ConnectionError {
         /// The error.
         error: io::Error,
     },
-    /// The client stopped in the middle of a large frame while others waited for the memory that it took.
+    /// A client of an acknowledged stream sends what is no message.
+    #[error("connection from {peer}: a frame is no message of an acknowledged stream but of kind {kind}")]
+    NoMessage {
+        /// Address of the client.
+        peer: String,
+        /// What the frame says that it is.
+        kind: u8,
+    },
+    /// The client stopped in the middle of a frame while others waited for the memory that it took.
     #[error(
-        "connection from {peer}: nothing came for 30 s after {have} bytes of a frame, and other large frames waited"
+        "connection from {peer}: nothing came for 30 s after {have} bytes of a frame, and others waited for that memory"
     )]
     Stalled {
         /// Address of the client.
@@ -128,7 +148,7 @@ impl ConnectionError {
     pub fn limit(&self) -> Option<Limit> {
         match self {
             Self::Framing { error, .. } => error.limit(),
-            Self::Read { .. } | Self::Stalled { .. } | Self::Refused { .. } => None,
+            Self::Read { .. } | Self::NoMessage { .. } | Self::Stalled { .. } | Self::Refused { .. } => None,
         }
     }
 }
@@ -143,6 +163,14 @@ pub enum SourceError {
         host: String,
         /// The resolver's error.
         source: io::Error,
+    },
+    /// A file is not the one that an earlier run has read.
+    #[error("{} is not as an earlier run has read it: {change}", path.display())]
+    Changed {
+        /// The file as configured.
+        path: PathBuf,
+        /// What is different.
+        change: FileChange,
     },
     /// The address is in use.
     #[error("cannot listen on {host}:{port}: the port is in use")]
@@ -187,10 +215,14 @@ pub struct SourceContext {
     pub budget: SourceBudget,
     /// How many clients may be connected.
     pub clients: ClientLimit,
+    /// The streams of its clients, if these are told what is durable.
+    pub streams: Option<Streams>,
     /// Numbers for its connections, shared by all sources of a run.
     pub connections: ConnectionIds,
     /// Connections the runtime wants closed.
     pub close_requests: CloseRequests,
+    /// Cancelled before the source is stopped, if the next run goes on.
+    pub suspended: CancellationToken,
 }
 
 /// Hands out connection numbers, each once. Clones share the count.

@@ -10,7 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Shared};
+use super::acknowledged;
+use super::connection::{Connection, Shared, StreamKind};
 use super::{SourceContext, SourceError, SourceEvent};
 use crate::descriptors::ClientLimit;
 use crate::ids::ConnectionId;
@@ -37,10 +38,8 @@ pub async fn bind(host: &str, port: u16) -> Result<TcpListener, SourceError> {
 
 /// Serves clients until `stop`, then delivers what was read and reports `Ended`.
 pub async fn run(listener: TcpListener, context: SourceContext, stop: CancellationToken) {
-    let SourceContext { source, framing, max_frame, events, budget, clients, connections, mut close_requests } =
-        context;
-    let shared = Shared { source, framing, max_frame, events, budget, stop: stop.clone(), is_network: true };
-    let shared = Arc::new(shared);
+    let (source, clients, streams) = (context.source, context.clients.clone(), context.streams.clone());
+    let (shared, connections, mut close_requests) = Shared::of(context, stop.clone(), StreamKind::Network);
     let mut open: HashMap<ConnectionId, oneshot::Sender<String>> = HashMap::new();
     let mut tasks = JoinSet::new();
     // Closed as soon as the source stops, so that clients are refused instead of left waiting.
@@ -61,11 +60,17 @@ pub async fn run(listener: TcpListener, context: SourceContext, stop: Cancellati
             },
             (stream, peer, permit) = accept(listener.as_ref(), &clients) => {
                 let id = connections.next();
-                let (connection, refuse) = Connection::new(Arc::clone(&shared), id, peer);
+                let (refuse, refusal) = oneshot::channel();
                 open.insert(id, refuse);
+                let (shared, streams) = (Arc::clone(&shared), streams.clone());
                 tasks.spawn(async move {
-                    let _permit = permit;
-                    connection.serve(stream).await
+                    if let Some(streams) = streams {
+                        acknowledged::serve(stream, shared, streams, (id, peer), refusal, permit).await;
+                    } else {
+                        let _permit = permit;
+                        Connection::new(shared, (id, peer), None, refusal).serve(stream).await;
+                    }
+                    id
                 });
             }
         }

@@ -24,6 +24,8 @@ const LONGEST_KEY: u64 = 1 << 16;
 const RUNNING: u32 = 1;
 /// A state is being pickled.
 const SAVING: u32 = 2;
+/// A state is being unpickled.
+const LOADING: u32 = 3;
 
 /// See the [module](self). Clones share the file.
 #[derive(Debug, Clone)]
@@ -53,11 +55,13 @@ impl MarkerFile {
                 let message = (origin != u32::MAX).then_some(Skip { origin, value });
                 Some(Marker::Running(Running { batch: BatchId(batch), node: NodeId(node), message }))
             }
-            SAVING => {
+            SAVING | LOADING => {
                 let mut key = vec![0; key_bytes.min(LONGEST_KEY) as usize];
                 self.0.read_exact_at(&mut key, WORDS as u64).ok()?;
-                Some(Marker::Saving(Bytes::from(key)))
+                let marker = if phase == SAVING { Marker::Saving } else { Marker::Loading };
+                Some(marker(Bytes::from(key)))
             }
+            0 if batch != 0 => Some(Marker::Done(BatchId(batch))),
             _ => None,
         }
     }
@@ -97,7 +101,7 @@ mod tests {
 
     #[test]
     fn markers_are_read_as_the_spec_lays_down() {
-        assert_eq!(marked([77, 3, 0, 0, 0, 0], b"").read(), None, "idle");
+        assert_eq!(marked([77, 3, 0, 0, 0, 0], b"").read(), Some(Marker::Done(BatchId(77))), "idle");
         let running = Running { batch: BatchId(77), node: NodeId(3), message: None };
         let in_step = 3 | 1 << 32;
         assert_eq!(marked([77, in_step, u64::MAX, 9, 0, 0], b"").read(), Some(Marker::Running(running)));
@@ -107,6 +111,8 @@ mod tests {
         let saving = marked([77, 2 << 32, 1, 12, 2, 0], b"\xa1kx");
         assert_eq!(saving.read(), Some(Marker::Saving(Bytes::from_static(b"\xa1k"))));
         assert_eq!(saving.progress(), 12);
+        let loading = marked([77, 3 << 32, 1, 12, 2, 0], b"\xa1kx");
+        assert_eq!(loading.read(), Some(Marker::Loading(Bytes::from_static(b"\xa1k"))));
     }
 
     #[test]

@@ -194,7 +194,8 @@ impl Pool {
         self.members.get(&generation).map(|member| member.handle.pid)
     }
 
-    /// Starts as many workers as are missing, unless a retry has to wait.
+    /// Starts a worker if one is missing, unless a retry has to wait. Others are started in turns of their own, see
+    /// [`Starter::begin`].
     pub fn fill(&mut self, starter: &mut Starter, now: Instant) -> Result<(), PoolError> {
         if self.closing || self.not_before.is_some_and(|not_before| now < not_before) {
             return Ok(());
@@ -212,7 +213,8 @@ impl Pool {
     }
 
     fn fill_edition(&mut self, starter: &mut Starter, edition: Edition) -> Result<(), PoolError> {
-        while self.members.values().filter(|member| member.edition == edition).count() < self.wanted(edition) {
+        let count = |pool: &Self| pool.members.values().filter(|member| member.edition == edition).count();
+        while count(self) < self.wanted(edition) && starter.may_start() {
             let interpreter = match &self.next {
                 Some((next, interpreter)) if *next == edition => interpreter,
                 _ => &self.settings.interpreter,
@@ -372,6 +374,9 @@ impl Pool {
             }
             (FromWorker::SnapshotPart(part), Phase::Seated(slot)) => {
                 out.push(PoolNews::slot(slot, generation, SlotChange::Snapshot(part)));
+            }
+            (FromWorker::Measured(measurements), Phase::Seated(slot)) => {
+                out.push(PoolNews::Measured(slot, measurements));
             }
             (_, Phase::Dismissed) => {}
             (message, phase) => {

@@ -39,8 +39,9 @@ impl Pools {
         }
     }
 
-    /// Starts the workers that are missing.
+    /// Starts one of the workers that are missing. If there are more, [`Pools::next_fill`] says that it is time for them.
     pub fn fill(&mut self, now: Instant) -> Result<(), PoolError> {
+        self.starter.begin();
         for pool in &mut self.pools {
             pool.fill(&mut self.starter, now).map_err(|error| in_pool(pool, error))?;
         }
@@ -57,7 +58,7 @@ impl Pools {
 
     /// When [`Pools::fill`] is to be called next.
     pub fn next_fill(&self) -> Option<Instant> {
-        self.pools.iter().filter_map(Pool::next_fill).min()
+        if self.starter.is_short() { Some(Instant::now()) } else { self.pools.iter().filter_map(Pool::next_fill).min() }
     }
 
     /// Takes in what a worker did; see [`Pool::handle`].

@@ -5,46 +5,21 @@ wallaroo-orch run app.py --in 127.0.0.1:7010 --out 127.0.0.1:7002
 
 from __future__ import annotations
 
-import wallaroo
+import wallaroo as w
 
 
-def application_setup(args: list[str]) -> wallaroo.Application:
-    in_host, in_port = wallaroo.tcp_parse_input_addrs(args)[0]
-    out_host, out_port = wallaroo.tcp_parse_output_addrs(args)[0]
-    lines = wallaroo.source("lines", wallaroo.TCPSourceConfig(in_host, in_port, decode))
-    counts = lines.to(split).key_by(word).to(count)
-    sink = wallaroo.TCPSinkConfig(out_host, out_port, encode)
-    return wallaroo.build_application("APPLICATION_NAME", counts.to_sink(sink))
+def application_setup(args: list[str]) -> w.Application:
+    listen, connect = w.tcp_parse_input_addrs(args)[0], w.tcp_parse_output_addrs(args)[0]
+    # Each message comes after its length; what is written are lines.
+    lines = w.source("lines", w.tcp(listen, w.length_prefixed(">I", w.lines())))
+    counts = lines.flat_map(split).key_by(str).count()
+    return w.application("APPLICATION_NAME", counts.map(show).sink(w.tcp(connect, w.lines())))
 
 
-@wallaroo.decoder(header_length=4, length_fmt=">I")
-def decode(bs: bytes) -> str:
-    return bs.decode("utf-8")
-
-
-@wallaroo.computation_multi(name="split")
 def split(line: str) -> list[str]:
     return line.lower().split()
 
 
-@wallaroo.key_extractor
-def word(data: str) -> str:
-    return data
-
-
-class Total:
-    """How often one word has been seen."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-
-@wallaroo.state_computation(name="count", state=Total)
-def count(data: str, total: Total) -> tuple[str, int]:
-    total.count += 1
-    return data, total.count
-
-
-@wallaroo.encoder
-def encode(counted: tuple[str, int]) -> str:
-    return "{} => {}\n".format(*counted)
+def show(counted: w.Keyed[str, int]) -> str:
+    word, count = counted
+    return f"{word} => {count}"

@@ -8,7 +8,7 @@ use crate::random::Random;
 use crate::scenario::{generator, key_by, node, sink, source, source_with, state, topology, window};
 
 fn step(input: u32, pool: &str) -> wallaroo_protocol::topology::Node {
-    node("step", &[input], NodeKind::Computation { pool: Some(pool.to_owned()) })
+    node("step", &[input], NodeKind::Computation { pool: Some(pool.to_owned()), fill: None })
 }
 
 /// Stateless throughout, and state: the pool before the key, after it, around the state, and two pools in a row.

@@ -5,8 +5,10 @@ use std::time::Duration;
 use wallaroo_orch::death::DeathCause;
 use wallaroo_orch::engine::EngineConfig;
 use wallaroo_orch::plan::{Plan, Stage};
-use wallaroo_protocol::topology::{Framing, Node, NodeKind, OnLate, SinkConfig, SourceConfig, UnknownKey, Window};
-use wallaroo_protocol::{NodeId, Topology, key};
+use wallaroo_protocol::topology::{
+    Fill, Framing, Node, NodeKind, OnLate, SinkConfig, SourceConfig, UnknownKey, Window,
+};
+use wallaroo_protocol::{BatchId, NodeId, StageId, Topology, key};
 
 use crate::pooled::{pooled, pooled_windows, sites};
 use crate::random::{Random, mix};
@@ -57,6 +59,8 @@ pub(crate) struct Scenario {
     /// Frames to be sent, by source and connection: each a list of value ids.
     pub(crate) lanes: Vec<Lane>,
     pub(crate) keys: usize,
+    /// Once in how many steps the orchestrator dies, and another one goes on; 0: never.
+    pub(crate) ends: usize,
     /// Once in how many steps a worker dies by itself; 0: never.
     pub(crate) crashes: usize,
     pub(crate) retires: usize,
@@ -71,8 +75,14 @@ pub(crate) struct Scenario {
     pub(crate) fatal_value: Option<usize>,
     /// Once in how many steps workers take long, but move on; 0: never.
     pub(crate) slow: usize,
+    /// A stage in which every value hangs for some steps of the world, from one on.
+    pub(crate) outage: Option<(StageId, std::ops::Range<usize>)>,
+    /// One in how many batches has a call that takes long; 0: none.
+    pub(crate) slow_calls: u64,
     /// Keys whose states cannot be saved, and what becomes of a worker that tries.
     pub(crate) fatal_saving: Option<(Vec<bytes::Bytes>, Outcome)>,
+    /// Keys whose states cannot be loaded, and what becomes of a worker that tries.
+    pub(crate) fatal_loading: Option<(Vec<bytes::Bytes>, Outcome)>,
     /// Results are cut into parts of this many outputs.
     pub(crate) part: usize,
 }
@@ -84,16 +94,21 @@ pub(crate) struct Lane {
     pub(crate) frames: Vec<Vec<u64>>,
     /// Whether the client's bytes reach the engine uncut.
     pub(crate) is_uncut: bool,
+    /// Whether the client is told what is durable, and goes on there.
+    pub(crate) is_acknowledged: bool,
+    /// The frame, if there is one, before which the client sends what is no frame.
+    pub(crate) nonsense_before: Option<usize>,
 }
 
 impl Lane {
     /// The frames as a client sends them: each after its length.
     pub(crate) fn stream(&self) -> Vec<u8> {
-        let framed = |frame: &Vec<u64>| {
+        let framed = |(index, frame): (usize, &Vec<u64>)| {
             let values = encode_values(frame);
-            [&(values.len() as u32).to_be_bytes(), values.as_slice()].concat()
+            let nonsense = if self.nonsense_before == Some(index) { [0xff_u8; 4].as_slice() } else { &[] };
+            [nonsense, &(values.len() as u32).to_be_bytes(), values.as_slice()].concat()
         };
-        self.frames.iter().flat_map(framed).collect()
+        self.frames.iter().enumerate().flat_map(framed).collect()
     }
 }
 
@@ -102,15 +117,19 @@ impl Scenario {
         let plan = Plan::new(any_topology(random)).expect("scenarios can be planned");
         let keys = random.pick(&[1, 3, 30]);
         let mut values = Vec::new();
-        let lanes = lanes(&plan, &mut values, random);
         let config = any_config(&plan, random);
+        let lanes = lanes(&plan, &mut values, config.logged, random);
         let fatal_saving = fatal_saving(&config, random);
+        let fatal_loading = fatal_loading(&plan, random);
+        let outage = outage(&plan, random);
+        let ends = if config.logged { random.pick(&[0, 400, 100, 30]) } else { 0 };
         Self {
             plan,
             config,
             values,
             lanes,
             keys,
+            ends,
             crashes: random.pick(&[0, 300, 60, 25]),
             retires: random.pick(&[0, 0, 100]),
             changes: random.pick(&[0, 100, 30]),
@@ -119,7 +138,10 @@ impl Scenario {
             stands_still: random.one_in(4),
             fatal_value: random.one_in(4).then(|| random.below(40)),
             slow: random.pick(&[0, 0, 0, 50]),
+            slow_calls: random.pick(&[0, 0, 10, 40]),
+            outage,
             fatal_saving,
+            fatal_loading,
             part: random.pick(&[1, 2, 1000]),
         }
     }
@@ -136,6 +158,25 @@ impl Scenario {
         !self.values[value as usize].at_key || sites(&self.plan).is_empty()
     }
 
+    /// How long a batch with so many messages takes.
+    pub(crate) fn elapsed(&self, batch: BatchId, messages: u32) -> Duration {
+        let slow = self.slow_calls > 0 && mix(batch.0).is_multiple_of(self.slow_calls);
+        Duration::from_millis(1) * messages + if slow { Duration::from_secs(5) } else { Duration::ZERO }
+    }
+
+    /// The stage in which every value hangs at a step of the world.
+    pub(crate) fn out_at(&self, step: usize) -> Option<StageId> {
+        self.outage.as_ref().filter(|(_, steps)| steps.contains(&step)).map(|(stage, _)| *stage)
+    }
+
+    /// Whether a value needs a state that cannot be loaded.
+    pub(crate) fn needs_fatal_state(&self, value: u64) -> bool {
+        let Some((fatal, _)) = &self.fatal_loading else { return false };
+        let by_key = |node: &NodeId| matches!(self.plan.topology.node(*node).kind, NodeKind::KeyBy { .. });
+        let nodes = (0..self.plan.topology.nodes.len() as u32).map(NodeId);
+        nodes.filter(by_key).any(|node| fatal.contains(&self.key(value, node)))
+    }
+
     /// The key a value has at a `key_by` node.
     pub(crate) fn key(&self, value: u64, node: NodeId) -> bytes::Bytes {
         key_number(mix(value ^ (u64::from(node.0 % 4) << 40)) as usize % self.keys)
@@ -144,7 +185,7 @@ impl Scenario {
 
 fn any_topology(random: &mut Random) -> Topology {
     match random.below(16) {
-        0 => stateless(),
+        0 => stateless(random),
         1 => counted(random),
         2 => rekeyed(),
         3 => shared(),
@@ -162,13 +203,16 @@ fn any_topology(random: &mut Random) -> Topology {
 }
 
 /// The connections of every source with their frames, whose values are appended to `values`.
-fn lanes(plan: &Plan, values: &mut Vec<Value>, random: &mut Random) -> Vec<Lane> {
+fn lanes(plan: &Plan, values: &mut Vec<Value>, positions: bool, random: &mut Random) -> Vec<Lane> {
     let mut lanes = Vec::new();
     let troubles = random.pick(&[0, 0, 40, 8]);
     let disorder = random.pick(&[1, 4, 30]);
     for (source, planned) in (0..).zip(&plan.sources) {
         let generator = planned.framing.is_none();
-        let connections = if generator { 1 } else { 1 + random.below(3) };
+        let is_uncut = planned.cut.is_some();
+        let is_acknowledged = !generator && !is_uncut && (!positions || random.one_in(2));
+        // A file is one connection.
+        let connections = if generator || positions && !is_acknowledged { 1 } else { 1 + random.below(3) };
         for _ in 0..connections {
             let lane = lanes.len();
             let mut clock = 0;
@@ -185,8 +229,9 @@ fn lanes(plan: &Plan, values: &mut Vec<Value>, random: &mut Random) -> Vec<Lane>
                 let words = if generator { 1 } else { random.below(6) };
                 (0..words).map(|_| word(random)).collect()
             };
-            let frames = (0..count).map(frame).collect();
-            lanes.push(Lane { source, frames, is_uncut: planned.cut.is_some() });
+            let frames: Vec<Vec<u64>> = (0..count).map(frame).collect();
+            let nonsense_before = (is_uncut && random.one_in(3)).then(|| random.below(count.max(1)));
+            lanes.push(Lane { source, frames, is_uncut, is_acknowledged, nonsense_before });
         }
     }
     lanes
@@ -207,6 +252,7 @@ fn any_config(plan: &Plan, random: &mut Random) -> EngineConfig {
         pool_slots: plan.named_pools.iter().map(|_| 1 + random.below(3) as u32).collect(),
         window: 1 + random.below(3),
         queue_bytes: random.pick(&[200, 2000, 1 << 20]),
+        queue_time: random.pick(&[Duration::from_nanos(1), Duration::from_millis(50), Duration::from_secs(3600)]),
         service_target: Duration::from_millis(5),
         batch_messages: random.pick(&[1, 7, 8192]),
         batch_bytes: random.pick(&[64, 1 << 20]),
@@ -214,8 +260,12 @@ fn any_config(plan: &Plan, random: &mut Random) -> EngineConfig {
         step_timeout: Duration::from_secs(30),
         eager_restore_bytes: random.pick(&[0, 1 << 20]),
         message_bytes: random.pick(&[40, 200, 1 << 19]),
+        logged: random.one_in(2),
+        checkpoint_bytes: random.pick(&[0, 2000, 1 << 20]),
+        stop_timeout: Duration::from_millis(random.pick(&[0, 30, 3_600_000])),
         keep_ledger: true,
         max_messages_per_worker: random.pick(&[None, None, Some(100)]),
+        vacant_after: Duration::from_millis(random.pick(&[0, 20, 3_600_000])),
         idle_after: random.pick(&[Duration::ZERO, Duration::from_millis(40), Duration::from_secs(3600)]),
         replay_budget: random.pick(&[Duration::ZERO, Duration::from_millis(20), Duration::from_secs(250)]),
     }
@@ -223,9 +273,29 @@ fn any_config(plan: &Plan, random: &mut Random) -> EngineConfig {
 
 /// Only where journals may grow: the state can be rebuilt from nothing else.
 fn fatal_saving(config: &EngineConfig, random: &mut Random) -> Option<(Vec<bytes::Bytes>, Outcome)> {
+    let fatal = fatal_keys(random);
+    (config.queue_bytes >= 1 << 20 && random.one_in(4)).then_some(fatal)
+}
+
+/// What one of the stages calls is away for a while.
+fn outage(plan: &Plan, random: &mut Random) -> Option<(StageId, std::ops::Range<usize>)> {
+    let (stage, begin) =
+        (random.pick(&plan.stages.iter().map(|stage| stage.id).collect::<Vec<_>>()), random.below(300));
+    random.one_in(4).then(|| (stage, begin..begin + 1 + random.below(60)))
+}
+
+/// Windows are left out: what is lost with their states is not told value by value.
+fn fatal_loading(plan: &Plan, random: &mut Random) -> Option<(Vec<bytes::Bytes>, Outcome)> {
+    let has_windows = plan.topology.nodes.iter().any(|node| matches!(node.kind, NodeKind::Window { .. }));
+    let fatal = fatal_keys(random);
+    (!has_windows && random.one_in(4)).then_some(fatal)
+}
+
+/// One key or many, and what becomes of a worker that touches their states.
+fn fatal_keys(random: &mut Random) -> (Vec<bytes::Bytes>, Outcome) {
     let outcome = if random.one_in(2) { Outcome::Hangs } else { Outcome::Died(DeathCause::Signalled(11)) };
     let count = if random.one_in(2) { 1 } else { 30 };
-    (config.queue_bytes >= 1 << 20 && random.one_in(4)).then(|| ((0..count).map(key_number).collect(), outcome))
+    ((0..count).map(key_number).collect(), outcome)
 }
 
 fn key_number(number: usize) -> bytes::Bytes {
@@ -316,16 +386,23 @@ pub(crate) fn state(input: u32, table: &str) -> Node {
     node("state", &[input], NodeKind::State { table: table.to_owned(), table_type: "State".to_owned() })
 }
 
+/// A step without state, which waits for fuller batches now and then.
+pub(crate) fn step(input: u32, pool: Option<&str>, random: &mut Random) -> Node {
+    let fill = Fill { messages: random.pick(&[1, 5, 100]), wait: random.pick(&[0, 20, 10_000]) * MILLISECOND as u64 };
+    let fill = random.one_in(3).then_some(fill);
+    node("step", &[input], NodeKind::Computation { pool: pool.map(str::to_owned), fill })
+}
+
 pub(crate) fn sink(input: u32) -> Node {
     node("sink", &[input], NodeKind::Sink { sink: SinkConfig::Stdout {}, encoder: "Encoder".to_owned() })
 }
 
 pub(crate) fn topology(nodes: Vec<Node>) -> Topology {
-    Topology { name: "simulated".to_owned(), nodes }
+    Topology { name: "simulated".to_owned(), nodes, stop_at: Vec::new() }
 }
 
-fn stateless() -> Topology {
-    topology(vec![source("a"), node("step", &[0], NodeKind::Computation { pool: None }), sink(1)])
+fn stateless(random: &mut Random) -> Topology {
+    topology(vec![source("a"), step(0, None, random), sink(1)])
 }
 
 fn counted(random: &mut Random) -> Topology {

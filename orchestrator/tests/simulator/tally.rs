@@ -29,6 +29,14 @@ pub(crate) struct Tally {
     pub(crate) changes: u64,
     pub(crate) withdrawals: u64,
     pub(crate) unsaved: u64,
+    pub(crate) unloaded: u64,
+    pub(crate) adoptions: u64,
+    pub(crate) outages: u64,
+    pub(crate) refused: u64,
+    pub(crate) slow_calls: u64,
+    pub(crate) ends: u64,
+    pub(crate) checkpoints: u64,
+    pub(crate) suspensions: u64,
 }
 
 impl Tally {
@@ -58,9 +66,17 @@ impl Tally {
         self.changes += other.changes;
         self.withdrawals += other.withdrawals;
         self.unsaved += other.unsaved;
+        self.unloaded += other.unloaded;
+        self.adoptions += other.adoptions;
+        self.outages += other.outages;
+        self.refused += other.refused;
+        self.slow_calls += other.slow_calls;
+        self.ends += other.ends;
+        self.checkpoints += other.checkpoints;
+        self.suspensions += other.suspensions;
     }
 
-    pub(crate) fn accidents(&self) -> [(&'static str, u64); 23] {
+    pub(crate) fn accidents(&self) -> [(&'static str, u64); 31] {
         [
             ("crashes", self.crashes),
             ("poisonings", self.poisonings),
@@ -85,6 +101,14 @@ impl Tally {
             ("slow workers that move on", self.slow),
             ("batches withdrawn from behind a slow one", self.withdrawals),
             ("states that cannot be saved", self.unsaved),
+            ("states that cannot be loaded", self.unloaded),
+            ("slots without a worker whose partitions others took over", self.adoptions),
+            ("stages that wait because a step is out", self.outages),
+            ("connections that were given up", self.refused),
+            ("deaths of the orchestrator", self.ends),
+            ("checkpoints", self.checkpoints),
+            ("runs that were suspended", self.suspensions),
+            ("slots relieved because of a slow call", self.slow_calls),
         ]
     }
 }

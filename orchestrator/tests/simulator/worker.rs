@@ -3,7 +3,7 @@
 mod encoding;
 mod run;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +11,8 @@ use wallaroo_orch::death::{DeathCause, Marker};
 use wallaroo_orch::ids::Generation;
 use wallaroo_protocol::topology::{Node, NodeKind};
 use wallaroo_protocol::{
-    BatchId, BatchResult, ForgottenState, FromWorker, RequestId, SnapshotFailure, SnapshotPart, StateEntry, Timer,
-    Timing, ToWorker,
+    BatchId, BatchResult, ForgottenState, FromWorker, RequestId, SnapshotFailure, SnapshotPart, StageId, StateEntry,
+    Timer, Timing, ToWorker,
 };
 
 use crate::random::Random;
@@ -39,7 +39,18 @@ pub(crate) struct Worker {
     pub(crate) withdrawn: Option<BatchId>,
     /// Keys whose states it is not to save.
     unsaved: Vec<Bytes>,
+    /// The values in which it hangs because a step is out.
+    pub(crate) at_work: Vec<u64>,
+    /// The stage in which every value hangs.
+    pub(crate) out: Option<StageId>,
+    /// Keys whose states it is not to load.
+    unloadable: Vec<Bytes>,
     pub(crate) marker: Option<Marker>,
+    /// States that are still as they were restored.
+    unread: HashSet<(String, Bytes)>,
+    /// The state that the last message restored last, and its bytes so far: it may come in pieces.
+    restored_last: Option<(String, Bytes)>,
+    pieces: Vec<u8>,
     states: HashMap<(String, Bytes), Vec<u64>>,
     /// Keys changed since their last snapshot, longest first.
     dirty: Vec<Dirty>,
@@ -61,7 +72,13 @@ impl Worker {
             hangs: false,
             withdrawn: None,
             unsaved: Vec::new(),
+            at_work: Vec::new(),
+            out: None,
+            unloadable: Vec::new(),
             marker: None,
+            unread: HashSet::new(),
+            restored_last: None,
+            pieces: Vec::new(),
             states: HashMap::new(),
             dirty: Vec::new(),
         }
@@ -69,6 +86,9 @@ impl Worker {
 
     /// Takes the next message from the inbox and does what it says.
     pub(crate) fn step(&mut self, scenario: &Scenario, random: &mut Random) -> Outcome {
+        if !matches!(self.inbox.front(), Some(ToWorker::Restore(_))) {
+            self.restored_last = None;
+        }
         match self.inbox.pop_front() {
             Some(ToWorker::Batch(batch)) if self.withdrawn == Some(batch.batch) => {
                 run::decline(self, &batch, scenario);
@@ -77,6 +97,15 @@ impl Worker {
             Some(ToWorker::Batch(batch)) => run::run(self, &batch, scenario),
             Some(ToWorker::Restore(entries)) => {
                 for StateEntry { table, key, state } in entries {
+                    let place = (table.to_string(), key.clone());
+                    if self.restored_last.as_ref() == Some(&place) {
+                        self.pieces.extend_from_slice(&state);
+                        self.states.insert(place, decode_values(&self.pieces));
+                        continue;
+                    }
+                    self.restored_last = Some(place);
+                    self.pieces = state.to_vec();
+                    self.unread.insert((table.to_string(), key.clone()));
                     let old = self.states.insert((table.to_string(), key), decode_values(&state));
                     assert_eq!(old, None, "a state is restored before its key is used, and once");
                 }
@@ -95,11 +124,16 @@ impl Worker {
                 self.unsaved = keys;
                 Outcome::Lives
             }
+            Some(ToWorker::DoNotLoad(keys)) => {
+                self.unloadable = keys;
+                Outcome::Lives
+            }
             Some(ToWorker::Forget(states)) => {
                 for ForgottenState { table, key } in states {
                     let changed = self.dirty.iter().find(|dirty| dirty.key == key);
                     let is_dirty = changed.is_some_and(|dirty| dirty.tables.iter().any(|known| **known == *table));
                     assert!(!is_dirty, "what is forgotten is in a snapshot");
+                    self.unread.remove(&(table.to_string(), key.clone()));
                     self.states.remove(&(table.to_string(), key));
                 }
                 Outcome::Lives
@@ -122,7 +156,7 @@ impl Worker {
             return outcome.clone();
         }
         let taken: Vec<_> = self.dirty.extract_if(.., |dirty| keys.contains(&dirty.key)).collect();
-        let entries = self.save(&taken, scenario);
+        let entries = pieces(self.save(&taken, scenario), scenario.part);
         let unsaved = self.dirty.iter().filter(|dirty| self.unsaved.contains(&dirty.key));
         let states = unsaved.flat_map(|dirty| dirty.tables.iter().map(|table| (table.as_str(), dirty.key.clone())));
         let failure =
@@ -149,10 +183,26 @@ impl Worker {
             let timing = timers.map(|timers| Timing { timers, ..Timing::default() });
             let outputs = std::mem::replace(&mut result.outputs, rest);
             let (batch, failures, elapsed) = (result.batch, Vec::new(), Duration::ZERO);
-            let before = BatchResult { batch, more: true, elapsed, outputs, failures, ended: false, timing };
+            let before = BatchResult { batch, more: true, elapsed, outputs, failures, ended: None, timing, slow: None };
             self.outbox.push_back(FromWorker::Result(before));
         }
         self.outbox.push_back(FromWorker::Result(result));
+    }
+
+    /// Loads the state of a key. Whether that succeeded, or what became of the worker.
+    fn load(&mut self, table: &str, key: &Bytes, scenario: &Scenario) -> Result<bool, Outcome> {
+        let place = (table.to_owned(), key.clone());
+        if self.unloadable.contains(key) && (self.unread.contains(&place) || !self.states.contains_key(&place)) {
+            return Ok(false);
+        }
+        let fatal =
+            scenario.fatal_loading.as_ref().filter(|(keys, _)| keys.contains(key) && self.unread.contains(&place));
+        if let Some((_, outcome)) = fatal {
+            self.marker = Some(Marker::Loading(key.clone()));
+            return Err(outcome.clone());
+        }
+        self.unread.remove(&place);
+        Ok(true)
     }
 
     fn change(&mut self, table: &str, key: &[u8], batch: BatchId) -> u64 {
@@ -242,4 +292,14 @@ impl Worker {
             None => self.dirty.push(Dirty { key: key.clone(), since: batch, tables: vec![table.to_owned()] }),
         }
     }
+}
+
+/// Cuts states that are longer than so many values into two pieces.
+fn pieces(entries: Vec<StateEntry>, most: usize) -> Vec<StateEntry> {
+    let cut = |mut entry: StateEntry| {
+        let rest = entry.state.split_off(entry.state.len().min(most * 8));
+        let piece = (!rest.is_empty()).then(|| StateEntry { state: rest, ..entry.clone() });
+        [Some(entry), piece].into_iter().flatten()
+    };
+    entries.into_iter().flat_map(cut).collect()
 }

@@ -2,35 +2,45 @@
 
 mod bounds;
 mod facts;
+mod intake;
+mod log;
 mod misfortune;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
 use wallaroo_orch::dead_message::DeadMessage;
 use wallaroo_orch::death::{DeathCause, KillReason};
 use wallaroo_orch::engine::{Action, Engine, Event};
-use wallaroo_orch::frame::{FrameBlock, Span};
 use wallaroo_orch::ids::PoolId;
-use wallaroo_orch::ids::{ConnectionId, Generation, SinkId, SlotId, SourceId};
-use wallaroo_protocol::{BatchId, FromWorker, OutputData, ToWorker};
+use wallaroo_orch::ids::{ConnectionId, Generation, SlotId, SourceId};
+use wallaroo_orch::plan::Input;
+use wallaroo_orch::position::FilePosition;
+use wallaroo_orch::record::LetterId;
+use wallaroo_protocol::{BatchId, FromWorker, OutputData, ToWorker, input};
 
+use self::intake::Intake;
+use self::log::Log;
+pub(crate) use self::misfortune::MOST_SLOTS;
 use crate::check;
 use crate::random::Random;
 use crate::scenario::Scenario;
 use crate::tally::Tally;
 use crate::windows::{self, Fired};
-use crate::worker::{Outcome, Seen, Worker, encode_values};
+use crate::worker::{Seen, Worker};
 
 /// Steps after which a run that has not ended never will.
 const MOST_STEPS: usize = 200_000;
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct World {
     pub(crate) scenario: Scenario,
     random: Random,
     engine: Engine,
     now: Duration,
+    /// How many steps the world has taken.
+    steps: usize,
     workers: BTreeMap<SlotId, Worker>,
     /// Replies of workers that are dead; they may still arrive.
     stale: VecDeque<(SlotId, Generation, FromWorker)>,
@@ -40,24 +50,36 @@ pub(crate) struct World {
     scaling: PoolId,
     next_generation: u32,
     bad_luck: BTreeMap<SlotId, usize>,
+    /// What is on the disk of the orchestrator.
+    log: Log,
+    /// When the orchestrator was started.
+    began: Duration,
+    /// Frames that are acknowledged, by lane.
+    acknowledged: Vec<usize>,
     /// Frames sent, by lane.
     sent: Vec<usize>,
     closed: Vec<bool>,
     source_ended: Vec<bool>,
-    credit: Vec<i64>,
+    intake: Vec<Intake>,
     stopped: bool,
     to_write: Vec<VecDeque<usize>>,
+    /// Bytes that each sink was handed.
+    handed: Vec<u64>,
     pub(crate) seen: Vec<Vec<Seen>>,
     /// Outputs of windows, by sink.
     pub(crate) fired: Vec<Vec<Fired>>,
     /// Values in the order in which the engine got them.
     pub(crate) order: Vec<u64>,
-    pub(crate) dead: Vec<DeadMessage>,
-    /// Weights of dead letters that are not kept yet.
-    to_keep: VecDeque<usize>,
+    dead: Vec<(LetterId, DeadMessage)>,
+    /// Ids and weights of dead letters that are not kept yet.
+    to_keep: VecDeque<(LetterId, usize)>,
+    /// Ids of the dead letters there are.
+    letters: BTreeSet<LetterId>,
     /// Values that may become dead letters though nothing is the matter with them: bad luck struck while they were watched.
     pub(crate) blamed: BTreeSet<u64>,
     pub(crate) finished: bool,
+    /// The orchestrator was told to stop so that another can go on.
+    suspended: bool,
     /// Events have been taken in since the last turn ended.
     turn_is_open: bool,
     /// Bytes that one batch has given one queue, at most.
@@ -78,6 +100,7 @@ impl World {
         Self {
             engine,
             now: Duration::ZERO,
+            steps: 0,
             workers: BTreeMap::new(),
             stale: VecDeque::new(),
             deaths: VecDeque::new(),
@@ -85,19 +108,25 @@ impl World {
             scaling: PoolId::MAIN,
             next_generation: 0,
             bad_luck: BTreeMap::new(),
+            log: Log::new(&scenario.plan),
+            began: Duration::ZERO,
+            acknowledged: vec![0; scenario.lanes.len()],
             sent: vec![0; scenario.lanes.len()],
             closed: vec![false; scenario.lanes.len()],
             source_ended: vec![false; sources],
-            credit: vec![scenario.config.queue_bytes as i64; sources],
+            intake: (0..sources).map(|_| Intake::default()).collect(),
             stopped: false,
             to_write: vec![VecDeque::new(); sinks],
+            handed: vec![0; sinks],
             seen: vec![Vec::new(); sinks],
             fired: vec![Vec::new(); sinks],
             order: Vec::new(),
             dead: Vec::new(),
             to_keep: VecDeque::new(),
+            letters: BTreeSet::new(),
             blamed: BTreeSet::new(),
             finished: false,
+            suspended: false,
             turn_is_open: false,
             largest_output: 0,
             largest_letters: 0,
@@ -110,155 +139,24 @@ impl World {
     /// Runs until the engine has finished, and checks what came out.
     pub(crate) fn run(mut self) -> Tally {
         for _ in 0..MOST_STEPS {
+            if self.finished && self.suspended {
+                self.resume();
+            }
             if self.finished {
                 check::everything(&self);
                 assert!(self.to_keep.is_empty(), "finished before all dead letters are kept");
+                self.check_acknowledged();
                 self.tally.windows = self.fired.iter().map(|fired| fired.len() as u64).sum();
                 self.tally.late = self.engine.status().stages.iter().map(|stage| stage.late).sum();
-                let total = self.scenario.config.queue_bytes as i64;
-                assert!(
-                    self.credit.iter().all(|credit| *credit == total),
-                    "credit leaked: {:?} of {total}",
-                    self.credit
-                );
+                for intake in &self.intake {
+                    assert_eq!(intake.taken(), 0, "credit leaked");
+                }
                 return self.tally;
             }
             self.step();
             self.check_bounds();
         }
         panic!("not finished after {MOST_STEPS} steps: {:#?}", self.engine.status());
-    }
-
-    fn step(&mut self) {
-        self.now += Duration::from_millis(1);
-        if self.misfortune() || self.finished {
-            return;
-        }
-        let mut choices: Vec<Choice> = Vec::new();
-        let planned = &self.scenario.plan.sources;
-        for (lane, sent) in self.sent.iter().enumerate() {
-            let source = self.scenario.lanes[lane].source as usize;
-            let generator = planned[source].framing.is_none();
-            if generator || self.closed[lane] {
-                continue;
-            }
-            let lane_is_done = self.stopped || *sent == self.to_send(lane);
-            if lane_is_done || self.credit[source] > 0 {
-                choices.push(Choice::Client(lane));
-            } else {
-                self.tally.stalls += 1;
-            }
-        }
-        for (source, ended) in self.source_ended.iter().enumerate() {
-            let lanes = self.scenario.lanes.iter().zip(&self.closed).filter(|(lane, _)| lane.source as usize == source);
-            let generator = planned[source].framing.is_none();
-            if !ended && !generator && lanes.into_iter().all(|(_, closed)| *closed) {
-                choices.push(Choice::EndSource(source));
-            }
-        }
-        for (slot, worker) in &self.workers {
-            if !worker.inbox.is_empty() && !worker.hangs {
-                choices.push(Choice::Work(*slot));
-            }
-            if !worker.outbox.is_empty() {
-                choices.push(Choice::Reply(*slot));
-            }
-        }
-        if !self.vacant.is_empty() {
-            choices.push(Choice::Seat);
-        }
-        if !self.stale.is_empty() {
-            choices.push(Choice::Stale);
-        }
-        if !self.deaths.is_empty() {
-            choices.push(Choice::ReportDeath);
-        }
-        if !self.scenario.late.sinks || choices.is_empty() || self.random.one_in(20) {
-            let written = |sink: &usize| !self.to_write[*sink].is_empty();
-            choices.extend((0..self.to_write.len()).filter(written).map(Choice::Write));
-        }
-        let keep = !self.scenario.late.letters || choices.is_empty() || self.random.one_in(20);
-        if keep && !self.to_keep.is_empty() {
-            choices.push(Choice::KeepLetters);
-        }
-        if choices.is_empty() && self.turn_is_open {
-            return self.end_turn();
-        }
-        if choices.is_empty() {
-            let deadline = self.engine.next_deadline();
-            self.now = deadline.unwrap_or_else(|| panic!("nothing can happen any more: {:#?}", self.engine.status()));
-            return self.tell(Event::Tick);
-        }
-        let choice = self.random.pick(&choices);
-        self.take(choice);
-    }
-
-    fn take(&mut self, choice: Choice) {
-        match choice {
-            Choice::Client(lane) => self.send(lane),
-            Choice::EndSource(source) => {
-                self.source_ended[source] = true;
-                self.tell(Event::SourceEnded { source: SourceId(source as u32) });
-            }
-            Choice::Work(slot) => {
-                let Some(worker) = self.workers.get_mut(&slot) else { return };
-                match worker.step(&self.scenario, &mut self.random) {
-                    Outcome::Lives => {}
-                    Outcome::Hangs => {
-                        self.tally.hangs += 1;
-                        worker.hangs = true;
-                    }
-                    Outcome::Died(cause) => {
-                        self.tally.poisonings += 1;
-                        let marker = worker.marker.clone();
-                        self.bury(slot, cause, marker);
-                    }
-                }
-            }
-            Choice::Reply(slot) => {
-                let Some(worker) = self.workers.get_mut(&slot) else { return };
-                let Some(reply) = worker.outbox.pop_front() else { return };
-                let generation = worker.generation;
-                self.bad_luck.remove(&slot);
-                self.tell(heard(slot, generation, reply));
-            }
-            Choice::Stale => {
-                let Some((slot, generation, reply)) = self.stale.pop_front() else { return };
-                // A connection's last words come before its end is reported, or not at all: these come too late.
-                if self
-                    .deaths
-                    .iter()
-                    .any(|death| matches!(death, Event::WorkerLost { generation: dead, .. } if *dead == generation))
-                {
-                    self.stale.push_back((slot, generation, reply));
-                    return;
-                }
-                self.tally.stale_replies += 1;
-                self.tell(heard(slot, generation, reply));
-            }
-            Choice::Write(sink) => {
-                let Some(bytes) = self.to_write[sink].pop_front() else { return };
-                self.tell(Event::SinkWritten { sink: SinkId(sink as u32), bytes });
-            }
-            Choice::KeepLetters => {
-                // The writer takes what has gathered.
-                let count = 1 + self.random.below(self.to_keep.len());
-                let bytes = self.to_keep.drain(..count).sum();
-                self.tell(Event::DeadLettersKept { bytes });
-            }
-            Choice::Seat => {
-                let at = self.random.below(self.vacant.len());
-                let slot = self.vacant.swap_remove(at);
-                let generation = Generation(self.next_generation);
-                self.next_generation += 1;
-                self.workers.insert(slot, Worker::new(generation));
-                self.tell(Event::WorkerSeated { slot, generation });
-            }
-            Choice::ReportDeath => {
-                let Some(event) = self.deaths.pop_front() else { return };
-                self.tell(event);
-            }
-        }
     }
 
     /// What a client has to send: frames, or bytes when they are not cut here.
@@ -277,25 +175,22 @@ impl World {
             return self.tell(Event::ConnectionClosed { source, connection });
         }
         if self.scenario.lanes[lane].is_uncut {
-            let end = self.sent[lane] + 1 + self.random.below(rest.min(60));
+            let end = self.sent[lane] + self.next_chunk(lane);
             let bytes = bytes::Bytes::from(self.scenario.lanes[lane].stream()).slice(self.sent[lane]..end);
+            let position = Some(FilePosition::default().after(self.sent[lane] as u64));
             self.sent[lane] = end;
-            self.credit[source.index()] -= bytes.len() as i64;
-            return self.tell(Event::Chunk { source, connection, bytes });
+            self.intake[source.index()].pay(bytes.len(), 1);
+            return self.tell(Event::Chunk { source, connection, bytes, position });
         }
-        let count = 1 + self.random.below(rest.min(6));
-        let mut data = BytesMut::new();
-        let mut spans = Vec::new();
-        for frame in &self.scenario.lanes[lane].frames[self.sent[lane]..self.sent[lane] + count] {
-            data.put_u32(0);
-            let start = data.len() as u32;
-            self.order.extend(frame);
-            data.extend_from_slice(&encode_values(frame));
-            spans.push(Span { start, end: data.len() as u32 });
+        let mut count = 1 + self.random.below(rest.min(6));
+        let mut block = self.block(lane, count);
+        if !self.intake[source.index()].admits(block.weight()) {
+            count = 1;
+            block = self.block(lane, count);
         }
+        self.order.extend(self.scenario.lanes[lane].frames[self.sent[lane]..self.sent[lane] + count].iter().flatten());
         self.sent[lane] += count;
-        let block = FrameBlock { data: data.freeze(), spans };
-        self.credit[source.index()] -= block.weight() as i64;
+        self.intake[source.index()].pay(block.weight(), count);
         self.tell(Event::Frames { source, connection, block });
     }
 
@@ -312,7 +207,7 @@ impl World {
             println!("{:?} {event:?}", self.now);
         }
         let mut actions = Vec::new();
-        self.engine.handle(event, self.now, &mut actions);
+        self.engine.handle(event, self.now.saturating_sub(self.began), &mut actions);
         self.carry_out_all(actions);
         self.turn_is_open = true;
         // The runtime takes in several events before it ends a turn.
@@ -324,12 +219,16 @@ impl World {
     fn end_turn(&mut self) {
         self.turn_is_open = false;
         let mut actions = Vec::new();
-        self.engine.end_turn(self.now, &mut actions);
+        self.engine.end_turn(self.now.saturating_sub(self.began), &mut actions);
         self.carry_out_all(actions);
     }
 
     fn carry_out_all(&mut self, actions: Vec<Action>) {
-        let letter = |action: &Action| if let Action::DeadLetter(message) = action { message.weight() } else { 0 };
+        let letter = |action: &Action| match action {
+            Action::DeadLetter { message, .. } => message.weight(),
+            Action::Commit(record) => record.letters.iter().map(DeadMessage::weight).sum(),
+            _ => 0,
+        };
         self.largest_letters = self.largest_letters.max(actions.iter().map(letter).sum());
         for action in actions {
             if trace() {
@@ -341,26 +240,7 @@ impl World {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Send { slot, generation, message } => {
-                match &message {
-                    ToWorker::Snapshot { .. } | ToWorker::SnapshotKeys { .. } => self.tally.snapshots += 1,
-                    ToWorker::Restore(_) => self.tally.restores += 1,
-                    ToWorker::Batch(batch) => {
-                        let pool = self.scenario.plan.stages[batch.stage.index()].pool;
-                        assert_eq!(pool, slot.pool, "a batch goes to a worker of its stage's pool");
-                        self.tally.replays += u64::from(batch.discard);
-                        self.tally.pool_batches += u64::from(pool != PoolId::MAIN);
-                    }
-                    _ => {}
-                }
-                // A worker that has just died is still sent to until its death is reported.
-                if let Some(worker) = self.workers.get_mut(&slot).filter(|worker| worker.generation == generation) {
-                    worker.inbox.push_back(message);
-                    let batches = worker.inbox.iter().filter(|message| matches!(message, ToWorker::Batch(_))).count();
-                    let window = self.scenario.config.window;
-                    assert!(batches <= window, "a window of {window} is kept");
-                }
-            }
+            Action::Send { slot, generation, message } => self.deliver(slot, generation, message),
             Action::Write { sink, chunk } => {
                 assert_eq!(chunk.bytes.len(), chunk.lengths.iter().sum::<u32>() as usize);
                 if windows::feed(self, sink.index()) {
@@ -369,13 +249,27 @@ impl World {
                     self.seen[sink.index()].extend(chunk.bytes.chunks(Seen::BYTES).map(Seen::decode));
                 }
                 self.to_write[sink.index()].push_back(chunk.bytes.len());
+                self.handed[sink.index()] += chunk.bytes.len() as u64;
+                let is_durable = self.handed[sink.index()] <= self.log.durable_bytes(sink);
+                assert!(is_durable || !self.scenario.config.logged, "messages leave before their record is durable");
             }
-            Action::Credit { source, bytes } => self.credit[source.index()] += bytes as i64,
+            Action::Acknowledge { stream, messages, .. } => self.acknowledge(&stream, messages),
+            Action::Credit { source, bytes } => self.intake[source.index()].give_back(bytes),
+            Action::Allow { source, bytes } => {
+                let busy = self.busy_messages();
+                self.intake[source.index()].allow(bytes, busy, &self.scenario.config, self.now);
+            }
             Action::StopSources => self.stopped = true,
-            Action::DeadLetter(message) => {
-                self.tally.dead_letters += 1;
-                self.to_keep.push_back(message.weight());
-                self.dead.push(message);
+            Action::Commit(record) => self.log.append(*record),
+            Action::Checkpoint { checkpoint, states } => self.log.check_in(*checkpoint, states),
+            Action::DeadLetter { id, message } => {
+                assert!(id.lsn <= self.log.durable(), "a dead letter leaves before its record is durable");
+                self.to_keep.push_back((id, message.weight()));
+                // The file has it already, or there is no log and so no ids.
+                if self.letters.insert(id) || !self.scenario.config.logged {
+                    self.tally.dead_letters += 1;
+                    self.dead.push((id, message));
+                }
             }
             Action::Kill { slot, generation, reason } => self.kill(slot, generation, &reason),
             Action::Withdraw { slot, generation, batch } => self.withdraw(slot, generation, batch),
@@ -396,9 +290,39 @@ impl World {
             }
             Action::Recovered { .. } => {}
             Action::Warn(warning) => self.warned(&warning),
-            Action::CloseConnection { error, .. } => panic!("no reason to close: {error}"),
+            Action::CloseConnection { connection, error, .. } => {
+                let lane = &self.scenario.lanes[connection.0 as usize];
+                assert!(lane.nonsense_before.is_some(), "no reason to close: {error}");
+                self.tally.refused += 1;
+            }
             Action::Finished => self.finished = true,
             Action::Fail(error) => panic!("the engine gives up: {error}"),
+        }
+    }
+
+    /// A worker is sent a message.
+    fn deliver(&mut self, slot: SlotId, generation: Generation, message: ToWorker) {
+        match &message {
+            ToWorker::Snapshot { .. } | ToWorker::SnapshotKeys { .. } => self.tally.snapshots += 1,
+            ToWorker::Restore(_) => self.tally.restores += 1,
+            ToWorker::Batch(batch) => {
+                let pool = self.scenario.plan.stages[batch.stage.index()].pool;
+                let input = self.scenario.plan.stages[batch.stage.index()].input;
+                if let (Input::Frames(source), Ok(frames)) = (input, input::parse_frames(&batch.input)) {
+                    self.intake[source.index()].begin(frames.len(), self.now);
+                }
+                assert_eq!(pool, slot.pool, "a batch goes to a worker of its stage's pool");
+                self.tally.replays += u64::from(batch.discard);
+                self.tally.pool_batches += u64::from(pool != PoolId::MAIN);
+            }
+            _ => {}
+        }
+        // A worker that has just died is still sent to until its death is reported.
+        if let Some(worker) = self.workers.get_mut(&slot).filter(|worker| worker.generation == generation) {
+            worker.inbox.push_back(message);
+            let batches = worker.inbox.iter().filter(|message| matches!(message, ToWorker::Batch(_))).count();
+            let window = self.scenario.config.window;
+            assert!(batches <= window, "a window of {window} is kept");
         }
     }
 
@@ -424,23 +348,19 @@ impl World {
         let unsaved = warning.contains("saving the state") || warning.contains("cannot be pickled");
         let expected = warning.contains("above its limit")
             || self.stopped && warning.contains("inside a frame")
+            || warning.contains("does not answer")
+            || warning.contains("answers again")
+            || warning.contains("go on in other slots")
+            || warning.contains("moved to other slots") && self.scenario.slow_calls > 0
+            || warning.contains("loading the state") && self.scenario.fatal_loading.is_some()
             || unsaved && self.scenario.fatal_saving.is_some();
         assert!(expected, "nothing to warn of: {warning}");
         self.tally.unsaved += u64::from(unsaved);
+        self.tally.outages += u64::from(warning.contains("does not answer"));
+        self.tally.adoptions += u64::from(warning.contains("go on in other slots"));
+        self.tally.slow_calls += u64::from(warning.contains("moved to other slots"));
+        self.tally.unloaded += u64::from(warning.contains("loading the state"));
     }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Choice {
-    Client(usize),
-    EndSource(usize),
-    Work(SlotId),
-    Reply(SlotId),
-    Stale,
-    Write(usize),
-    KeepLetters,
-    Seat,
-    ReportDeath,
 }
 
 fn heard(slot: SlotId, generation: Generation, reply: FromWorker) -> Event {

@@ -56,7 +56,7 @@ fn a_topology_is_read_into_types() {
         topology.node(NodeId(0)).kind,
         NodeKind::Source {
             pipeline: "p".to_owned(),
-            source: SourceConfig::Tcp { host: "127.0.0.1".to_owned(), port: 7010 },
+            source: SourceConfig::Tcp { host: "127.0.0.1".to_owned(), port: 7010, acknowledged: false },
             decoder: Some("Decoder".to_owned()),
             framing: Some(Framing::Length {
                 header: 4,
@@ -99,6 +99,26 @@ fn missing_keys_are_named_also_those_that_may_be_nil() {
 }
 
 #[test]
+fn a_flag_that_is_absent_is_false() {
+    for (described, append) in [
+        (json!({ "kind": "file", "path": "x" }), false),
+        (json!({ "kind": "file", "path": "x", "append": true }), true),
+    ] {
+        let config: SinkConfig = serde_json::from_value(described.clone()).expect("a sink");
+        assert_eq!(config, SinkConfig::File { path: "x".to_owned(), append });
+        assert_eq!(serde_json::to_value(&config).expect("a map"), described);
+    }
+    for (described, follow) in [
+        (json!({ "kind": "file", "path": "x" }), false),
+        (json!({ "kind": "file", "path": "x", "follow": true }), true),
+    ] {
+        let config: SourceConfig = serde_json::from_value(described.clone()).expect("a source");
+        assert_eq!(config, SourceConfig::File { path: "x".to_owned(), follow });
+        assert_eq!(serde_json::to_value(&config).expect("a map"), described);
+    }
+}
+
+#[test]
 fn an_array_is_no_substitute_for_a_map() {
     assert!(matches!(decode(&[0x92, 0xa0, 0x90]), Err(ProtocolError::FieldType { expected: "a map", .. })));
     let text = error(&[json!(["computation", "c", [0]])]);
@@ -114,18 +134,24 @@ fn an_array_is_no_substitute_for_a_map() {
 #[test]
 fn nodes_must_fit_together() {
     assert_eq!(
-        error(&[source(), node("computation", "c", &[1], &json!({ "pool": null }))]),
+        error(&[source(), node("computation", "c", &[1], &json!({ "pool": null, "fill": null }))]),
         "node 1 (`c`) takes input from node 1, which does not come before it"
     );
     assert_eq!(
-        error(&[node("computation", "c", &[], &json!({ "pool": "legacy" }))]),
+        error(&[node("computation", "c", &[], &json!({ "pool": "legacy", "fill": null }))]),
         "node 0 (`c`) is a computation with 0 inputs"
     );
     assert_eq!(error(&[source(), source_with("/inputs", json!([0]))]), "node 1 (`Decoder`) is a source with 1 inputs");
     assert_eq!(
-        error(&[source(), sink(0), node("computation", "c", &[0, 1], &json!({ "pool": null }))]),
+        error(&[source(), sink(0), node("computation", "c", &[0, 1], &json!({ "pool": null, "fill": null }))]),
         "node 2 (`c`) takes input from node 1, which is a sink"
     );
+}
+
+fn followed_and_cut_by_its_decoder() -> Value {
+    let mut source = source_with("/source", json!({ "kind": "file", "path": "x", "follow": true }));
+    source["framing"] = json!({ "kind": "decoder", "header": 4 });
+    source
 }
 
 #[test]
@@ -138,11 +164,13 @@ fn a_framing_must_be_possible() {
         source_with("/framing/offset", json!(1)),
         source_with("/framing/offset", json!(u32::MAX)),
         source_with("/source", json!({ "kind": "generator" })),
+        followed_and_cut_by_its_decoder(),
     ];
     for source in &impossible {
         assert_eq!(error(std::slice::from_ref(source)), refused, "{source}");
     }
     let empty_delimiter = Topology {
+        stop_at: Vec::new(),
         name: "app".to_owned(),
         nodes: vec![Node {
             name: "Decoder".to_owned(),

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Framing, NodeKind, SinkConfig, SourceConfig, UnknownKey, Window, map};
+use super::{Fill, Framing, NodeKind, SinkConfig, SourceConfig, UnknownKey, Window, map};
 use crate::{NodeId, key::Key};
 
 #[derive(Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub(super) enum Node {
         inputs: Vec<NodeId>,
         #[serde(deserialize_with = "Option::deserialize")]
         pool: Option<String>,
+        #[serde(deserialize_with = "map::optional")]
+        fill: Option<Fill>,
     },
     KeyBy {
         name: String,
@@ -67,7 +69,7 @@ impl From<Node> for super::Node {
             Node::Source { name, inputs, pipeline, source, decoder, framing, event_time } => {
                 (name, inputs, NodeKind::Source { pipeline, source, decoder, framing, event_time })
             }
-            Node::Computation { name, inputs, pool } => (name, inputs, NodeKind::Computation { pool }),
+            Node::Computation { name, inputs, pool, fill } => (name, inputs, NodeKind::Computation { pool, fill }),
             Node::KeyBy { name, inputs, keys, unknown_key } => (name, inputs, NodeKind::KeyBy { keys, unknown_key }),
             Node::Collect { name, inputs } => (name, inputs, NodeKind::Collect),
             Node::State { name, inputs, table, table_type } => (name, inputs, NodeKind::State { table, table_type }),
@@ -87,7 +89,7 @@ impl From<super::Node> for Node {
             NodeKind::Source { pipeline, source, decoder, framing, event_time } => {
                 Self::Source { name, inputs, pipeline, source, decoder, framing, event_time }
             }
-            NodeKind::Computation { pool } => Self::Computation { name, inputs, pool },
+            NodeKind::Computation { pool, fill } => Self::Computation { name, inputs, pool, fill },
             NodeKind::KeyBy { keys, unknown_key } => Self::KeyBy { name, inputs, keys, unknown_key },
             NodeKind::Collect => Self::Collect { name, inputs },
             NodeKind::State { table, table_type } => Self::State { name, inputs, table, table_type },

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use wallaroo_protocol::{
     Batch, BatchId, BatchResult, CutError, CutResult, EventTime, Failure, ForgottenState, FromWorker, Group, InputKind,
-    Load, NodeId, OrchestratorHello, Output, OutputData, Refused, RefusedKind, RequestId, Skip, SnapshotFailure,
-    SnapshotPart, StageId, StagePlan, StateEntry, Timer, Timing, ToWorker, WorkerHello, input, key,
+    Load, Measured, Measurement, NodeId, OrchestratorHello, Output, OutputData, Refused, RefusedKind, RequestId, Skip,
+    SnapshotFailure, SnapshotPart, StageId, StagePlan, StateEntry, Timer, Timing, ToWorker, WorkerHello, input, key,
 };
 
 pub(crate) fn to_worker() -> impl Strategy<Value = ToWorker> {
@@ -27,6 +27,7 @@ pub(crate) fn to_worker() -> impl Strategy<Value = ToWorker> {
             .prop_map(|(request, keys)| ToWorker::SnapshotKeys { request: RequestId(request), keys }),
         vec(forgotten(), 0..20).prop_map(ToWorker::Forget),
         vec(encoded_key(), 0..20).prop_map(ToWorker::DoNotSave),
+        vec(encoded_key(), 0..20).prop_map(ToWorker::DoNotLoad),
         (any::<u64>(), vec(entry(), 0..20))
             .prop_map(|(request, entries)| ToWorker::TryRestore { request: RequestId(request), entries }),
         Just(ToWorker::Stop),
@@ -44,7 +45,23 @@ pub(crate) fn from_worker() -> impl Strategy<Value = FromWorker> {
         snapshot_part().prop_map(FromWorker::SnapshotPart),
         (any::<u64>(), option::of(text()))
             .prop_map(|(request, problem)| FromWorker::Tried { request: RequestId(request), problem }),
+        vec(measurement(), 0..4).prop_map(FromWorker::Measured),
     ]
+}
+
+fn measurement() -> impl Strategy<Value = Measurement> {
+    let number = -1e300..1e300;
+    let histogram = (vec(number.clone(), 0..4), any::<u64>(), number.clone()).prop_map(|(bounds, count, sum)| {
+        let counts = vec![count; bounds.len() + 1];
+        Measured::Histogram { bounds, counts, sum }
+    });
+    let value = prop_oneof![number.clone().prop_map(Measured::Counter), number.prop_map(Measured::Gauge), histogram];
+    (text(), text(), option::of(text()), value).prop_map(|(name, description, step, value)| Measurement {
+        name,
+        description,
+        step,
+        value,
+    })
 }
 
 pub(crate) fn batch() -> impl Strategy<Value = Batch> {
@@ -188,9 +205,17 @@ fn failure() -> impl Strategy<Value = Failure> {
 }
 
 fn result() -> impl Strategy<Value = BatchResult> {
-    let flags = (any::<bool>(), any::<bool>());
-    (any::<u64>(), flags, any::<u64>(), vec(output(), 0..4), vec(failure(), 0..4), option::of(timing())).prop_map(
-        |(batch, (more, ended), elapsed, outputs, failures, timing)| BatchResult {
+    let flags = (any::<bool>(), option::of(any::<u64>()));
+    (
+        any::<u64>(),
+        flags,
+        any::<u64>(),
+        vec(output(), 0..4),
+        vec(failure(), 0..4),
+        option::of(timing()),
+        option::of(any::<u32>()),
+    )
+        .prop_map(|(batch, (more, ended), elapsed, outputs, failures, timing, slow)| BatchResult {
             batch: BatchId(batch),
             more,
             elapsed: Duration::from_nanos(elapsed),
@@ -198,8 +223,8 @@ fn result() -> impl Strategy<Value = BatchResult> {
             failures,
             ended,
             timing,
-        },
-    )
+            slow,
+        })
 }
 
 /// Frames made from distances, so that they ascend.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use wallaroo_protocol::{
-    Batch, CutResult, Failure, FromWorker, Group, Output, OutputData, SnapshotPart, StagePlan, StateEntry, Timing,
-    ToWorker,
+    Batch, CutResult, Failure, FromWorker, Group, Measured, Measurement, Output, OutputData, SnapshotPart, StagePlan,
+    StateEntry, Timing, ToWorker,
 };
 
 use crate::neutral;
@@ -38,6 +38,9 @@ pub(crate) fn to_worker(message: &ToWorker) -> Value {
         ToWorker::DoNotSave(keys) => {
             json!([12, keys.iter().map(|key| neutral::value(key)).collect::<Vec<_>>()])
         }
+        ToWorker::DoNotLoad(keys) => {
+            json!([13, keys.iter().map(|key| neutral::value(key)).collect::<Vec<_>>()])
+        }
         ToWorker::TryRestore { request, entries: state } => json!([11, request, entries(state)]),
     }
 }
@@ -67,13 +70,27 @@ pub(crate) fn from_worker(message: &FromWorker) -> Value {
             result.elapsed.as_nanos() as u64,
             result.outputs.iter().flat_map(output).collect::<Vec<_>>(),
             result.failures.iter().map(failure).collect::<Vec<_>>(),
-            result.ended,
-            result.timing.as_ref().map(timing)
+            result.ended.map_or(json!(false), |values| json!(values)),
+            result.timing.as_ref().map(timing),
+            result.slow
         ]),
         FromWorker::CutResult(result) => cut_result(result),
         FromWorker::SnapshotPart(part) => snapshot_part(part),
         FromWorker::Tried { request, problem } => json!([40, request, problem]),
+        FromWorker::Measured(measurements) => {
+            json!([41, measurements.iter().flat_map(measurement).collect::<Vec<_>>()])
+        }
     }
+}
+
+fn measurement(measurement: &Measurement) -> [Value; 7] {
+    let Measurement { name, description, step, value } = measurement;
+    let (kind, number, bounds, counts) = match value {
+        Measured::Counter(number) => ("counter", number, Vec::new(), Vec::new()),
+        Measured::Gauge(number) => ("gauge", number, Vec::new(), Vec::new()),
+        Measured::Histogram { bounds, counts, sum } => ("histogram", sum, bounds.clone(), counts.clone()),
+    };
+    [json!(name), json!(description), json!(step), json!(kind), json!(number), json!(bounds), json!(counts)]
 }
 
 fn timing(timing: &Timing) -> Value {

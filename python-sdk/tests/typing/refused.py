@@ -78,7 +78,7 @@ lines.to(for_the_builder)  # E: call-overload
 lines.to(wallaroo.count_windows(5).over(Sum))  # E: arg-type
 lines.to(wallaroo.count_windows(5))  # E: call-overload
 lines.key_by(by_number)  # E: arg-type
-lines.key_by(plain)  # E: arg-type
+lines.key_by(float)  # E: type-var
 lines.to_sink(wallaroo.StdoutSinkConfig(number))  # E: arg-type
 lines.to_sink(number)  # E: arg-type
 lines.merge(text)  # E: arg-type

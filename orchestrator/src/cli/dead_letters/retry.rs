@@ -11,10 +11,11 @@ use clap::Args;
 
 use super::selection::{Numbers, Selection};
 use super::{DeadLettersError, LetterFile, Line};
-use crate::cli::send::{Address, Connection, SendError, WireFraming, seconds};
+use crate::cli::send::{Address, Connection, Marking, SendError, WireFraming, seconds};
 use crate::cli::terminal;
 use crate::dead_letter::file::Damage;
 use crate::dead_letter::{DeadLetter, PayloadCodec, SourceFraming};
+use crate::stream_protocol;
 
 /// Bytes gathered for one write.
 const BUFFER: usize = 1 << 16;
@@ -55,7 +56,7 @@ enum Refusal {
 }
 
 /// Where a letter goes, and how.
-type Target = (Address, WireFraming);
+type Target = (Address, Marking);
 
 pub(super) fn retry(args: &RetryArgs) -> Result<(), DeadLettersError> {
     let file = LetterFile::edit(&args.file)?;
@@ -93,12 +94,12 @@ fn plan(args: &RetryArgs, file: &LetterFile) -> Result<Plan, DeadLettersError> {
         if !selection.takes(number) {
             continue;
         }
-        let framing =
-            content.map_err(Refusal::Damaged).and_then(|letter| Ok((framing(&letter, args.framing)?, letter)));
-        match framing {
-            Ok((framing, letter)) => {
+        let marking =
+            content.map_err(Refusal::Damaged).and_then(|letter| Ok((marking(&letter, args.framing)?, letter)));
+        match marking {
+            Ok((marking, letter)) => {
                 let address = address(number, *letter, args.to.as_ref())?;
-                plan.targets.entry((address, framing)).or_default().insert(number);
+                plan.targets.entry((address, marking)).or_default().insert(number);
             }
             Err(refusal) => refused.push((number, refusal)),
         }
@@ -111,7 +112,7 @@ fn plan(args: &RetryArgs, file: &LetterFile) -> Result<Plan, DeadLettersError> {
     Ok(plan)
 }
 
-fn framing(letter: &DeadLetter, asked: Option<WireFraming>) -> Result<WireFraming, Refusal> {
+fn marking(letter: &DeadLetter, asked: Option<WireFraming>) -> Result<Marking, Refusal> {
     if letter.payload_codec != PayloadCodec::Frame {
         return Err(Refusal::Value { step: letter.step.clone() });
     }
@@ -123,11 +124,12 @@ fn framing(letter: &DeadLetter, asked: Option<WireFraming>) -> Result<WireFramin
         (Some(asked), _) => asked,
         (None, Some(SourceFraming::U32) | None) => WireFraming::U32,
         (None, Some(SourceFraming::Newline)) => WireFraming::Newline,
+        (None, Some(SourceFraming::Stream)) => return Ok(Marking::Stream),
         (None, Some(SourceFraming::Other)) => return Err(Refusal::Framing),
     };
     match framing {
         WireFraming::Newline if letter.payload.contains(&b'\n') => Err(Refusal::Newline),
-        framing => Ok(framing),
+        framing => Ok(Marking::Framed(framing)),
     }
 }
 
@@ -144,13 +146,17 @@ fn address(number: u64, letter: DeadLetter, asked: Option<&Address>) -> Result<A
 /// Sends letters in the file's order on one connection.
 fn send(
     file: &LetterFile,
-    (to, framing): &Target,
+    (to, marking): &Target,
     within: Duration,
     numbers: &BTreeSet<u64>,
 ) -> Result<(), DeadLettersError> {
     let undelivered = |error: SendError| DeadLettersError::Send(error);
     let mut connection = Connection::open(to, within).map_err(undelivered)?;
-    let mut encoded = Vec::with_capacity(BUFFER);
+    let mut encoded = match marking {
+        Marking::Framed(_) => Vec::new(),
+        // Behind the messages of earlier retries.
+        Marking::Stream => stream_protocol::hello("dead-letters retry"),
+    };
     let (mut gathered, mut written) = (0, 0);
     for line in file.lines()? {
         // The lines that were read before are unchanged: a file is only appended to.
@@ -158,7 +164,7 @@ fn send(
         if !numbers.contains(&number) {
             continue;
         }
-        framing.append(&letter.payload, &mut encoded);
+        marking.append(&letter.payload, &mut encoded);
         gathered += 1;
         if encoded.len() >= BUFFER {
             connection.write(&encoded, written).map_err(undelivered)?;

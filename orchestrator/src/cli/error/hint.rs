@@ -1,17 +1,23 @@
 //! What a user can do about an error. The only module that names flags in the text of an error.
 
+use std::io::ErrorKind;
+
 use super::CliError;
 use crate::cli::dead_letters::DeadLettersError;
 use crate::cli::init::InitError;
 use crate::cli::option::advice;
 use crate::cli::pools::PoolsError;
+use crate::cli::state::{PythonError, StateCommandError};
 use crate::control::client::ClientError;
 use crate::control::listener::BindError;
 use crate::control::{Refusal, RefusalKind};
 use crate::dead_letter::file::LetterFileError;
+use crate::engine::EngineError;
 use crate::interpreter::{Diagnosis, InterpreterError};
-use crate::runtime::RunError;
+use crate::log::LogError;
+use crate::runtime::{RunError, StateError};
 use crate::source::SourceError;
+use crate::state_folder::FolderError;
 use crate::worker::pool::PoolError;
 
 /// An error that may have a hint.
@@ -29,13 +35,14 @@ impl Hint for CliError {
             Self::Run(error) => error.hint(),
             Self::Control(error) => error.hint(),
             Self::DeadLetters(error) => error.hint(),
+            Self::State(error) => error.hint(),
             Self::Init(error) => error.hint(),
             Self::NoTerminal => Some("`wallaroo-orch status --watch` prints the same as lines".to_owned()),
             Self::InputLeft { .. } => {
                 Some("what was read before was processed; the log says where reading ended".to_owned())
             }
             Self::NothingProcessed { .. } => Some("the log has the first traceback of each step".to_owned()),
-            Self::Send(_) | Self::Receive(_) | Self::Start(_) => None,
+            Self::Send(_) | Self::Receive(_) | Self::Start(_) | Self::Usage(_) => None,
         }
     }
 }
@@ -98,15 +105,35 @@ impl Hint for RunError {
             Self::Source(SourceError::Busy { .. }) => {
                 Some("another process listens there: stop it, or give the application another --in address".to_owned())
             }
+            Self::MessageFailed { by_step: true, .. } => Some(
+                "the step has on_error=\"stop\"; with \"dead-letter\" the stream goes on and such messages are put aside"
+                    .to_owned(),
+            ),
+            Self::SourceChanged { name, folder, offset, .. } => Some(format!(
+                "restore the file, or read what is there now: `wallaroo-orch state reset {} --source {name:?} --to start` (--to {offset} goes on behind as many bytes as were read)",
+                folder.display()
+            )),
             Self::MessageFailed { .. } => Some(
                 "with --on-error dead-letter the stream goes on and such messages are put aside as dead letters"
                     .to_owned(),
             ),
+            Self::State(StateError::Changed { .. }) => Some(
+                "finish the stream with the old steps (sources at their end, or --on-stop drain), or begin anew with another --state folder"
+                    .to_owned(),
+            ),
+            Self::Engine(EngineError::StateUnsaved { .. }) => Some(
+                "make that state one that pickle takes, then start again with the same --state; or give more --queue-bytes, of which the journal may have four times"
+                    .to_owned(),
+            ),
             Self::SameFile { .. } => Some("no file was changed; give each its own path".to_owned()),
+            Self::OwnSource { .. } => Some("give the sink the address of its consumer".to_owned()),
             Self::TooManyDeadLetters { .. } => Some(
                 "--max-dead-letters sets this limit; what was under way is lost, messages that were delivered stay delivered"
                     .to_owned(),
             ),
+            Self::Interrupted { is_kept: true, .. } => {
+                Some("nothing is lost: the next run with the same --state goes on with them".to_owned())
+            }
             Self::Interrupted { .. } => Some("a single signal lets the run finish what it has accepted".to_owned()),
             Self::Control(error) => error.hint(),
             _ => None,
@@ -169,6 +196,25 @@ impl Hint for DeadLettersError {
             }
             Self::File(LetterFileError::Busy { .. }) => "wait until it is done",
             Self::File(LetterFileError::Changed { .. }) => "nothing was removed; look at the file and try again",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl Hint for StateCommandError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::InUse { .. } => "`wallaroo-orch status` shows it; its folder is read and changed once it has ended",
+            Self::NoSuchKey { batches: 0, .. } => {
+                "`wallaroo-orch state export` prints all keys; --key-json takes those that are not text"
+            }
+            Self::Python(PythonError::NotLoaded) => {
+                "--app APP imports the application, which has the classes of its states"
+            }
+            Self::Folder(FolderError::Log(LogError::Io { source, .. })) if source.kind() == ErrorKind::NotFound => {
+                "give the folder of `wallaroo-orch run --state`"
+            }
             _ => return None,
         };
         Some(hint.to_owned())

@@ -21,6 +21,7 @@ fn a_traceback_comes_first() {
         exception: "ValueError".to_owned(),
         message: "no number".to_owned(),
         traceback: "Traceback\n  line 7".to_owned(),
+        by_step: false,
     });
     let text = error.render();
     assert!(text.starts_with("Traceback\n  line 7\nerror: a message failed in step \"count\""), "{text}");

@@ -16,20 +16,21 @@ fn topology() -> Topology {
         framing,
         event_time: false,
     };
-    let tcp = SourceConfig::Tcp { host: "localhost".to_owned(), port: 7010 };
+    let tcp = SourceConfig::Tcp { host: "localhost".to_owned(), port: 7010, acknowledged: false };
     let lines = Framing::Delimiter { delimiter: Bytes::from_static(b"\n") };
     let state = NodeKind::State { table: "totals".to_owned(), table_type: "Totals".to_owned() };
     let sink = |sink| NodeKind::Sink { sink, encoder: "Encode".to_owned() };
     Topology {
+        stop_at: Vec::new(),
         name: "word count".to_owned(),
         nodes: vec![
             node("words", &[], source(tcp, Some("Decode"), Some(lines))),
             node("more", &[], source(SourceConfig::Generator {}, None, None)),
-            node("split \"<all>\"", &[0, 1], NodeKind::Computation { pool: None }),
+            node("split \"<all>\"", &[0, 1], NodeKind::Computation { pool: None, fill: None }),
             node("letter", &[2], NodeKind::KeyBy { keys: Some(vec![]), unknown_key: UnknownKey::Reject }),
             node("count", &[3], state),
             node("out", &[4], sink(SinkConfig::Stdout {})),
-            node("copy", &[4], sink(SinkConfig::File { path: "C:\\x".to_owned() })),
+            node("copy", &[4], sink(SinkConfig::File { path: "C:\\x".to_owned(), append: false })),
         ],
     }
 }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Address, SendError};
+use crate::cli::terminal;
 use crate::sink::acknowledged::bytes_acknowledged;
 
 /// Pause between attempts to connect.
@@ -27,6 +28,7 @@ impl Connection {
     /// Connects, retrying for `within`, because the receiver may still be starting.
     pub(in crate::cli) fn open(to: &Address, within: Duration) -> Result<Self, SendError> {
         let began = Instant::now();
+        let mut is_first = true;
         loop {
             let attempt = TcpStream::connect((to.host.as_str(), to.port)).and_then(|stream| {
                 let baseline = bytes_acknowledged(&stream)?;
@@ -37,7 +39,12 @@ impl Connection {
                 Err(source) if began.elapsed() + PAUSE >= within => {
                     return Err(SendError::Connect { to: to.to_string(), within, source });
                 }
-                Err(_) => thread::sleep(PAUSE),
+                Err(source) => {
+                    if std::mem::take(&mut is_first) {
+                        terminal::note(format_args!("{to} does not answer yet ({source}); trying for {within:?}"));
+                    }
+                    thread::sleep(PAUSE);
+                }
             }
         }
     }

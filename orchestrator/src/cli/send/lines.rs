@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead};
 
-use super::WireFraming;
+use super::{Marking, WireFraming};
 
 /// Messages ready to be written.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,15 +18,15 @@ pub(super) struct Batch<'a> {
 /// Reads lines, each of which is a message. The last line may lack its newline.
 #[derive(Debug)]
 pub(super) struct Lines {
-    framing: WireFraming,
+    marking: Marking,
     encoded: Vec<u8>,
     /// The start of a line whose end has not been read yet.
     line: Vec<u8>,
 }
 
 impl Lines {
-    pub(super) fn new(framing: WireFraming) -> Self {
-        Self { framing, encoded: Vec::new(), line: Vec::new() }
+    pub(super) fn new(marking: Marking) -> Self {
+        Self { marking, encoded: Vec::new(), line: Vec::new() }
     }
 
     /// The messages that one read yields: at least one, at most `limit`. `None` at the end of the input.
@@ -39,7 +39,7 @@ impl Lines {
                 Err(error) => return Err(error),
             }
         };
-        let (mut messages, mut read) = self.framing.encode(available, limit, &mut self.encoded);
+        let (mut messages, mut read) = self.marking.encode(available, limit, &mut self.encoded);
         if messages > 0 {
             reader.consume(read);
         } else {
@@ -51,37 +51,27 @@ impl Lines {
             if self.line.last() != Some(&b'\n') {
                 self.line.push(b'\n');
             }
-            (messages, _) = self.framing.encode(&self.line, 1, &mut self.encoded);
+            (messages, _) = self.marking.encode(&self.line, 1, &mut self.encoded);
         }
         Ok(Some(Batch { encoded: &self.encoded, messages, read: read as u64 }))
     }
 }
 
-impl WireFraming {
-    /// Appends one message with its framing to `encoded`.
-    pub(in crate::cli) fn append(self, message: &[u8], encoded: &mut Vec<u8>) {
-        if self == Self::U32 {
-            encoded.extend_from_slice(&(message.len() as u32).to_be_bytes());
-        }
-        encoded.extend_from_slice(message);
-        if self == Self::Newline {
-            encoded.push(b'\n');
-        }
-    }
-
+impl Marking {
     /// Appends the whole lines of `text`, at most `limit`, to `encoded`. Returns their number and the bytes of `text` they
     /// take.
     fn encode(self, text: &[u8], limit: u64, encoded: &mut Vec<u8>) -> (u64, usize) {
         let (mut count, mut start) = (0, 0);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         for newline in memchr::memchr_iter(b'\n', text).take(limit) {
-            if self == Self::U32 {
+            // Lines that stay lines are copied as they are.
+            if self != Self::Framed(WireFraming::Newline) {
                 self.append(&text[start..newline], encoded);
             }
             count += 1;
             start = newline + 1;
         }
-        if self == Self::Newline {
+        if self == Self::Framed(WireFraming::Newline) {
             encoded.extend_from_slice(&text[..start]);
         }
         (count, start)
@@ -98,7 +88,7 @@ mod tests {
 
     fn all(framing: WireFraming, text: &[u8], capacity: usize, limit: u64) -> (Vec<u8>, u64, u64) {
         let mut reader = BufReader::with_capacity(capacity, text);
-        let mut lines = Lines::new(framing);
+        let mut lines = Lines::new(Marking::Framed(framing));
         let (mut encoded, mut messages, mut read) = (Vec::new(), 0, 0);
         while let Some(batch) = lines.next(&mut reader, limit).expect("memory can be read") {
             assert!((1..=limit).contains(&batch.messages));

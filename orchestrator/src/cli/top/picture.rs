@@ -7,7 +7,7 @@ use ratatui::style::Stylize;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::super::status::{duration_of, history_of, interpreter_of, latency_of, place_of, rate, state_of};
+use super::super::status::{duration_of, history_of, interpreter_of, journal_of, latency_of, place_of, rate, state_of};
 use crate::control::report::{SinkReport, SourceReport, StageReport, StatusReport, WorkerReport};
 
 /// Spaces between two columns.
@@ -99,8 +99,8 @@ fn lines(report: &StatusReport, width: usize) -> Vec<Line<'static>> {
             rows: report.sinks.iter().map(sink_row).collect(),
         },
         Section {
-            headings: &["WORKER", "PID", "PYTHON", "MEMORY", "BATCHES", "RESTARTS"],
-            name: 5,
+            headings: &["WORKER", "PID", "PYTHON", "MEMORY", "JOURNAL", "BATCHES", "RESTARTS"],
+            name: 6,
             rows: report.workers.iter().map(worker_row).collect(),
         },
     ];
@@ -149,6 +149,7 @@ fn worker_row(worker: &WorkerReport) -> Vec<String> {
         worker.pid.to_string(),
         worker.interpreter.as_ref().map_or_else(String::new, interpreter_of),
         worker.resident_bytes.map_or_else(String::new, |bytes| ByteSize(bytes).to_string()),
+        seat.map_or_else(String::new, journal_of),
         seat.map_or_else(String::new, |seat| seat.in_flight.to_string()),
         seat.map_or_else(String::new, history_of),
     ]

@@ -1,6 +1,7 @@
 //! Changes of the workers while the stream goes on: slots that are added and removed, workers that make room for others. Owns how
 //! far each change has come.
 
+mod relieving;
 mod replacing;
 mod scaling;
 
@@ -9,14 +10,23 @@ use std::time::Duration;
 
 use wallaroo_protocol::{BatchId, RequestId};
 
+use self::relieving::Adoption;
 use self::replacing::Replacement;
 use self::scaling::Scaling;
-use crate::ids::SlotId;
+use crate::ids::{PoolId, SlotId};
 
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Change {
+    /// Partitions that move.
     scaling: Option<Box<Scaling>>,
+    /// The pool whose number of slots changes once no partitions move, and that number.
+    next_scaling: Option<(PoolId, u32)>,
+    adoption: Option<Adoption>,
+    /// Slots that were relieved of partitions, and when they last had to be.
+    relieved: BTreeMap<SlotId, Duration>,
+    /// When slots that could be relieved are next looked for.
+    next_look: Duration,
     replacements: BTreeMap<SlotId, Replacement>,
     /// By slot: keys that were held and have not been answered since.
     pauses: BTreeMap<SlotId, Vec<Pause>>,
@@ -33,12 +43,23 @@ struct Pause {
 impl Change {
     /// Whether slots are being added or removed.
     pub(super) fn is_scaling(&self) -> bool {
-        self.scaling.is_some()
+        self.next_scaling.is_some() || self.scaling.as_deref().is_some_and(Scaling::is_scale)
+    }
+
+    /// Whether partitions are held on their way to another slot.
+    fn has_wave(&self) -> bool {
+        self.scaling.as_ref().is_some_and(|scaling| scaling.has_wave())
+    }
+
+    /// The slot that partitions are leaving.
+    fn wave_from(&self) -> Option<SlotId> {
+        self.scaling.as_ref()?.wave_from()
     }
 
     /// Forgets what was planned for a slot that is removed.
     pub(super) fn remove_slot(&mut self, slot: SlotId) {
         self.replacements.remove(&slot);
+        self.relieved.remove(&slot);
         self.pauses.remove(&slot);
     }
 

@@ -29,9 +29,19 @@ const LONG_PAUSE: Duration = Duration::from_millis(80);
 /// Partitions in a wave, at most.
 const LARGEST_WAVE: usize = 64;
 
-/// A change of the number of a pool's slots.
+/// Why partitions move.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// The number of a pool's slots changes.
+    Scale,
+    /// A slot is relieved of partitions because of a slow key, and at the end this is to be said; or it gets some again.
+    Relief(Option<String>),
+}
+
+/// Partitions that move, and a change of the number of a pool's slots if that is the purpose.
 #[derive(Debug)]
 pub(super) struct Scaling {
+    purpose: Purpose,
     pool: PoolId,
     /// Slots there were.
     before: u32,
@@ -65,6 +75,43 @@ struct Wave {
 }
 
 impl Scaling {
+    pub(super) fn new(pool: PoolId, before: u32, goal: u32, planned: Vec<Move>, purpose: Purpose) -> Self {
+        Self {
+            pool,
+            before,
+            goal,
+            planned: planned.into(),
+            wave: None,
+            // The slow key of a slot may be slow again: all others leave at once.
+            wave_size: if matches!(purpose, Purpose::Relief(Some(_))) { usize::MAX } else { 1 },
+            purpose,
+            undo: Vec::new(),
+            moved: 0,
+            longest_pause: Duration::ZERO,
+            problem: None,
+        }
+    }
+
+    /// Whether the number of slots changes.
+    pub(super) fn is_scale(&self) -> bool {
+        matches!(self.purpose, Purpose::Scale)
+    }
+
+    /// Slots there are to be.
+    pub(super) fn goal(&self) -> u32 {
+        self.goal
+    }
+
+    /// The slot that partitions are leaving.
+    pub(super) fn wave_from(&self) -> Option<SlotId> {
+        self.wave.as_ref().map(|wave| wave.from)
+    }
+
+    /// Whether partitions are held.
+    pub(super) fn has_wave(&self) -> bool {
+        self.wave.is_some()
+    }
+
     /// Lets everything that has moved go back. What cannot go back either stays where it is.
     fn turn_back(&mut self, problem: String) {
         if self.problem.is_none() {
@@ -88,7 +135,7 @@ impl Scaling {
     fn arrived(&mut self, wave: &Wave, now: Duration) {
         let pause = now.saturating_sub(wave.since);
         if pause < SHORT_PAUSE {
-            self.wave_size = (self.wave_size * 2).min(LARGEST_WAVE);
+            self.wave_size = self.wave_size.saturating_mul(2).min(LARGEST_WAVE);
         } else if pause > LONG_PAUSE {
             self.wave_size = (self.wave_size / 2).max(1);
         }
@@ -108,6 +155,12 @@ impl Engine {
         if self.change.is_scaling() || slots == 0 || pool.index() >= self.workers.pools() {
             return Err(Invariant::OneChange { slots });
         }
+        if let Some(relief) = &mut self.change.scaling {
+            relief.planned.clear();
+            relief.purpose = Purpose::Relief(None);
+            self.change.next_scaling = Some((pool, slots));
+            return Ok(());
+        }
         let before = self.workers.count(pool);
         for _ in before..slots {
             let slot = self.add_slot(pool);
@@ -117,18 +170,7 @@ impl Engine {
         let router = self.routing.router();
         let mut planned = if pool == PoolId::MAIN { placement::moves(router, slots) } else { Vec::new() };
         planned.sort_by_key(|planned| (router.slot(planned.partition), planned.partition));
-        self.change.scaling = Some(Box::new(Scaling {
-            pool,
-            before,
-            goal: slots,
-            planned: planned.into(),
-            wave: None,
-            wave_size: 1,
-            undo: Vec::new(),
-            moved: 0,
-            longest_pause: Duration::ZERO,
-            problem: None,
-        }));
+        self.change.scaling = Some(Box::new(Scaling::new(pool, before, slots, planned, Purpose::Scale)));
         Ok(())
     }
 
@@ -140,11 +182,17 @@ impl Engine {
     /// Takes the change of the number of slots as far as it can go now.
     pub(in crate::engine) fn go_on_scaling(&mut self, now: Duration, actions: &mut Vec<Action>) -> Checked<()> {
         let Some(mut scaling) = self.change.scaling.take() else { return Ok(()) };
-        if scaling.wave.is_none() {
+        if scaling.wave.is_none() && self.change.adoption.is_none() {
             scaling.wave = self.begin_wave(&mut scaling, now);
         }
         if let Some(wave) = &mut scaling.wave {
             self.ask_for(wave, now, actions);
+        } else if let (true, Purpose::Relief(notice)) = (scaling.planned.is_empty(), &mut scaling.purpose) {
+            actions.extend(scaling.problem.or(notice.take()).map(Action::Warn));
+            if let Some((pool, slots)) = self.change.next_scaling.take() {
+                self.scale(pool, slots, actions)?;
+            }
+            return Ok(());
         } else if scaling.planned.is_empty() && self.has_settled(&scaling, now, actions)? {
             let Scaling { pool, moved, longest_pause, problem, .. } = *scaling;
             let slots = self.slots(pool);
@@ -155,9 +203,24 @@ impl Engine {
         Ok(())
     }
 
+    /// Puts the partitions back that are on their way from a slot.
+    pub(super) fn give_wave_up(&mut self) {
+        let Some(scaling) = &mut self.change.scaling else { return };
+        let Some(wave) = scaling.wave.take() else { return };
+        wave.moves.into_iter().rev().for_each(|moved| scaling.planned.push_front(moved));
+        for slot in self.routing.release() {
+            self.dispatch.wake(slot);
+        }
+    }
+
     /// Holds the next partitions, once the slots between which they move have workers.
     fn begin_wave(&mut self, scaling: &mut Scaling, now: Duration) -> Option<Wave> {
         let router = self.routing.router();
+        let seated = |slot: SlotId| self.workers.available(slot).is_some();
+        if let Purpose::Relief(_) = scaling.purpose {
+            // It does what can be done now, and waits for nobody.
+            scaling.planned.retain(|planned| seated(planned.to) && seated(router.slot(planned.partition)));
+        }
         let from = router.slot(scaling.planned.front()?.partition);
         if let Some(reason) = self.recovery.unrecoverable(from) {
             // Nobody knows which of its keys have changed.
@@ -169,8 +232,10 @@ impl Engine {
         let size = scaling.wave_size.min(scaling.planned.len());
         let same = |planned: &&Move| router.slot(planned.partition) == from;
         let count = scaling.planned.iter().take(size).take_while(same).count();
-        let seated = |slot: SlotId| self.workers.available(slot).is_some();
-        if !seated(from) || !scaling.planned.iter().take(count).all(|planned| seated(planned.to)) {
+        if !self.recovery.is_slot_idle(from)
+            || !seated(from)
+            || !scaling.planned.iter().take(count).all(|planned| seated(planned.to))
+        {
             return None;
         }
         let moves: Vec<Move> = scaling.planned.drain(..count).collect();
@@ -218,7 +283,7 @@ impl Engine {
         changed
     }
 
-    fn keys_of(&self, batch: &Batch) -> Vec<Bytes> {
+    pub(super) fn keys_of(&self, batch: &Batch) -> Vec<Bytes> {
         match batch.origin {
             Origin::Groups if self.plan.stages[batch.stage.index()].stateful => {
                 let groups = input::parse_groups(&batch.input).unwrap_or_default();

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use wallaroo_protocol::{StageId, input};
+use wallaroo_protocol::{BatchId, StageId, input};
 
-use super::SharedWork;
-use crate::engine::batch::{Batch, Origin, Suspicion};
+use super::{Dispatch, SharedWork};
+use crate::engine::batch::{Batch, Origin};
 use crate::engine::invariant::Checked;
 use crate::engine::routing::lane::TakenGroups;
 use crate::engine::times::Times;
@@ -14,19 +14,27 @@ use crate::engine::{Action, Engine};
 use crate::ids::{KeyspaceId, PoolId, SlotId, SourceId};
 use crate::plan::{Input, Target};
 
+impl Dispatch {
+    /// Numbers batches from `next` on.
+    pub(in crate::engine) fn number_from(&mut self, next: BatchId) {
+        self.next_batch = next.0;
+    }
+}
+
 impl Engine {
     /// How much of what any worker of a pool may run could be sent now, if anything.
-    pub(super) fn shared_work(&self, pool: PoolId) -> Option<SharedWork> {
+    pub(super) fn shared_work(&mut self, pool: PoolId, now: Duration) -> Option<SharedWork> {
         let mut found = None;
-        for stage in &self.dispatch.pools[pool.index()].shared {
-            if self.recovery.has_batches_of(*stage) {
+        for index in 0..self.dispatch.pools[pool.index()].shared.len() {
+            let stage = self.dispatch.pools[pool.index()].shared[index];
+            if self.recovery.has_batches_of(stage) {
                 return Some(SharedWork::Much);
             }
-            let Some(waiting) = self.waiting(*stage, SlotId { pool, number: 0 }) else { continue };
-            if !self.has_room(*stage) {
+            let Some(waiting) = self.waiting(stage, SlotId { pool, number: 0 }) else { continue };
+            if !self.has_room(stage) || self.waits_to_fill(stage, SlotId { pool, number: 0 }, waiting, now) {
                 continue;
             }
-            if !self.dispatch.is_little(*stage, waiting) {
+            if !self.dispatch.is_little(stage, waiting) {
                 return Some(SharedWork::Much);
             }
             found = Some(SharedWork::Little);
@@ -48,7 +56,7 @@ impl Engine {
 
     /// Whether bytes of a source may be cut: they are not cut far ahead of the frames that are processed.
     fn may_cut(&self, stage: StageId, pool: PoolId, source: SourceId) -> bool {
-        let most = self.dispatch.messages_a_batch(stage, self.config.batch_messages);
+        let most = self.messages_a_batch(stage);
         self.intake.has_uncut(source) && self.intake.frames(source) < most as usize * self.workers.count(pool) as usize
     }
 
@@ -59,15 +67,19 @@ impl Engine {
             && !self.routing.is_held(partition)
     }
 
-    /// Whether a stage may produce more: what it produces has somewhere to wait. Cut frames wait with their source.
+    /// Whether a stage may produce more: its steps work, and what it produces has somewhere to wait. Cut frames wait with their source.
     pub(super) fn has_room(&self, stage: StageId) -> bool {
         let limit = self.config.queue_bytes;
         let plan = &self.plan.stages[stage.index()];
+        if self.recovery.is_waiting(stage) {
+            return false;
+        }
         matches!(plan.input, Input::Cut(_))
             || self.sinks.letter_bytes() < limit
+                && self.commit.unsaved_bytes() < limit
                 && self.order.held_bytes(stage) < limit
                 && plan.outlets.iter().all(|(_, target)| match target {
-                    Target::Stage(stage) => self.routing.bytes(*stage) < limit,
+                    Target::Stage(stage) => self.routing.bytes(*stage) < limit && !self.takes_long(*stage),
                     Target::Sink(sink) => self.sinks.pending_bytes(*sink) < limit,
                 })
     }
@@ -80,15 +92,16 @@ impl Engine {
         now: Duration,
         actions: &mut Vec<Action>,
     ) -> Checked<Option<Batch>> {
-        let most = self.dispatch.messages_a_batch(stage, self.config.batch_messages);
+        let most = self.messages_a_batch(stage);
         let most_bytes = self.config.batch_bytes;
         Ok(match self.plan.stages[stage.index()].input {
             Input::Frames(source) => {
-                let Some(taken) = self.intake.take(source, most, most_bytes, actions) else { return Ok(None) };
+                let Some(taken) = self.intake.take(source, most, most_bytes, now, actions) else { return Ok(None) };
                 let sequence = self.order.issue(stage);
                 let received_at = self.time.since_begin(taken.arrivals.earliest());
                 let times = self.time.begin(stage, taken.arrivals);
-                let origin = Origin::Frames { sequence, connections: taken.connections };
+                let (connections, position) = (taken.connections, taken.position);
+                let origin = Origin::Frames { sequence, connections, position };
                 Some(self.batch(stage, taken.input, taken.messages, received_at, origin, times))
             }
             Input::Cut(source) => self.intake.take_uncut(source).map(|(connection, bytes)| {
@@ -125,18 +138,6 @@ impl Engine {
         origin: Origin,
         times: Times,
     ) -> Batch {
-        Batch {
-            id: self.dispatch.number_batch(),
-            stage,
-            input,
-            messages,
-            received_at,
-            origin,
-            times,
-            skip: Vec::new(),
-            deaths: 0,
-            struck: 0,
-            suspicion: Suspicion::default(),
-        }
+        Batch::new(self.dispatch.number_batch(), stage, (input, messages), received_at, origin, times)
     }
 }

@@ -4,7 +4,9 @@
 //! A slot is looked at when something about it has changed, not at each turn: what it could be sent waits in its own lanes, or is
 //! to be repeated there. What any worker of a pool may run is offered to slots that have credit, as long as there is some.
 
+mod filling;
 mod form;
+mod in_time;
 mod ready;
 mod service_time;
 mod withdrawal;
@@ -42,7 +44,13 @@ pub(super) struct Dispatch {
     /// Stages in the order in which a free worker looks for work: nearest the sinks first. Sources of equal depth take turns.
     by_depth: Vec<StageId>,
     pools: Vec<PoolSlots>,
+    /// Messages of each stage that its workers do within the queue time.
+    in_time: Vec<usize>,
     next_batch: u64,
+    /// When a stage that waits for a fuller batch has waited for long enough.
+    next_fill: Option<Duration>,
+    /// The time of this turn.
+    now: Duration,
     /// When batches that wait behind a late one are next looked for.
     next_look: Duration,
 }
@@ -117,7 +125,10 @@ impl Dispatch {
             stages: plan.stages.iter().map(|_| StageLoad::default()).collect(),
             by_depth,
             pools: plan.pools().map(pool).collect(),
+            in_time: vec![0; plan.stages.len()],
             next_batch: 1,
+            next_fill: None,
+            now: Duration::ZERO,
             next_look: Duration::ZERO,
             plan: plan.clone(),
         }
@@ -139,7 +150,7 @@ impl Dispatch {
         BatchId(self.next_batch)
     }
 
-    fn number_batch(&mut self) -> BatchId {
+    pub(super) fn number_batch(&mut self) -> BatchId {
         self.next_batch += 1;
         BatchId(self.next_batch - 1)
     }
@@ -195,6 +206,18 @@ impl Dispatch {
         self.slots[slot].in_flight.front().map(|front| &front.batch)
     }
 
+    /// Whether the batch that a slot's worker is to answer next is run without messages that hung.
+    pub(super) fn is_probe(&self, slot: SlotId) -> bool {
+        self.front(slot).is_some_and(|front| front.probe)
+    }
+
+    /// Takes in that such a batch was answered: its step works. Returns a copy, and when it began.
+    pub(super) fn end_probe(&mut self, slot: SlotId) -> Option<(Batch, Duration)> {
+        let front = self.slots[slot].in_flight.front_mut()?;
+        (front.batch.probe, front.batch.proven) = (false, true);
+        Some((front.batch.clone(), front.begun))
+    }
+
     /// What has been received of the answer to [`Dispatch::front`].
     pub(super) fn answer(&mut self, slot: SlotId) -> Option<&mut Answer> {
         self.slots[slot].in_flight.front_mut().map(|front| &mut front.answer)
@@ -215,10 +238,10 @@ impl Dispatch {
         Some(answered)
     }
 
-    /// Counts a batch among those that a stage has processed.
-    pub(super) fn count(&mut self, batch: &Batch) {
-        let stage = &mut self.stages[batch.stage.index()];
-        stage.messages += u64::from(batch.messages);
+    /// Counts a batch of so many messages among those that a stage has processed.
+    pub(super) fn count(&mut self, stage: StageId, messages: u32) {
+        let stage = &mut self.stages[stage.index()];
+        stage.messages += u64::from(messages);
         stage.batches += 1;
     }
 
@@ -277,6 +300,12 @@ impl Dispatch {
         self.stages[stage.index()].service.average()
     }
 
+    /// Messages of a stage that a worker does within `time`, slow ones aside; none while nothing is known.
+    fn messages_within(&self, stage: StageId, time: Duration) -> usize {
+        let typical = self.stages[stage.index()].service.typical();
+        typical.map_or(0, |typical| (time.as_nanos() / typical.as_nanos().max(1)) as usize)
+    }
+
     /// Messages of a stage that fit into a batch of the service target.
     fn messages_a_batch(&self, stage: StageId, most: u32) -> u32 {
         self.stages[stage.index()].service.messages_within(self.service_target, most)
@@ -310,6 +339,9 @@ impl Engine {
     /// Sends work until every worker has a full window or nothing may be sent. Every worker gets its first batch before any gets
     /// its second.
     pub(super) fn dispatch(&mut self, now: Duration, actions: &mut Vec<Action>) -> Checked<()> {
+        self.dispatch.now = now;
+        self.estimate();
+        self.end_filling(now);
         self.unpark();
         self.withdraw_stuck(now, actions);
         for in_flight in 0..self.dispatch.window {
@@ -375,12 +407,12 @@ impl Engine {
     ) -> Checked<()> {
         let mut visit = Visit::from(self.dispatch.pools[pool.index()].first);
         loop {
-            let PoolSlots { credit, soon_done, .. } = &self.dispatch.pools[pool.index()];
-            let credit = &credit[in_flight];
-            if credit.is_empty() {
+            if self.dispatch.pools[pool.index()].credit[in_flight].is_empty() {
                 break;
             }
-            let Some(work) = self.shared_work(pool) else { break };
+            let Some(work) = self.shared_work(pool, now) else { break };
+            let PoolSlots { credit, soon_done, .. } = &self.dispatch.pools[pool.index()];
+            let credit = &credit[in_flight];
             let next = match work {
                 SharedWork::Much => visit.next(credit, |_| u64::MAX),
                 SharedWork::Little => visit.next(credit, soon_done.others()),
@@ -401,6 +433,8 @@ impl Engine {
             self.send(slot, batch, replay, now, actions)?;
             return Ok(true);
         }
+        // What is in its lanes comes after what is to be run again there.
+        let held_back = self.recovery.is_held_back(slot);
         let late = self.dispatch.is_late(slot, now);
         // A batch that was begun comes before one that was not: the resequencer may wait for it, whatever the room downstream.
         let repeated = if late { 0 } else { self.dispatch.pools[slot.pool.index()].shared.len() };
@@ -414,13 +448,12 @@ impl Engine {
         let soon_done = self.dispatch.pools[slot.pool.index()].soon_done.contains(slot);
         for index in 0..self.dispatch.by_depth.len() {
             let stage = self.dispatch.by_depth[index];
-            if self.plan.stages[stage.index()].pool != slot.pool
-                || late && self.plan.stages[stage.index()].input.is_shared()
-            {
+            let is_shared = self.plan.stages[stage.index()].input.is_shared();
+            if self.plan.stages[stage.index()].pool != slot.pool || if is_shared { late } else { held_back } {
                 continue;
             }
             let Some(waiting) = self.waiting(stage, slot) else { continue };
-            if soon_done && self.dispatch.is_little(stage, waiting) {
+            if soon_done && self.dispatch.is_little(stage, waiting) || self.waits_to_fill(stage, slot, waiting, now) {
                 continue;
             }
             if !self.has_room(stage) {
@@ -448,6 +481,7 @@ impl Engine {
         let Some(generation) = self.workers.available(slot) else { return Ok(()) };
         self.restore_for(slot, generation, &batch, actions)?;
         actions.push(Action::Send { slot, generation, message: batch.message(replay) });
+        self.recovery.begin_trial(batch.stage);
         self.dispatch.sent(slot, batch, replay, now);
         Ok(())
     }

@@ -7,11 +7,16 @@ const MEMORY: f64 = 0.9;
 /// Once in so many batches a larger one is tried where time limits their size, so that the cost of a batch itself is seen.
 const TRIAL: u32 = 8;
 
+/// How far one batch moves what is typical.
+const MEDIAN_STEP: f64 = 1.05;
+
 /// What batches of a stage cost. Empty until the first batch has been answered.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::engine) struct ServiceTime {
     /// Moving average of the time that one message takes, its share of the batch's own cost included.
     nanoseconds: Option<f64>,
+    /// About the median of that time over the latest batches: a call that takes long now and then hardly moves it.
+    typical: Option<f64>,
     costs: Costs,
     batches: u32,
     /// Messages of the latest batch.
@@ -26,6 +31,11 @@ impl ServiceTime {
             None => sample,
             Some(average) if sample > average => average * 0.5 + sample * 0.5,
             Some(average) => average * 0.75 + sample * 0.25,
+        });
+        self.typical = Some(match self.typical {
+            None => sample,
+            Some(typical) if sample > typical => (typical * MEDIAN_STEP).min(sample),
+            Some(typical) => (typical / MEDIAN_STEP).max(sample),
         });
         self.costs.observe(f64::from(messages.max(1)), elapsed.as_nanos() as f64);
         self.batches = self.batches.wrapping_add(1);
@@ -55,6 +65,11 @@ impl ServiceTime {
         } else {
             fitting
         }
+    }
+
+    /// Time that a message takes, except for slow ones.
+    pub(in crate::engine) fn typical(self) -> Option<Duration> {
+        self.typical.map(|typical| Duration::from_nanos(typical as u64))
     }
 
     /// The average, for display.
@@ -121,6 +136,16 @@ mod tests {
         assert_eq!(service.messages_within(target, 1000), 1000);
         service.observe(1, Duration::from_secs(1));
         assert_eq!(service.messages_within(target, 1000), 1);
+    }
+
+    #[test]
+    fn a_slow_call_now_and_then_does_not_change_what_is_typical() {
+        let mut service = ServiceTime::default();
+        for batch in 0..1000 {
+            service.observe(1, Duration::from_micros(if batch % 10 == 0 { 2_000_000 } else { 100 }));
+        }
+        let typical = service.typical().expect("measured");
+        assert!((90..200).contains(&typical.as_micros()), "{typical:?}");
     }
 
     /// Runs `rows` in batches that cost `fixed` and `each` a row. Returns the time, and the size of the last batch.

@@ -6,7 +6,7 @@ use wallaroo_protocol::{BatchId, BatchResult, NodeId, ToWorker};
 
 use super::*;
 use crate::engine::{EngineConfig, Event};
-use crate::frame::{FrameBlock, Span};
+use crate::frame::{FrameBlock, Place, Span};
 use crate::ids::{ConnectionId, Generation, SourceId};
 use crate::plan::Plan;
 
@@ -31,7 +31,8 @@ impl Busy {
         let sink = NodeKind::Sink { sink: SinkConfig::Stdout {}, encoder: "Encode".to_owned() };
         let node = |name: &str, inputs: &[NodeId], kind| Node { name: name.to_owned(), inputs: inputs.to_vec(), kind };
         let nodes = vec![node("source", &[], source), node("sink", &[NodeId(0)], sink)];
-        let plan = Plan::new(Topology { name: "busy".to_owned(), nodes }).expect("a sound topology");
+        let plan =
+            Plan::new(Topology { name: "busy".to_owned(), nodes, stop_at: Vec::new() }).expect("a sound topology");
         let mut busy = Self { engine: Engine::new(Arc::new(plan), EngineConfig::default()), sent: Vec::new() };
         busy.handle(Event::WorkerSeated { slot: SlotId::main(0), generation: Generation(0) });
         assert_eq!(busy.frames(1), [1]);
@@ -43,7 +44,7 @@ impl Busy {
     fn frames(&mut self, count: u32) -> Vec<u8> {
         let data = BytesMut::zeroed(count as usize).freeze();
         let spans = (0..count).map(|start| Span { start, end: start + 1 }).collect();
-        let block = FrameBlock { data, spans };
+        let block = FrameBlock { data, spans, place: Place::Unknown };
         self.handle(Event::Frames { source: SourceId(0), connection: ConnectionId(1), block })
     }
 
@@ -51,7 +52,8 @@ impl Busy {
     fn answer(&mut self, elapsed: Duration) -> Vec<u8> {
         let batch = self.sent.remove(0);
         let (outputs, failures) = (Vec::new(), Vec::new());
-        let result = BatchResult { batch, more: false, elapsed, outputs, failures, ended: false, timing: None };
+        let result =
+            BatchResult { batch, more: false, elapsed, outputs, failures, ended: None, timing: None, slow: None };
         self.handle(Event::Result { slot: SlotId::main(0), generation: Generation(0), result })
     }
 

@@ -15,16 +15,23 @@ use crate::ids::{PoolId, SlotId};
 
 /// A worker that is busy for longer, or will be, is late: several times what a batch is meant to take.
 const LATE: Duration = Duration::from_millis(15);
+/// A worker that is at one batch for longer is stuck.
+const STUCK: Duration = Duration::from_secs(1);
 /// The least time between two looks for batches that wait behind a late one.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 impl Dispatch {
     /// Whether a slot's worker is busy for so long that nothing which another worker could run should wait for it.
-    pub(super) fn is_late(&self, slot: SlotId, now: Duration) -> bool {
+    pub(in crate::engine) fn is_late(&self, slot: SlotId, now: Duration) -> bool {
         let in_flight = &self.slots[slot].in_flight;
         let Some(front) = in_flight.front() else { return false };
         let expected: Duration = in_flight.iter().map(|flying| flying.expected).sum();
         expected > LATE || now.saturating_sub(front.begun) > LATE
+    }
+
+    /// Whether a slot's worker has been at one batch for so long that what waits for the slot says nothing of how fast others are.
+    pub(in crate::engine) fn is_stuck(&self, slot: SlotId, now: Duration) -> bool {
+        self.slots[slot].in_flight.front().is_some_and(|front| now.saturating_sub(front.begun) > STUCK)
     }
 
     /// Whether some worker has been sent, behind another batch, one that any worker could run.

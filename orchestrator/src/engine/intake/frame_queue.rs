@@ -8,6 +8,7 @@ use wallaroo_protocol::{EventTime, input};
 use crate::engine::times::Times;
 use crate::frame::{FRAME_OVERHEAD, FrameBlock};
 use crate::ids::ConnectionId;
+use crate::position::Position;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -36,6 +37,8 @@ pub(in crate::engine) struct TakenFrames {
     pub(in crate::engine) connections: Vec<(ConnectionId, u32)>,
     /// When they arrived.
     pub(in crate::engine) arrivals: Times,
+    /// Where the source goes on behind them.
+    pub(in crate::engine) position: Position,
     /// Credit that goes back to the source.
     pub(in crate::engine) credit: usize,
 }
@@ -81,21 +84,28 @@ impl FrameQueue {
         let mut bytes = 0_usize;
         let mut connections: Vec<(ConnectionId, u32)> = Vec::new();
         let mut arrivals = Times::default();
-        'count: for queued in &self.blocks {
+        let mut position = Position::Unknown;
+        for queued in &self.blocks {
             let mut taken = 0;
+            let mut is_full = false;
             for span in &queued.block.spans[queued.next..] {
                 let weight = (span.end - span.start) as usize + FRAME_OVERHEAD;
-                if messages > 0 && (messages >= most_messages || bytes + weight > most_bytes) {
-                    push_run(&mut connections, queued.connection, taken);
-                    arrivals.push(taken, queued.arrival);
-                    break 'count;
+                is_full = messages > 0 && (messages >= most_messages || bytes + weight > most_bytes);
+                if is_full {
+                    break;
                 }
                 messages += 1;
                 taken += 1;
                 bytes += weight;
             }
+            if taken > 0 {
+                position.advance(&queued.block.position_after(queued.next + taken as usize - 1));
+            }
             push_run(&mut connections, queued.connection, taken);
             arrivals.push(taken, queued.arrival);
+            if is_full {
+                break;
+            }
         }
         if messages == 0 {
             return None;
@@ -106,7 +116,7 @@ impl FrameQueue {
         });
         let input = input::frames(frames.take(messages as usize));
         let credit = self.advance(messages as usize);
-        Some(TakenFrames { input, messages, connections, arrivals, credit })
+        Some(TakenFrames { input, messages, connections, arrivals, position, credit })
     }
 
     /// Moves past `frames` frames. Returns the credit of the blocks that are empty then.

@@ -1,15 +1,18 @@
 //! What has been read from the sources and is in no batch yet: frames in queues, and bytes whose frames only a worker can cut.
 //! Owns the queues and knows which sources have ended.
 
+mod allowance;
 mod cutting;
 mod error;
 mod frame_queue;
+mod outflow;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use wallaroo_protocol::{CutResult, EventTime};
 
+use self::allowance::Allowance;
 use self::cutting::Cutting;
 pub use self::error::CuttingError;
 pub(super) use self::frame_queue::{FrameQueue, TakenFrames};
@@ -20,6 +23,7 @@ use crate::death::KillReason;
 use crate::frame::FrameBlock;
 use crate::ids::{ConnectionId, Generation, SlotId, SourceId};
 use crate::plan::Input;
+use crate::position::{FilePosition, Position};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -28,27 +32,54 @@ pub(super) struct Intake {
     max_frame: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Source {
     queue: FrameQueue,
     cutting: Cutting,
+    allowance: Allowance,
     ended: bool,
+    /// It is a generator all of whose values are released.
+    exhausted: bool,
+    /// Where it goes on behind what was released.
+    released: Position,
+}
+
+impl Source {
+    fn new(queue_time: Duration) -> Self {
+        let (queue, cutting) = (FrameQueue::default(), Cutting::default());
+        Self {
+            queue,
+            cutting,
+            allowance: Allowance::new(queue_time),
+            ended: false,
+            exhausted: false,
+            released: Position::Unknown,
+        }
+    }
 }
 
 impl Intake {
-    pub(super) fn new(sources: usize, max_frame: usize) -> Self {
-        Self { sources: (0..sources).map(|_| Source::default()).collect(), max_frame }
+    pub(super) fn new(sources: usize, max_frame: usize, queue_time: Duration) -> Self {
+        Self { sources: (0..sources).map(|_| Source::new(queue_time)).collect(), max_frame }
     }
 
     /// Appends frames of a connection; they hold credit of the source until a batch takes them.
     pub(super) fn push(&mut self, source: SourceId, connection: ConnectionId, block: FrameBlock, arrival: EventTime) {
         let charge = block.weight();
-        self.sources[source.index()].queue.push(connection, block, charge, arrival);
+        let Source { queue, allowance, .. } = &mut self.sources[source.index()];
+        allowance.charged(block.spans.len(), charge);
+        queue.push(connection, block, charge, arrival);
     }
 
     /// Appends bytes of a connection that a worker is to cut.
-    pub(super) fn push_uncut(&mut self, source: SourceId, connection: ConnectionId, bytes: &[u8]) {
-        self.sources[source.index()].cutting.push(connection, bytes);
+    fn push_uncut(
+        &mut self,
+        source: SourceId,
+        connection: ConnectionId,
+        (bytes, position): (&[u8], Option<FilePosition>),
+        actions: &mut Vec<Action>,
+    ) {
+        self.sources[source.index()].cutting.push(source, connection, (bytes, position), actions);
     }
 
     /// Notes that a connection has no more bytes.
@@ -71,6 +102,26 @@ impl Intake {
     /// Notes that nothing more comes from a source.
     pub(super) fn end(&mut self, source: SourceId) {
         self.sources[source.index()].ended = true;
+    }
+
+    /// Notes that all values of a generator are released.
+    pub(super) fn exhaust(&mut self, source: SourceId) {
+        self.end(source);
+        self.sources[source.index()].exhausted = true;
+    }
+
+    pub(super) fn is_exhausted(&self, source: SourceId) -> bool {
+        self.sources[source.index()].exhausted
+    }
+
+    /// Notes that frames were released, behind which a source goes on at `position`.
+    pub(super) fn release(&mut self, source: SourceId, position: &Position) {
+        self.sources[source.index()].released.advance(position);
+    }
+
+    /// Where a source goes on behind what was released.
+    pub(super) fn released(&self, source: SourceId) -> &Position {
+        &self.sources[source.index()].released
     }
 
     pub(super) fn has_ended(&self, source: SourceId) -> bool {
@@ -104,9 +155,12 @@ impl Intake {
         source: SourceId,
         most_messages: u32,
         most_bytes: usize,
+        now: Duration,
         actions: &mut Vec<Action>,
     ) -> Option<TakenFrames> {
-        let taken = self.sources[source.index()].queue.take(most_messages, most_bytes)?;
+        let Source { queue, allowance, .. } = &mut self.sources[source.index()];
+        let taken = queue.take(most_messages, most_bytes)?;
+        allowance.leave(taken.messages as usize, now);
         if taken.credit > 0 {
             actions.push(Action::Credit { source, bytes: taken.credit });
         }
@@ -132,15 +186,15 @@ impl Intake {
         arrival: EventTime,
         actions: &mut Vec<Action>,
     ) {
-        let Source { queue, cutting, .. } = &mut self.sources[source.index()];
+        let Source { queue, cutting, allowance, .. } = &mut self.sources[source.index()];
         let Some(cut) = cutting.answered(connection, result, self.max_frame) else { return };
         let mut credit = cut.credit;
         if let Some(block) = cut.block {
             let charge = block.data.len().min(credit);
             credit -= charge;
+            allowance.charged(block.spans.len(), charge);
             queue.push(connection, block, charge, arrival);
         }
-        // The rest of an incomplete frame waits without credit: otherwise a frame larger than the credit could never arrive.
         if credit > 0 {
             actions.push(Action::Credit { source, bytes: credit });
         }
@@ -163,7 +217,9 @@ impl Engine {
             Event::Frames { source, connection, block } => {
                 self.intake.push(source, connection, block, self.time.wall_clock(now));
             }
-            Event::Chunk { source, connection, bytes } => self.intake.push_uncut(source, connection, &bytes),
+            Event::Chunk { source, connection, bytes, position } => {
+                self.intake.push_uncut(source, connection, (&bytes, position), actions);
+            }
             Event::ConnectionClosed { source, connection } => self.intake.close(source, connection, actions),
             Event::SourceEnded { source } => self.intake.end(source),
             _ => {}

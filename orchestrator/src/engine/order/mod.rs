@@ -2,6 +2,7 @@
 //! results that wait for an earlier one.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use wallaroo_protocol::StageId;
 
@@ -19,6 +20,8 @@ pub(super) struct Order {
 pub(super) struct Finished {
     pub(super) batch: Batch,
     pub(super) answer: Answer,
+    /// Time that a worker took for it.
+    pub(super) elapsed: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +67,11 @@ impl Order {
         resequencer.next += 1;
         take_bytes(&mut resequencer.held_bytes, bytes, Queue::Results(stage))?;
         Ok(Some(finished))
+    }
+
+    /// The batches of a stage whose results wait for an earlier one.
+    pub(super) fn held(&self, stage: StageId) -> impl Iterator<Item = &Batch> {
+        self.stages[stage.index()].held.values().map(|(_, finished)| &finished.batch)
     }
 
     /// Bytes of a stage's results that wait for an earlier one.

@@ -8,9 +8,8 @@
 
 use std::time::Duration;
 
-use wallaroo_protocol::{Skip, input, key};
-
-use crate::death::{Death, DeathCause, KillReason, Marker};
+use super::part::part_of;
+use crate::death::{Death, DeathCause, KillReason, Marker, Running};
 use crate::engine::batch::{Batch, CAREFUL_AFTER, InFlight, Origin};
 use crate::engine::invariant::Checked;
 use crate::engine::routing::router::PartitionId;
@@ -21,7 +20,7 @@ use crate::ids::{Generation, SlotId};
 /// A replay that takes less time is not worth a snapshot.
 const LEAST_REPLAY_BUDGET: Duration = Duration::from_millis(10);
 /// The journal of a slot whose state cannot be pickled may grow to this many times the queue bound.
-const JOURNAL_QUEUES: usize = 4;
+pub(in crate::engine) const JOURNAL_QUEUES: usize = 4;
 
 /// A worker's memory.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +40,7 @@ impl Engine {
         if !self.workers.sit(slot, generation, actions) {
             return Ok(());
         }
-        self.recovery.forbid_saving(slot, generation, actions);
+        self.recovery.forbid(slot, generation, actions);
         let batches: Vec<Batch> = self.recovery.journal(slot).cloned().collect();
         let replay = batches.into_iter().filter_map(|batch| self.uncovered(slot, batch)).collect();
         let recovery = &mut self.recovery.slots[slot];
@@ -55,38 +54,16 @@ impl Engine {
     }
 
     /// The part of a journaled batch that is in no snapshot, and whose keys still live in the slot.
-    fn uncovered(&self, slot: SlotId, mut batch: Batch) -> Option<Batch> {
-        let keyspace = self.routing.keyspace(batch.stage)?;
-        let is_covered = |key: &[u8]| {
-            let partition = self.routing.partition(keyspace, key);
-            self.routing.router().slot(partition) != slot || self.recovery.covers(partition, key, batch.id)
-        };
-        if matches!(batch.origin, Origin::Generate) {
-            return (!is_covered(&key::nil())).then_some(batch);
-        }
-        let groups = input::parse_groups(&batch.input).ok()?;
-        let mut kept = Vec::with_capacity(groups.len());
-        let mut is_kept = vec![false; groups.len()];
-        let mut skip = Vec::new();
-        for (index, group) in (0..).zip(&groups) {
-            if is_covered(group.key()) {
-                continue;
-            }
-            let moved = |skipped: &Skip| Skip { origin: kept.len() as u32, value: skipped.value };
-            skip.extend(batch.skip.iter().filter(|skipped| skipped.origin == index).map(moved));
-            kept.push(group.clone());
-            is_kept[index as usize] = true;
-        }
-        if kept.is_empty() {
-            return None;
-        }
-        if kept.len() < groups.len() {
-            batch.input = input::groups(&kept);
-            batch.messages = kept.iter().map(|group| group.count).sum();
-            batch.skip = skip;
-            batch.times = batch.times.only(|index| is_kept[index]);
-        }
-        Some(batch)
+    pub(in crate::engine) fn uncovered(&self, slot: SlotId, batch: Batch) -> Option<Batch> {
+        let id = batch.id;
+        part_of(batch, &self.routing, |partition, key| {
+            self.routing.router().slot(partition) == slot && !self.recovery.covers(partition, key, id)
+        })
+    }
+
+    /// The part of a keyed batch whose keys live in a slot.
+    pub(in crate::engine) fn part_in(&self, slot: SlotId, batch: Batch) -> Option<Batch> {
+        part_of(batch, &self.routing, |partition, _| self.routing.router().slot(partition) == slot)
     }
 
     /// Takes in that a worker has died.
@@ -117,11 +94,14 @@ impl Engine {
             return Ok(());
         }
         let mut abandoned = self.dispatch.abandon(slot);
-        self.judge(slot, &mut abandoned, &loss.death, actions);
+        for in_flight in &abandoned {
+            self.end_trial(in_flight.batch.stage);
+        }
+        self.judge(slot, &mut abandoned, &loss.death, now, actions);
         for InFlight { batch, .. } in
             abandoned.into_iter().rev().filter(|abandoned| !abandoned.replay && !abandoned.withdrawn)
         {
-            self.run_again(slot, batch, &loss.death.cause, actions)?;
+            self.run_again(slot, batch, &loss.death.cause, now, actions)?;
         }
         if !self.workers.is_closing(slot) {
             actions.push(Action::Seat { slot });
@@ -135,41 +115,90 @@ impl Engine {
         slot: SlotId,
         abandoned: impl IntoIterator<Item = &'a mut InFlight>,
         death: &Death,
+        now: Duration,
         actions: &mut Vec<Action>,
     ) {
+        if death.cause == DeathCause::Killed(KillReason::Retired) {
+            // What it was at has nothing to do with that.
+            return;
+        }
         let hung = matches!(death.cause, DeathCause::Killed(KillReason::Timeout(_)));
         let mut abandoned = abandoned.into_iter();
         let running = match &death.marker {
             Some(Marker::Saving(key)) => {
-                if let Some(warning) = self.recovery.note_fatal_saving(slot, key, &death.cause) {
-                    actions.push(Action::Warn(warning));
-                    self.workers.note_progress(slot);
+                let warning = self.recovery.note_fatal_saving(slot, key, &death.cause, now);
+                return self.note_verdict(slot, warning, actions);
+            }
+            Some(Marker::Loading(key)) => {
+                let warning = self.recovery.note_fatal_loading(key, &death.cause, now);
+                if warning.is_some() {
+                    // The key may move to any of them.
+                    let workers = self.workers.ids().into_iter();
+                    let workers = workers.filter_map(|slot| Some((slot, self.workers.available(slot)?)));
+                    workers.for_each(|(slot, generation)| self.recovery.forbid(slot, generation, actions));
                 }
-                return;
+                return self.note_verdict(slot, warning, actions);
             }
             Some(Marker::Running(marker)) => abandoned.find(|abandoned| abandoned.batch.id == marker.batch),
-            None if hung => abandoned.next(),
+            None | Some(Marker::Done(_)) if hung => abandoned.next(),
+            // Its answer has not arrived: it died of it, or of what the batch has done to it.
+            Some(Marker::Done(batch)) => abandoned.find(|abandoned| abandoned.batch.id == *batch),
             None => None,
         };
-        let Some(InFlight { batch, replay: false, withdrawn: false, .. }) = running else { return };
+        let noted = death.marker.as_ref().and_then(Marker::running);
+        let Some(InFlight { batch, replay, withdrawn: false, alive, .. }) = running else { return };
+        if *replay {
+            // It went well before.
+            if let Some(Running { node, .. }) = noted.filter(|_| hung) {
+                self.pause(batch.stage, node, now, actions);
+                self.workers.note_progress(slot);
+            }
+            return;
+        }
         let was_careful = batch.deaths >= CAREFUL_AFTER;
         batch.struck += 1;
         // A hang is not tried again as it was: that would cost a whole timeout to learn nothing.
         batch.deaths = if hung && !was_careful { CAREFUL_AFTER } else { batch.deaths + 1 };
-        if was_careful && self.convict(batch, death, actions) {
+        if !was_careful {
+            return;
+        }
+        if let Some(Running { node, message: Some(message), .. }) = noted.filter(|_| hung)
+            && !self.is_guilty_of_hang(batch, message, node, *alive, now, actions)
+        {
+            if self.recovery.is_waiting(batch.stage) {
+                self.workers.note_progress(slot);
+            }
+            return;
+        }
+        if self.convict(batch, death) {
+            self.workers.note_progress(slot);
+        }
+    }
+
+    /// Takes in that a state is not tried again, if there is such a warning: the slot gets on.
+    fn note_verdict(&mut self, slot: SlotId, warning: Option<String>, actions: &mut Vec<Action>) {
+        if let Some(warning) = warning {
+            actions.push(Action::Warn(warning));
             self.workers.note_progress(slot);
         }
     }
 
     /// Puts a batch of a dead worker, the last one first, where it is run again.
-    fn run_again(&mut self, slot: SlotId, batch: Batch, cause: &DeathCause, actions: &mut Vec<Action>) -> Checked<()> {
+    fn run_again(
+        &mut self,
+        slot: SlotId,
+        batch: Batch,
+        cause: &DeathCause,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) -> Checked<()> {
         match batch.origin {
             Origin::Frames { .. } | Origin::Values { .. } => {
                 self.recovery.repeat_first(batch);
             }
             Origin::Cut { connection } => self.cut_again(batch, connection, cause, actions),
             Origin::Groups => self.recovery.slots[slot].repeat.push_front(batch),
-            Origin::Generate => self.generate_again(slot, batch)?,
+            Origin::Generate => self.generate_again(slot, batch, now, actions)?,
         }
         Ok(())
     }
@@ -248,7 +277,8 @@ impl Engine {
     /// When [`Event::Tick`](crate::engine::Event::Tick) is next needed.
     pub fn next_deadline(&self) -> Option<Duration> {
         let alive = self.workers.ids().into_iter().filter_map(|slot| self.alive(slot)).min();
-        alive.map(|alive| alive + self.config.step_timeout)
+        let hung = alive.map(|alive| alive + self.config.step_timeout);
+        hung.into_iter().chain(self.next_relief()).chain(self.next_trial()).chain(self.next_fill()).min()
     }
 
     /// When the worker of a slot last gave a sign of life, if an answer of it is awaited.
@@ -275,6 +305,13 @@ impl Engine {
         let size = self.recovery.journal_size(slot);
         let recovery = &mut self.recovery.slots[slot];
         if recovery.unpicklable.is_some() && size.bytes > JOURNAL_QUEUES * self.config.queue_bytes {
+            if self.commit.is_logged()
+                && let Some(reason) = recovery.unpicklable.clone()
+            {
+                // Given up here, it would be lost at the next start.
+                actions.push(Action::Fail(EngineError::StateUnsaved { slot: self.slot_name(slot), reason }));
+                return Ok(());
+            }
             if let Some(reason) = recovery.unpicklable.take() {
                 actions.push(Action::Warn(format!(
                     "{reason}; its journal no longer fits: if its worker dies, the run ends"

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wallaroo_protocol::BatchId;
 
+use crate::engine::StoredState;
 use crate::engine::batch::Batch;
 use crate::engine::invariant::{Checked, Invariant, Queue, take_bytes};
 use crate::engine::routing::router::PartitionId;
@@ -56,6 +57,8 @@ pub(in crate::engine) struct Ledger {
     kept: bool,
     journals: HashMap<SlotId, Journal>,
     snapshots: HashMap<PartitionId, Snapshots>,
+    /// States that have changed since they were last taken to be stored; nothing where they are not stored.
+    changed: Option<BTreeSet<(PartitionId, Bytes, Arc<str>)>>,
     /// Keys that have no state left, by the batch after which they had none.
     empty: BTreeSet<(BatchId, PartitionId, Bytes)>,
 }
@@ -83,8 +86,9 @@ impl KeySnapshot {
 }
 
 impl Ledger {
-    pub(in crate::engine) fn new(kept: bool) -> Self {
-        Self { kept, journals: HashMap::new(), snapshots: HashMap::new(), empty: BTreeSet::new() }
+    pub(in crate::engine) fn new(kept: bool, stored: bool) -> Self {
+        let changed = stored.then(BTreeSet::new);
+        Self { kept, changed, journals: HashMap::new(), snapshots: HashMap::new(), empty: BTreeSet::new() }
     }
 
     /// Appends a completed batch to a slot's journal.
@@ -109,6 +113,11 @@ impl Ledger {
         }
         self.drop_empty();
         Ok(())
+    }
+
+    /// Takes out a slot's journal, oldest first.
+    pub(super) fn take_journal(&mut self, slot: SlotId) -> VecDeque<JournalEntry> {
+        self.journals.remove(&slot).unwrap_or_default().entries
     }
 
     /// A slot's journal, oldest first.
@@ -139,6 +148,7 @@ impl Ledger {
         if !self.kept {
             return Ok(false);
         }
+        self.note_change(partition, &key, &table);
         let Snapshots { keys, bytes, with_state } = self.snapshots.entry(partition).or_default();
         let fresh = || KeySnapshot { after, states: Vec::with_capacity(1), known_to: None };
         let snapshot = keys.entry(key).or_insert_with(fresh);
@@ -167,6 +177,9 @@ impl Ledger {
         if !self.kept {
             return Ok(false);
         }
+        if self.changed.is_some() {
+            self.note_change(partition, &key, &table.into());
+        }
         let Snapshots { keys, bytes, with_state } = self.snapshots.entry(partition).or_default();
         let fresh = || KeySnapshot { after, states: Vec::new(), known_to: None };
         let snapshot = keys.entry(key.clone()).or_insert_with(fresh);
@@ -182,6 +195,36 @@ impl Ledger {
             self.empty.insert((after, partition, key));
         }
         Ok(missed)
+    }
+
+    fn note_change(&mut self, partition: PartitionId, key: &Bytes, table: &Arc<str>) {
+        if let Some(changed) = &mut self.changed {
+            changed.insert((partition, key.clone(), table.clone()));
+        }
+    }
+
+    /// The states that have changed since they were last taken.
+    pub(super) fn take_changes(&mut self) -> Vec<StoredState> {
+        let changed = self.changed.as_mut().map(std::mem::take).unwrap_or_default();
+        let stored = |(partition, key, table): (PartitionId, Bytes, Arc<str>)| {
+            let states = self.states(partition, &key);
+            let state = states.iter().find(|(name, _)| *name == table).map(|(_, state)| state.clone());
+            StoredState { table, key, state }
+        };
+        changed.into_iter().map(stored).collect()
+    }
+
+    /// Takes in a stored state, which no worker has. It covers no batch: those that it covered are in no journal any more.
+    pub(super) fn load(&mut self, partition: PartitionId, key: Bytes, table: Arc<str>, state: Bytes) {
+        if !self.kept {
+            return;
+        }
+        let Snapshots { keys, bytes, with_state } = self.snapshots.entry(partition).or_default();
+        let fresh = || KeySnapshot { after: BatchId(0), states: Vec::with_capacity(1), known_to: None };
+        let snapshot = keys.entry(key).or_insert_with(fresh);
+        *with_state += usize::from(snapshot.states.is_empty());
+        *bytes += state.len();
+        snapshot.states.push((table, state));
     }
 
     /// Whether a key's snapshot covers batch `id`.
@@ -271,7 +314,7 @@ mod tests {
     use wallaroo_protocol::StageId;
 
     use super::*;
-    use crate::engine::batch::{Origin, Suspicion};
+    use crate::engine::batch::Origin;
     use crate::engine::times::Times;
     use crate::ids::KeyspaceId;
 
@@ -294,19 +337,8 @@ mod tests {
     }
 
     fn journal(ledger: &mut Ledger, slot: SlotId, batch: u64) {
-        let batch = Batch {
-            id: BatchId(batch),
-            stage: StageId(0),
-            input: Bytes::from_static(b"groups"),
-            messages: 1,
-            received_at: Duration::ZERO,
-            origin: Origin::Groups,
-            times: Times::default(),
-            skip: Vec::new(),
-            deaths: 0,
-            struck: 0,
-            suspicion: Suspicion::default(),
-        };
+        let (input, origin) = (Bytes::from_static(b"groups"), Origin::Groups);
+        let batch = Batch::new(BatchId(batch), StageId(0), (input, 1), Duration::ZERO, origin, Times::default());
         ledger.append(slot, &batch, Duration::ZERO);
     }
 
@@ -316,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_key_without_state_is_remembered_as_long_as_a_journal_may_bring_it_back() {
-        let mut ledger = Ledger::new(true);
+        let mut ledger = Ledger::new(true, false);
         journal(&mut ledger, OTHER_SLOT, 3);
         put(&mut ledger, 5);
         assert_eq!(ledger.snapshot_bytes(PARTITION), 5);
@@ -333,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_key_that_has_state_again_is_kept() {
-        let mut ledger = Ledger::new(true);
+        let mut ledger = Ledger::new(true, false);
         journal(&mut ledger, SLOT, 1);
         clear(&mut ledger, 2);
         put(&mut ledger, 4);
@@ -349,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_key_keeps_the_tables_in_which_it_has_state() {
-        let mut ledger = Ledger::new(true);
+        let mut ledger = Ledger::new(true, false);
         put(&mut ledger, 1);
         ledger.clear(PARTITION, key(), "another", BatchId(2), WORKER).expect("sound bookkeeping");
         journal(&mut ledger, SLOT, 3);

@@ -1,27 +1,34 @@
 //! What is needed when a worker dies: the ledger from which state is rebuilt, and the batches that are to be run again. Owns both,
 //! and knows for each slot which snapshots have been asked for and whether its state can be rebuilt.
 
+mod adoption;
 mod deaths;
+mod fatal_states;
 pub(super) mod ledger;
+mod outages;
+mod part;
 mod poison;
 pub(super) mod snapshots;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use wallaroo_protocol::{BatchId, RequestId, StageId, StateEntry};
 
+use self::fatal_states::FatalStates;
 use self::ledger::{JournalEntry, JournalSize, Ledger};
-use super::EngineConfig;
+use self::outages::Health;
 use super::batch::Batch;
 use super::invariant::{Checked, Invariant};
 use super::routing::router::PartitionId;
 use super::slots::Slots;
+use super::{EngineConfig, StoredState};
 use crate::ids::{PoolId, SlotId};
 use crate::plan::Plan;
 
-pub(super) use self::deaths::Weight;
+pub(super) use self::deaths::{JOURNAL_QUEUES, Weight};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -30,6 +37,10 @@ pub(super) struct Recovery {
     slots: Slots<SlotRecovery>,
     /// By stage: batches of dead workers that any other may run.
     repeat: Vec<VecDeque<Batch>>,
+    /// By stage.
+    health: Vec<Health>,
+    /// Keys whose states are not loaded any more, wherever they live.
+    unloadable: FatalStates,
     next_request: u64,
     /// Bytes of one message about states, unless one state alone is larger.
     message_bytes: usize,
@@ -52,10 +63,8 @@ struct SlotRecovery {
     request: Option<RequestId>,
     /// When the worker last gave a sign of life while that was awaited.
     alive: Duration,
-    /// Keys whose states are not pickled any more: that has killed workers.
-    unsaved: BTreeSet<Bytes>,
-    /// The key whose state was being pickled at the last death, and how often in a row.
-    suspect: Option<(Bytes, u32)>,
+    /// Keys whose states are not pickled any more.
+    unsaved: FatalStates,
     /// Parts of that snapshot. They count once it is whole: a key whose tables came in two parts would else be covered by half.
     arrived: Vec<(PartitionId, StateEntry)>,
     /// The last stateful batch completed.
@@ -77,9 +86,11 @@ impl Recovery {
             ..SlotRecovery::default()
         };
         Self {
-            ledger: Ledger::new(config.keep_ledger),
+            ledger: Ledger::new(config.keep_ledger, config.logged),
             slots: Slots::new(slots, slot),
             repeat: plan.stages.iter().map(|_| VecDeque::new()).collect(),
+            health: plan.stages.iter().map(|_| Health::default()).collect(),
+            unloadable: FatalStates::default(),
             next_request: 1,
             message_bytes: config.message_bytes,
         }
@@ -98,15 +109,34 @@ impl Recovery {
         self.ledger.truncate(slot, None)
     }
 
+    /// Whether a slot is to run a batch again that waits because its stage does.
+    pub(super) fn is_held_back(&self, slot: SlotId) -> bool {
+        let SlotRecovery { replay, repeat, .. } = &self.slots[slot];
+        replay.front().or(repeat.front()).is_some_and(|batch| self.is_waiting(batch.stage))
+    }
+
+    /// Notes that a batch of a stage is sent to a worker.
+    pub(super) fn begin_trial(&mut self, stage: StageId) {
+        self.health[stage.index()].begin_trial();
+    }
+
+    /// Whether nothing of a stage is to be sent now.
+    pub(super) fn is_waiting(&self, stage: StageId) -> bool {
+        self.health[stage.index()].is_waiting()
+    }
+
     /// Takes the next batch that a slot is to run again, and whether that is a replay.
     pub(super) fn next_of_slot(&mut self, slot: SlotId) -> Option<(Batch, bool)> {
+        if self.is_held_back(slot) {
+            return None;
+        }
         let slot = &mut self.slots[slot];
         slot.replay.pop_front().map(|batch| (batch, true)).or_else(|| Some((slot.repeat.pop_front()?, false)))
     }
 
     /// Takes the next batch of a stage that any worker may run again.
     pub(super) fn next_of_stage(&mut self, stage: StageId) -> Option<Batch> {
-        self.repeat[stage.index()].pop_front()
+        if self.is_waiting(stage) { None } else { self.repeat[stage.index()].pop_front() }
     }
 
     /// Has a batch run by any worker, before others of its stage.
@@ -116,7 +146,7 @@ impl Recovery {
 
     /// Whether a batch of a stage waits to be run again by any worker.
     pub(super) fn has_batches_of(&self, stage: StageId) -> bool {
-        !self.repeat[stage.index()].is_empty()
+        !self.repeat[stage.index()].is_empty() && !self.is_waiting(stage)
     }
 
     /// Whether nothing waits to be run again.
@@ -143,6 +173,11 @@ impl Recovery {
     /// Why the state of a slot cannot be rebuilt any more.
     pub(super) fn unrecoverable(&self, slot: SlotId) -> Option<&str> {
         self.slots[slot].unrecoverable.as_deref()
+    }
+
+    /// Why some state of a slot is in no snapshot, with its key, as long as it can be rebuilt.
+    pub(super) fn unsaved(&self, slot: SlotId) -> Option<&str> {
+        self.slots[slot].unpicklable.as_deref()
     }
 
     /// Whether some state of a slot cannot be pickled.
@@ -174,6 +209,46 @@ impl Recovery {
         self.ledger.size(slot)
     }
 
+    /// Batches that wait to be run again in a slot, replays excluded, oldest first.
+    pub(super) fn repeated_in(&self, slot: SlotId) -> impl Iterator<Item = &Batch> {
+        self.slots[slot].repeat.iter()
+    }
+
+    /// Batches of a stage that wait to be run again by any worker.
+    pub(super) fn repeated_of(&self, stage: StageId) -> impl Iterator<Item = &Batch> {
+        self.repeat[stage.index()].iter()
+    }
+
+    /// A slot's journal, oldest first, with the time that workers took.
+    pub(super) fn journal_entries(&self, slot: SlotId) -> impl Iterator<Item = (&Batch, Duration)> {
+        self.ledger.journal(slot).map(|JournalEntry { batch, elapsed }| (batch, *elapsed))
+    }
+
+    /// The states that are fatal to load, as found since this was last asked.
+    pub(super) fn take_verdicts(&mut self) -> Vec<Bytes> {
+        self.unloadable.take_new()
+    }
+
+    /// The states that are fatal to load.
+    pub(super) fn verdicts(&self) -> Vec<Bytes> {
+        self.unloadable.states()
+    }
+
+    /// Has a state not be loaded.
+    pub(super) fn note_unloadable(&mut self, state: Bytes) {
+        self.unloadable.insert(state);
+    }
+
+    /// The states that have changed since they were last taken to be stored.
+    pub(super) fn take_changes(&mut self) -> Vec<StoredState> {
+        self.ledger.take_changes()
+    }
+
+    /// Takes in a stored state, which no worker has.
+    pub(super) fn load(&mut self, partition: PartitionId, key: Bytes, table: Arc<str>, state: Bytes) {
+        self.ledger.load(partition, key, table, state);
+    }
+
     /// A slot's journal, oldest first.
     pub(super) fn journal(&self, slot: SlotId) -> impl Iterator<Item = &Batch> {
         self.ledger.journal(slot).map(|JournalEntry { batch, .. }| batch)
@@ -203,9 +278,11 @@ impl Recovery {
         }
     }
 
-    /// Notes that a slot has answered a batch of a replay.
-    pub(super) fn count_replayed(&mut self, slot: SlotId) {
-        self.slots[slot].replayed += 1;
+    /// Notes that a slot has answered a batch of a replay. It may be one that the slot's workers have not run before.
+    pub(super) fn count_replayed(&mut self, slot: SlotId, batch: BatchId) {
+        let slot = &mut self.slots[slot];
+        slot.replayed += 1;
+        slot.completed = slot.completed.max(batch);
     }
 
     /// Notes that a slot has answered something new. If its worker had died before: since when it was away, and how many batches

@@ -1,14 +1,16 @@
 //! Messages that kill workers: the marker finds them, they become dead letters, and the rest of their batch is run again.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use wallaroo_protocol::{Group, NodeId, Skip, input, key};
 
 use crate::dead_message::DeadMessage;
 use crate::death::{Death, DeathCause, Marker};
-use crate::engine::batch::{Batch, CAREFUL_AFTER, Origin};
+use crate::engine::batch::{Answer, Batch, CAREFUL_AFTER, Origin};
 use crate::engine::invariant::Checked;
+use crate::engine::order::Finished;
 use crate::engine::{Action, CuttingError, Engine};
 use crate::ids::{ConnectionId, SlotId};
 use crate::plan::Input;
@@ -18,10 +20,10 @@ const LONGEST_VALUE: usize = 1000;
 
 /// Deaths under a careful batch that convict what the marker says: a message, or, where it says nothing, all of them.
 ///
-/// A crash convicts at once. A kill that may have come from outside convicts only what it keeps striking: somebody who kills a
+/// A crash convicts at once. What may strike others than the guilty convicts only what it keeps striking: somebody who kills a
 /// worker now and then hardly ever strikes the same message.
 fn verdict_after(noted: bool, cause: &DeathCause) -> u32 {
-    match (noted, cause.may_be_from_outside()) {
+    match (noted, cause.may_strike_others()) {
         (true, false) => 1,
         (true, true) | (false, false) => 3,
         (false, true) => 6,
@@ -52,12 +54,19 @@ impl Engine {
 
     /// Asks a generator again for what a dead worker was asked. One that kills who asks it is asked for the values before only, and
     /// has ended.
-    pub(super) fn generate_again(&mut self, slot: SlotId, mut batch: Batch) -> Checked<()> {
+    pub(super) fn generate_again(
+        &mut self,
+        slot: SlotId,
+        mut batch: Batch,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) -> Checked<()> {
         let Input::Generate(source, _) = self.plan.stages[batch.stage.index()].input else { return Ok(()) };
         if batch.skip.contains(&GENERATOR) {
             // To a worker it would mean all of the first value.
             batch.skip.retain(|message| *message != GENERATOR);
             self.intake.end(source);
+            batch.ends_generator = true;
             let times = batch.times.take(batch.messages);
             self.time.abandon(&batch)?;
             batch.times = times;
@@ -69,7 +78,9 @@ impl Engine {
                 self.time.abandon(&later)?;
             }
             if batch.messages == 0 {
-                return Ok(());
+                // Nothing is left to be asked for, but its letters.
+                let finished = Finished { batch, answer: Answer::default(), elapsed: Duration::ZERO };
+                return self.emit(finished, now, actions);
             }
         }
         self.recovery.slots[slot].repeat.push_front(batch);
@@ -77,7 +88,7 @@ impl Engine {
     }
 
     /// Makes the message a dead letter that a worker died of while it ran `batch` carefully. Returns whether one was found.
-    pub(super) fn convict(&mut self, batch: &mut Batch, death: &Death, actions: &mut Vec<Action>) -> bool {
+    pub(super) fn convict(&self, batch: &mut Batch, death: &Death) -> bool {
         let root = self.plan.stages[batch.stage.index()].root;
         let running = death.marker.as_ref().and_then(Marker::running);
         let node = running.map_or(root, |running| running.node);
@@ -93,7 +104,7 @@ impl Engine {
         let guilty: Vec<Skip> = guilty.into_iter().filter(|message| !batch.skip.contains(message)).collect();
         for message in &guilty {
             let letter = self.dead_letter(batch, *message, node, death);
-            self.give_up(letter, actions);
+            batch.letters.push((*message, letter));
             batch.skip.push(*message);
         }
         batch.struck = 0;
@@ -156,11 +167,11 @@ fn cut(mut text: String) -> String {
 const GENERATOR: Skip = Skip { origin: 0, value: Skip::WHOLE };
 
 /// Every message of a batch.
-fn everything(batch: &Batch) -> Vec<Skip> {
+pub(super) fn everything(batch: &Batch) -> Vec<Skip> {
     let values = |(origin, group): (u32, Group)| {
         // Only workers know how many windows a timer completes.
-        let values = if group.is_timer() { Skip::WHOLE..=Skip::WHOLE } else { 0..=group.count.saturating_sub(1) };
-        values.map(move |value| Skip { origin, value })
+        let (first, count) = if group.is_timer() { (Skip::WHOLE, 1) } else { (0, group.count) };
+        (0..count).map(move |value| first + value).map(move |value| Skip { origin, value })
     };
     match batch.origin {
         Origin::Frames { .. } => (0..batch.messages).map(|origin| Skip { origin, value: 0 }).collect(),

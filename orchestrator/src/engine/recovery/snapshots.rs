@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use wallaroo_protocol::{ForgottenState, RequestId, SnapshotFailure, SnapshotPart, StateEntry, ToWorker, input, key};
 
 use super::Recovery;
+use super::fatal_states;
 use super::ledger::{JournalSize, Recalled};
 use crate::death::{DeathCause, KillReason};
 use crate::engine::batch::Batch;
@@ -21,8 +22,6 @@ use crate::plan::Input;
 const SNAPSHOT_KEYS: u32 = 4096;
 /// Partitions of a keyspace that are looked at for samples.
 const SAMPLED_PARTITIONS: usize = 4;
-/// Workers that die while they pickle one state, until it is not tried again; one more if somebody else may have killed them.
-const SAVING_DEATHS: u32 = 2;
 /// Keys of a slot whose states end who saves them, until no state of the slot is saved any more: each has cost a timeout, or deaths.
 const FATAL_KEYS: usize = 3;
 /// Bytes that an entry takes beyond its key, table and state.
@@ -48,8 +47,15 @@ impl Recovery {
                     actions.push(Action::Send { slot, generation, message });
                     bytes = 0;
                 }
-                bytes += weight;
-                entries.push(StateEntry { table: table.clone(), key: key.clone(), state: state.clone() });
+                let mut rest = state.clone();
+                while rest.len() > self.message_bytes {
+                    let state = rest.split_to(self.message_bytes);
+                    let piece = StateEntry { table: table.clone(), key: key.clone(), state };
+                    let message = ToWorker::Restore(entries.drain(..).chain([piece]).collect());
+                    actions.push(Action::Send { slot, generation, message });
+                }
+                bytes += rest.len() + weight - state.len();
+                entries.push(StateEntry { table: table.clone(), key: key.clone(), state: rest });
             }
             let missed = &mut self.slots[slot].missed;
             *missed = missed.checked_sub(1).ok_or(Invariant::Restored { slot })?;
@@ -132,9 +138,15 @@ impl Recovery {
     /// Takes the states of a snapshot that is whole into the ledger.
     fn keep(&mut self, slot: SlotId, generation: Generation) -> Checked<()> {
         let after = self.slots[slot].completed;
-        for (partition, StateEntry { table, key, state }) in std::mem::take(&mut self.slots[slot].arrived) {
-            // Copies end here: a snapshot outlives by far the frame it came in.
-            let (key, state) = (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&state));
+        let mut arrived = std::mem::take(&mut self.slots[slot].arrived).into_iter().peekable();
+        while let Some((partition, StateEntry { table, key, state })) = arrived.next() {
+            // Copies end here: a snapshot outlives by far the frame it came in. A large state comes in pieces.
+            let mut whole = BytesMut::from(&*state);
+            let is_piece = |(_, next): &(PartitionId, StateEntry)| next.table == table && next.key == key;
+            while let Some((_, piece)) = arrived.next_if(is_piece) {
+                whole.extend_from_slice(&piece.state);
+            }
+            let (key, state) = (Bytes::copy_from_slice(&key), whole.freeze());
             let missed = if state.is_empty() {
                 self.ledger.clear(partition, key, &table, after, generation)?
             } else {
@@ -163,28 +175,46 @@ impl Recovery {
         warning
     }
 
-    /// Notes that a worker died or hung while it pickled the state of a key. Returns a warning if that is not tried again.
-    pub(super) fn note_fatal_saving(&mut self, slot: SlotId, key: &Bytes, cause: &DeathCause) -> Option<String> {
+    /// Notes that a worker died or hung while it pickled a state. Returns a warning if that is not tried again.
+    pub(super) fn note_fatal_saving(
+        &mut self,
+        slot: SlotId,
+        state: &Bytes,
+        cause: &DeathCause,
+        now: Duration,
+    ) -> Option<String> {
         let slot = &mut self.slots[slot];
-        let times = match slot.suspect.take() {
-            Some((suspect, times)) if suspect == key => times + 1,
-            _ => 1,
-        };
-        let hung = matches!(cause, DeathCause::Killed(KillReason::Timeout(_)));
-        let verdict = if hung { 1 } else { SAVING_DEATHS + u32::from(cause.may_be_from_outside()) };
-        if times < verdict {
-            slot.suspect = Some((key.clone(), times));
+        if !slot.unsaved.note(state, cause, now) {
             return None;
         }
-        slot.unsaved.insert(key.clone());
-        let key = key::display(key);
-        let mut warning =
-            format!("saving the state of key {key} has ended its worker ({cause}): no snapshot is made of it any more");
+        let state = fatal_states::display(state);
+        let mut warning = format!("saving {state} has ended its worker ({cause}): no snapshot is made of it any more");
         if slot.unsaved.len() == FATAL_KEYS {
             warning.push_str("; the same goes for all states of its slot, since this is the third");
-            slot.unpicklable = Some(format!("saving states has ended workers, at last that of key {key}"));
+            slot.unpicklable = Some(format!("saving states has ended workers, at last {state}"));
         }
         Some(warning)
+    }
+
+    /// Notes that a worker died or hung while it unpickled a state. Returns a warning if that is not tried again.
+    pub(super) fn note_fatal_loading(&mut self, state: &Bytes, cause: &DeathCause, now: Duration) -> Option<String> {
+        let is_fatal = self.unloadable.note(state, cause, now);
+        is_fatal.then(|| {
+            let state = fatal_states::display(state);
+            format!("loading {state} has ended its worker ({cause}): it is not loaded, and what needs it fails")
+        })
+    }
+
+    /// Lets a slot know which states of another, whose partitions it takes over, must not be saved.
+    pub(super) fn inherit_verdicts(&mut self, from: SlotId, to: SlotId) {
+        for state in self.slots[from].unsaved.states() {
+            self.slots[to].unsaved.insert(state);
+        }
+        let to = &mut self.slots[to];
+        if to.unsaved.len() >= FATAL_KEYS {
+            to.unpicklable
+                .get_or_insert_with(|| "saving states has ended workers of the slot they came from".to_owned());
+        }
     }
 
     /// Whether no state of a slot is saved any more.
@@ -192,12 +222,14 @@ impl Recovery {
         self.slots[slot].unsaved.len() >= FATAL_KEYS
     }
 
-    /// Tells a new worker of a slot which states it must not pickle.
-    pub(super) fn forbid_saving(&self, slot: SlotId, generation: Generation, actions: &mut Vec<Action>) {
+    /// Tells a new worker of a slot which states it must not pickle, and which it must not unpickle.
+    pub(super) fn forbid(&self, slot: SlotId, generation: Generation, actions: &mut Vec<Action>) {
         let unsaved = &self.slots[slot].unsaved;
-        if !unsaved.is_empty() {
-            let message = ToWorker::DoNotSave(unsaved.iter().cloned().collect());
-            actions.push(Action::Send { slot, generation, message });
+        if unsaved.len() > 0 {
+            actions.push(Action::Send { slot, generation, message: ToWorker::DoNotSave(unsaved.states()) });
+        }
+        if self.unloadable.len() > 0 {
+            actions.push(Action::Send { slot, generation, message: ToWorker::DoNotLoad(self.unloadable.states()) });
         }
     }
 
@@ -212,8 +244,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// A few snapshots of each state table, the largest of some partitions.
-    fn sample(&self, router: &Router, states_a_table: usize) -> Vec<StateEntry> {
+    /// A few snapshots of each state table, the largest of some partitions that fit into one message.
+    fn sample(&self, router: &Router, states_a_table: usize, largest: usize) -> Vec<StateEntry> {
         let mut tables: BTreeMap<Arc<str>, Vec<StateEntry>> = BTreeMap::new();
         let mut partitions: Vec<PartitionId> = Vec::new();
         for keyspace in (0..router.keyspaces() as u32).map(KeyspaceId) {
@@ -223,7 +255,8 @@ impl Recovery {
         }
         for partition in partitions {
             for key in self.ledger.keys(partition) {
-                for (table, state) in self.ledger.states(partition, &key) {
+                let fits = |(_, state): &&(Arc<str>, Bytes)| state.len() <= largest;
+                for (table, state) in self.ledger.states(partition, &key).iter().filter(fits) {
                     let known = tables.entry(table.clone()).or_default();
                     known.push(StateEntry { table: table.clone(), key: key.clone(), state: state.clone() });
                     known.sort_by_key(|entry| std::cmp::Reverse(entry.state.len()));
@@ -282,7 +315,7 @@ impl Engine {
 
     /// A few snapshots of each state table, the largest of some partitions, for a worker to try whether it could take over.
     pub fn sample(&self, states_a_table: usize) -> Vec<StateEntry> {
-        self.recovery.sample(self.routing.router(), states_a_table)
+        self.recovery.sample(self.routing.router(), states_a_table, self.config.max_frame)
     }
 
     /// Takes in a part of a snapshot.

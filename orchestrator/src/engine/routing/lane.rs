@@ -56,6 +56,17 @@ impl Lane {
         taken
     }
 
+    /// The groups, with their times.
+    pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = (Group, Option<EventTime>)> {
+        let times = self.times.clone().into_each().map(Some).chain(std::iter::repeat(None));
+        self.groups.iter().cloned().zip(times)
+    }
+
+    /// When the oldest message was received that a group came of.
+    pub(in crate::engine) fn since(&self) -> Option<Duration> {
+        self.received.front().map(|(received_at, _)| *received_at)
+    }
+
     pub(in crate::engine) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }

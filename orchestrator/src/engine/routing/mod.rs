@@ -30,6 +30,10 @@ pub(super) struct Routing {
     values: Vec<Lane>,
     /// Bytes of the groups that wait, by stage.
     bytes: Vec<usize>,
+    /// Messages that wait, by stage.
+    messages: Vec<usize>,
+    /// Messages that have ever come for a stage.
+    received: Vec<u64>,
     held: Option<Held>,
 }
 
@@ -50,6 +54,8 @@ impl Routing {
             lanes: Slots::new(slots, |_| empty_lanes(stages)),
             values: empty_lanes(stages),
             bytes: vec![0; stages],
+            messages: vec![0; stages],
+            received: vec![0; stages],
             held: None,
             plan: plan.clone(),
         }
@@ -90,7 +96,7 @@ impl Routing {
         received_at: Duration,
     ) -> Option<SlotId> {
         let partition = self.router.partition(keyspace, group.key());
-        self.bytes[stage.index()] += group.len();
+        self.charge(stage, &group);
         if let Some(held) = self.held.as_mut().filter(|held| held.partitions.contains(&partition)) {
             held.lanes[stage.index()].push(group, received_at, time);
             return None;
@@ -102,7 +108,7 @@ impl Routing {
 
     /// Appends a group that any worker of the stage's pool may run.
     pub(super) fn push_value(&mut self, stage: StageId, group: Group, time: Option<EventTime>, received_at: Duration) {
-        self.bytes[stage.index()] += group.len();
+        self.charge(stage, &group);
         self.values[stage.index()].push(group, received_at, time);
     }
 
@@ -129,9 +135,16 @@ impl Routing {
         self.discharge(stage, taken)
     }
 
+    fn charge(&mut self, stage: StageId, group: &Group) {
+        self.bytes[stage.index()] += group.len();
+        self.messages[stage.index()] += group.count as usize;
+        self.received[stage.index()] += u64::from(group.count);
+    }
+
     fn discharge(&mut self, stage: StageId, taken: Option<TakenGroups>) -> Checked<Option<TakenGroups>> {
         if let Some(taken) = &taken {
             take_bytes(&mut self.bytes[stage.index()], taken.bytes, Queue::Lanes(stage))?;
+            self.messages[stage.index()] -= taken.messages as usize;
         }
         Ok(taken)
     }
@@ -140,6 +153,16 @@ impl Routing {
     pub(super) fn waiting(&self, stage: StageId, slot: SlotId) -> Option<usize> {
         let lane = &self.lanes[slot][stage.index()];
         (!lane.is_empty()).then(|| lane.messages())
+    }
+
+    /// When the oldest message that waits for a keyed stage in a slot was received.
+    pub(super) fn waiting_since(&self, stage: StageId, slot: SlotId) -> Option<Duration> {
+        self.lanes[slot][stage.index()].since()
+    }
+
+    /// When the oldest message was received that was handed over to a stage.
+    pub(super) fn values_waiting_since(&self, stage: StageId) -> Option<Duration> {
+        self.values[stage.index()].since()
     }
 
     /// Whether anything waits in a slot.
@@ -151,6 +174,13 @@ impl Routing {
     pub(super) fn waiting_values(&self, stage: StageId) -> Option<usize> {
         let lane = &self.values[stage.index()];
         (!lane.is_empty()).then(|| lane.messages())
+    }
+
+    /// All groups that wait for a stage, in an order that keeps each key's, with their times.
+    pub(super) fn all_waiting(&self, stage: StageId) -> impl Iterator<Item = (Group, Option<EventTime>)> {
+        let lanes = self.lanes.iter().map(move |lanes| &lanes[stage.index()]);
+        let held = self.held.as_ref().map(|held| &held.lanes[stage.index()]);
+        lanes.chain([&self.values[stage.index()]]).chain(held).flat_map(Lane::iter)
     }
 
     /// Bytes that wait for a stage.
@@ -165,9 +195,30 @@ impl Routing {
 
     /// Messages that wait for a stage, wherever.
     pub(super) fn all_messages(&self, stage: StageId) -> usize {
-        let lanes = self.lanes.iter().map(|lanes| lanes[stage.index()].messages());
-        let held = self.held.as_ref().map_or(0, |held| held.lanes[stage.index()].messages());
-        lanes.sum::<usize>() + self.values[stage.index()].messages() + held
+        self.messages[stage.index()]
+    }
+
+    /// Messages that have come for a stage so far.
+    pub(super) fn received(&self, stage: StageId) -> u64 {
+        self.received[stage.index()]
+    }
+
+    /// Whether more than `most` messages of a stage wait in one slot that `counts`, or more than `most` for each of the `workers` that
+    /// may run what was handed over.
+    pub(super) fn waits_longer(
+        &self,
+        stage: StageId,
+        most: usize,
+        workers: usize,
+        counts: impl Fn(SlotId) -> bool,
+    ) -> bool {
+        // Nearly always so. Only a stage that much waits for is looked at slot by slot.
+        if self.messages[stage.index()] <= most {
+            return false;
+        }
+        let is_long = |slot: SlotId| self.lanes[slot][stage.index()].messages() > most && counts(slot);
+        self.values[stage.index()].messages() > most.saturating_mul(workers)
+            || self.lanes.ids().into_iter().any(is_long)
     }
 
     /// Whether nothing waits anywhere.

@@ -12,6 +12,7 @@ mod timers;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use wallaroo_protocol::{EventTime, Group, StageId, Timing};
 
 use self::timers::Timers;
@@ -32,6 +33,8 @@ pub(super) struct Time {
     idle_after: Duration,
     stages: Vec<StageClock>,
     sources: Vec<SourceClock>,
+    /// A source that ends is not at its end: another run goes on with it.
+    is_suspended: bool,
     /// Stages whose watermark follows from others, from the sources down: a watermark depends on those above it.
     followers: Vec<StageId>,
 }
@@ -132,6 +135,7 @@ impl Time {
         followers.sort_by_key(|stage| plan.stages[stage.index()].depth);
         Self {
             epoch: Duration::ZERO,
+            is_suspended: false,
             idle_after,
             sources: plan.sources.iter().map(|_| SourceClock::default()).collect(),
             stages,
@@ -161,9 +165,14 @@ impl Time {
         self.stages[stage.index()].late
     }
 
-    /// Whether no key waits for a timer.
+    /// Has the end of sources not be the end of time.
+    pub(super) fn suspend(&mut self) {
+        self.is_suspended = true;
+    }
+
+    /// Whether no key waits for a timer that will come.
     pub(super) fn is_idle(&self) -> bool {
-        self.stages.iter().all(|clock| clock.timers.is_empty())
+        self.is_suspended || self.stages.iter().all(|clock| clock.timers.is_empty())
     }
 
     /// Notes that messages of a source, which came at `arrivals`, are under way. Returns the times that their batch carries.
@@ -181,6 +190,42 @@ impl Time {
             self.stages[stage.index()].outstanding.add(&Times::of(1, time));
             time
         })
+    }
+
+    /// The time with which a group is queued for a stage now, where windows need one.
+    pub(super) fn queued_at(&self, stage: StageId) -> Option<EventTime> {
+        self.plan.stages[stage.index()].clocked.then(|| self.watermark(stage))
+    }
+
+    /// The greatest event time of a source.
+    pub(super) fn reached(&self, source: SourceId) -> EventTime {
+        self.sources[source.index()].reached
+    }
+
+    /// What a stage knows of time: the watermark, or the last one before the end, how many values were late, and the timers.
+    pub(super) fn mark(&self, stage: StageId) -> (EventTime, u64, Vec<(Bytes, EventTime)>) {
+        let clock = &self.stages[stage.index()];
+        (clock.last, clock.late, clock.timers.by_key())
+    }
+
+    /// Goes on where an earlier run has brought a source.
+    pub(super) fn go_on_at_source(&mut self, source: SourceId, reached: EventTime) {
+        self.sources[source.index()].reached = reached;
+    }
+
+    /// Goes on where an earlier run has brought a stage.
+    pub(super) fn go_on_at_stage(
+        &mut self,
+        stage: StageId,
+        watermark: EventTime,
+        late: u64,
+        timers: Vec<(Bytes, EventTime)>,
+    ) {
+        let clock = &mut self.stages[stage.index()];
+        (clock.watermark, clock.last, clock.late) = (watermark, watermark, late);
+        for (key, deadline) in timers {
+            clock.timers.set(&key, Some(deadline));
+        }
     }
 
     /// Notes that a batch has been answered, and what the answer says of time, once its outputs have been sent on.
@@ -256,7 +301,7 @@ impl Time {
             let waiting = under_way.earliest().into_iter().chain(intake.first_arrival(source));
             waiting.fold(self.wall_clock(now), EventTime::min)
         };
-        if intake.has_ended(source) && !busy {
+        if intake.has_ended(source) && !busy && !self.is_suspended {
             return Frontier { watermark: EventTime::END, last, silent: false };
         }
         let silent = by_event_time && !busy && now.saturating_sub(clock.active) > self.idle_after;

@@ -41,6 +41,13 @@ impl Timers {
         Some((deadline, key))
     }
 
+    /// All deadlines, by key.
+    pub(super) fn by_key(&self) -> Vec<(Bytes, EventTime)> {
+        let mut timers: Vec<_> = self.deadlines.iter().map(|(key, deadline)| (key.clone(), *deadline)).collect();
+        timers.sort_unstable();
+        timers
+    }
+
     /// The first deadline.
     pub(super) fn earliest(&self) -> Option<EventTime> {
         self.in_order.first().map(|(deadline, _)| *deadline)

@@ -20,7 +20,7 @@ fn payloads(block: &FrameBlock) -> Vec<Vec<u8>> {
 fn cut_all(cutter: &mut Cutter, pieces: &[&[u8]]) -> Result<Vec<Vec<u8>>, FramingError> {
     let mut frames = Vec::new();
     for piece in pieces {
-        cutter.buffer().extend_from_slice(piece);
+        cutter.append(piece);
         while let Some(block) = cutter.cut()? {
             frames.extend(payloads(&block));
         }
@@ -127,7 +127,7 @@ fn empty_frames_are_frames() {
 #[test]
 fn a_header_of_four_gigabytes_allocates_nothing() {
     let mut cutter = cutter(Framing::Length(LengthPrefix::U32));
-    cutter.buffer().extend_from_slice(&[0xff; 4]);
+    cutter.append(&[0xff; 4]);
     let before = cutter.buffer().capacity();
     let error = FramingError::TooLong { length: 0xffff_ffff, cap: CAP };
     assert_eq!(cutter.cut().map(|_| ()), Err(error.clone()));
@@ -139,19 +139,41 @@ fn a_header_of_four_gigabytes_allocates_nothing() {
 #[test]
 fn a_large_frame_is_allocated_as_it_arrives() {
     let mut cutter = Cutter::new(Framing::Length(LengthPrefix::U32), 16 << 20, Cutter::BLOCK_WEIGHT);
-    cutter.buffer().extend_from_slice(&(16_u32 << 20).to_be_bytes());
+    cutter.append(&(16_u32 << 20).to_be_bytes());
     assert!(matches!(cutter.cut(), Ok(None)));
-    cutter.reserve(4096);
+    cutter.make_room(4096);
     assert!(cutter.buffer().capacity() < 64 << 10, "{}", cutter.buffer().capacity());
-    cutter.buffer().extend_from_slice(&vec![7; 1 << 20]);
-    cutter.reserve(4096);
+    cutter.append(&vec![7; 1 << 20]);
+    cutter.make_room(4096);
     assert!(cutter.buffer().capacity() >= 2 << 20);
+    // A frame takes no more than it needs, so that its block is charged for what it holds.
+    cutter.append(&vec![7; 15 << 20]);
+    assert!(cutter.buffer().capacity() <= (16 << 20) + 4);
+}
+
+/// The memory that the bytes of a block take.
+fn memory(block: FrameBlock) -> usize {
+    block.data.try_into_mut().expect("nothing else lies in it").capacity()
+}
+
+#[test]
+fn a_block_keeps_no_more_memory_than_its_frames_take() {
+    let mut cutter = cutter(lines(b"\n"));
+    for piece in [&b"one\ntwo\nthr"[..], b"ee\n", &b"x\n".repeat(30_000), b"y"] {
+        cutter.append(piece);
+        while let Some(block) = cutter.cut().expect("lines have no bad header") {
+            let bytes = block.data.len();
+            let taken = memory(block);
+            assert!(taken <= 2 * bytes, "{taken} bytes for {bytes}");
+        }
+        assert!(cutter.buffer().capacity() <= 2 * cutter.held(), "the rest has memory of its own");
+    }
 }
 
 #[test]
 fn frames_before_a_bad_header_are_given_out_first() {
     let mut cutter = cutter(Framing::Length(LengthPrefix { signed: true, ..LengthPrefix::U32 }));
-    cutter.buffer().extend_from_slice(&[0, 0, 0, 1, b'x', 0xff, 0xff, 0xff, 0xff]);
+    cutter.append(&[0, 0, 0, 1, b'x', 0xff, 0xff, 0xff, 0xff]);
     let block = cutter.cut().expect("the first frame is whole").expect("one frame");
     assert_eq!(payloads(&block), [b"x"]);
     let error = Err(FramingError::Negative { length: -1, cap: CAP });
@@ -173,7 +195,7 @@ fn an_unterminated_line_is_a_frame_at_the_end_but_lost_when_reading_stops() {
     let mut at_end = cutter(lines(b"\n"));
     assert_eq!(cut_all(&mut at_end, &[b"a\nb"]), Ok(vec![b"a".to_vec(), b"b".to_vec()]));
     let mut stopped = cutter(lines(b"\n"));
-    stopped.buffer().extend_from_slice(b"a\nbc");
+    stopped.append(b"a\nbc");
     assert!(matches!(stopped.cut(), Ok(Some(_))));
     assert!(matches!(stopped.cut(), Ok(None)));
     assert_eq!(stopped.abandon(), Err(FramingError::Unterminated { have: 2 }));
@@ -202,7 +224,7 @@ fn a_line_may_be_as_long_as_the_cap_and_no_longer() {
 #[test]
 fn blocks_are_closed_at_their_weight() {
     let mut cutter = Cutter::new(lines(b"\n"), CAP, 4 * (1 + FRAME_OVERHEAD));
-    cutter.buffer().extend_from_slice(&b"a\n".repeat(10));
+    cutter.append(&b"a\n".repeat(10));
     let mut sizes = Vec::new();
     while let Some(block) = cutter.cut().expect("lines have no bad header") {
         sizes.push(block.spans.len());

@@ -1,6 +1,6 @@
 //! What a pool reports to the runtime.
 
-use wallaroo_protocol::{BatchResult, CutResult, SnapshotPart, Topology};
+use wallaroo_protocol::{BatchResult, CutResult, Measurement, SnapshotPart, Topology};
 
 use super::PoolError;
 use crate::death::Death;
@@ -20,6 +20,8 @@ pub enum PoolNews {
         /// What it could not load.
         problem: Option<String>,
     },
+    /// Metrics of the application have measured something in a slot.
+    Measured(SlotId, Vec<Measurement>),
     /// A recruit cannot be started.
     NoRecruit(PoolError),
     /// The pool cannot go on.

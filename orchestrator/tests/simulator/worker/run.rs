@@ -53,7 +53,7 @@ struct Run<'a> {
     moving: Vec<Moving>,
     failures: Vec<Failure>,
     timing: Timing,
-    ended: bool,
+    ended: Option<u64>,
 }
 
 /// Answers a batch that was withdrawn. Nothing in the answer counts.
@@ -66,7 +66,7 @@ pub(super) fn decline(worker: &mut Worker, batch: &Batch, scenario: &Scenario) {
     }
     let (batch, elapsed) = (batch.batch, Duration::ZERO);
     let (outputs, failures, timing) = (Vec::new(), Vec::new(), None);
-    let result = BatchResult { batch, more: false, elapsed, outputs, failures, ended: false, timing };
+    let result = BatchResult { batch, more: false, elapsed, outputs, failures, ended: None, timing, slow: None };
     worker.outbox.push_back(FromWorker::Result(result));
 }
 
@@ -84,7 +84,7 @@ pub(super) fn run(worker: &mut Worker, batch: &Batch, scenario: &Scenario) -> Ou
         moving: Vec::new(),
         failures: Vec::new(),
         timing: Timing::default(),
-        ended: false,
+        ended: None,
     };
     let done = match stage.input {
         Input::Frames(source) => run.frames(source),
@@ -115,7 +115,11 @@ impl Run<'_> {
             if self.is_skipped(message) {
                 continue;
             }
-            for value in decode_values(&frame) {
+            let values = decode_values(&frame);
+            if values.is_empty() {
+                self.call(self.stage.root, message)?;
+            }
+            for value in values {
                 let shows = self.scenario.shows_at_source(value);
                 if !self.meet(value, shows, self.stage.root, message, None)? {
                     continue;
@@ -137,7 +141,7 @@ impl Run<'_> {
         for origin in 0..wanted {
             let next = self.worker.states.get(&("generator:g".to_owned(), key::nil())).map_or(0, |state| state[0]);
             let Some(frame) = lane.frames.get(next as usize) else {
-                self.ended = true;
+                self.ended = Some(origin.into());
                 break;
             };
             if scenario.fatal_value == Some(next as usize) {
@@ -188,6 +192,15 @@ impl Run<'_> {
                 if let Some((_, table, shape)) = &windows {
                     touched.push((group.key_bytes(), false));
                     self.add_to_window(table, *shape, &group, (value, time, watermark));
+                    continue;
+                }
+                let key = group.key_bytes();
+                let mut loaded = true;
+                for (_, table) in &tables {
+                    loaded = loaded && self.worker.load(table, &key, self.scenario)?;
+                }
+                if !loaded {
+                    self.failures.push(failure(tables[0].0, message, Some(key), value));
                     continue;
                 }
                 let counts = tables.iter().map(|(_, table)| self.worker.change(table, group.key(), self.batch.batch));
@@ -250,6 +263,14 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// A message makes a step call what it depends on, which may be away.
+    fn call(&mut self, node: NodeId, message: Skip) -> Result<(), Outcome> {
+        let noted = self.batch.careful.then_some(message);
+        self.worker.marker = Some(Marker::Running(Running { batch: self.batch.batch, node, message: noted }));
+        let is_out = self.worker.out == Some(self.batch.stage) && !matches!(self.stage.input, Input::Generate(..));
+        if is_out { Err(Outcome::Hangs) } else { Ok(()) }
+    }
+
     fn is_skipped(&self, message: Skip) -> bool {
         let skip = &self.batch.skip;
         skip.contains(&message) || skip.contains(&Skip { origin: message.origin, value: Skip::WHOLE })
@@ -264,11 +285,12 @@ impl Run<'_> {
         message: Skip,
         key: Option<Bytes>,
     ) -> Result<bool, Outcome> {
-        let noted = self.batch.careful.then_some(message);
-        self.worker.marker = Some(Marker::Running(Running { batch: self.batch.batch, node, message: noted }));
         if value & OUTPUT != 0 {
+            let noted = self.batch.careful.then_some(message);
+            self.worker.marker = Some(Marker::Running(Running { batch: self.batch.batch, node, message: noted }));
             return Ok(true);
         }
+        self.call(node, message).inspect_err(|_| self.worker.at_work.push(value))?;
         match self.scenario.values[value as usize].nature {
             Nature::Raises if shows => {
                 self.failures.push(failure(node, message, key, value));
@@ -302,11 +324,13 @@ impl Run<'_> {
         let result = BatchResult {
             batch: self.batch.batch,
             more: false,
-            elapsed: Duration::from_millis(1) * self.messages,
+            elapsed: self.scenario.elapsed(self.batch.batch, self.messages),
             outputs,
             failures: self.failures,
             ended: self.ended,
             timing: self.stage.clocked.then_some(self.timing),
+            // Whichever group it names: keys may move at any time.
+            slow: Some(self.batch.batch.0 as u32 % 4),
         };
         self.worker.reply(result, self.scenario.part);
         Outcome::Lives
@@ -331,7 +355,14 @@ fn cut(batch: &Batch) -> CutResult {
         need = HEADER;
     }
     let elapsed = Duration::from_millis(1);
-    CutResult { batch: batch.batch, elapsed, frames, consumed: at as u32, need: need as u32, error: None }
+    CutResult {
+        batch: batch.batch,
+        elapsed,
+        frames,
+        consumed: at as u32,
+        need: need.try_into().unwrap_or(u32::MAX),
+        error: None,
+    }
 }
 
 fn table(step: NodeId, scenario: &Scenario) -> Option<(NodeId, String)> {

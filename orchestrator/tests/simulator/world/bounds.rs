@@ -16,7 +16,7 @@ impl World {
             let bound = 2 * config.queue_bytes + in_flight;
             assert!(pending <= bound, "{pending} bytes wait at sink {sink}, {bound} are allowed");
         }
-        let letters: usize = self.to_keep.iter().sum();
+        let letters = self.engine.letter_bytes();
         let bound = config.queue_bytes + batches * self.largest_letters;
         assert!(letters <= bound, "{letters} bytes of dead letters wait, {bound} are allowed");
         let queues = self.scenario.plan.stages.len() * 2 + self.scenario.plan.sinks.len();

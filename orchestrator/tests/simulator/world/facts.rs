@@ -1,5 +1,6 @@
 //! What the checks ask of a run that has ended.
 
+use wallaroo_orch::dead_message::DeadMessage;
 use wallaroo_orch::plan::SourcePlan;
 use wallaroo_protocol::NodeId;
 
@@ -8,12 +9,17 @@ use crate::check;
 use crate::scenario::Lane;
 
 impl World {
+    /// The dead letters.
+    pub(crate) fn dead(&self) -> impl Iterator<Item = &DeadMessage> {
+        self.dead.iter().map(|(_, message)| message)
+    }
+
     /// The keys of windows that were given up because their timer was there when a worker died once too often.
     pub(crate) fn lost_windows(&self, node: NodeId) -> Vec<bytes::Bytes> {
         let stages = &self.scenario.plan.stages;
         let is_there =
             |at: NodeId| stages.iter().any(|stage| stage.steps.contains(&node) && (at == node || at == stage.root));
-        let lost = self.dead.iter().filter(|message| is_there(message.node) && message.payload.is_empty());
+        let lost = self.dead().filter(|message| is_there(message.node) && message.payload.is_empty());
         lost.filter(|message| message.exception == "WorkerDeath").filter_map(|message| message.key.clone()).collect()
     }
 
@@ -48,7 +54,8 @@ impl World {
                 end += if lane.is_uncut { 4 + frame.len() * 8 } else { 1 };
                 end <= *sent
             };
-            lane.frames.iter().take_while(arrives).flatten().copied().collect::<Vec<_>>()
+            let sound = lane.nonsense_before.unwrap_or(usize::MAX);
+            lane.frames.iter().take(sound).take_while(arrives).flatten().copied().collect::<Vec<_>>()
         };
         lanes.flat_map(whole).collect()
     }

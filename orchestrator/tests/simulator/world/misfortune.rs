@@ -14,10 +14,13 @@ use crate::worker::{Worker, decode_values};
 const MOST_BAD_LUCK: usize = 4;
 
 /// Slots a run may have at one time.
-pub(super) const MOST_SLOTS: u32 = 5;
+pub(crate) const MOST_SLOTS: u32 = 5;
 
 /// Workers that bad luck kills in one run: a worker that always dies before it has replayed its journal never gets on.
 const MOST_CRASHES: u64 = 50;
+
+/// Deaths of the orchestrator in one run.
+const MOST_ENDS: u64 = 20;
 
 /// Workers that are retired, and changes of the slots, in one run: each may cost a replay of everything.
 const MOST_CHANGES: u64 = 1000;
@@ -35,6 +38,11 @@ impl World {
                 self.crash(slot);
                 return true;
             }
+        }
+        let ends = self.scenario.ends > 0 && self.tally.ends < MOST_ENDS && !self.stopped;
+        if ends && self.random.one_in(self.scenario.ends) {
+            self.die();
+            return true;
         }
         let calm = self.tally.retirements + self.tally.changes > MOST_CHANGES;
         if !slots.is_empty() && !calm && self.scenario.retires > 0 && self.random.one_in(self.scenario.retires) {
@@ -54,7 +62,8 @@ impl World {
         }
         if self.scenario.drains_early && !self.stopped && self.random.one_in(200) {
             self.tally.drains += 1;
-            self.tell(Event::Drain);
+            self.suspended = self.scenario.ends > 0 && self.random.one_in(2);
+            self.tell(if self.suspended { Event::Suspend } else { Event::Drain });
             return true;
         }
         if self.scenario.stands_still && self.random.one_in(100) {
@@ -125,6 +134,10 @@ impl World {
             return;
         }
         self.tally.crashes += 1;
+        if worker.hangs {
+            // It was at work on these when a step was out.
+            self.blamed.extend(worker.at_work.iter().copied());
+        }
         let mut marker = worker.marker.clone().filter(|_| worker.hangs);
         if let Some(batch) = running.filter(|_| !worker.hangs) {
             let (node, noted) = self.note(&batch);

@@ -2,17 +2,21 @@
 
 A key is ``str``, ``bytes``, a signed 64-bit ``int`` or a tuple of these, exactly: a subclass would arrive at the next
 worker as its base, and ``True`` and ``1.0`` would fall together with ``1``. ``None`` is the key of ``collect`` only.
+Keys that applications give are of further types; ``key_tags.py`` makes them of these.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-KEY_TYPES = "str, bytes, int, or a tuple of these"
+PLAIN_KEY_TYPES = "str, bytes, int, or a tuple of these"
+"""What the key functions and key lists of the older generations may give."""
+
+KEY_TYPES = "str, bytes, int, bool, UUID, date, datetime, Enum, or a tuple of these"
 
 _LOWEST_INT = -(2**63)
 _HIGHEST_INT = 2**63 - 1
-_DEEPEST_TUPLE = 16
+DEEPEST_TUPLE = 16
 
 
 def key_problem(key: Any, depth: int = 0) -> str | None:
@@ -25,8 +29,8 @@ def key_problem(key: Any, depth: int = 0) -> str | None:
     if kind is int:
         return None if _LOWEST_INT <= key <= _HIGHEST_INT else f"{_shown(key)} does not fit a signed 64-bit integer"
     if kind is tuple:
-        if depth >= _DEEPEST_TUPLE:
-            return f"tuples are nested more than {_DEEPEST_TUPLE} deep"
+        if depth >= DEEPEST_TUPLE:
+            return f"tuples are nested more than {DEEPEST_TUPLE} deep"
         return next((problem for item in key if (problem := key_problem(item, depth + 1))), None)
     return f"{_shown(key)} is of type {kind.__module__}.{kind.__qualname__}".replace("builtins.", "")
 

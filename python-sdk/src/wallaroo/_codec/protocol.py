@@ -137,9 +137,15 @@ class TryRestore(NamedTuple):
 
 
 class DoNotSave(NamedTuple):
-    """12: make no snapshots of the states of these keys: that has killed workers."""
+    """12: make no snapshots of these states, each a table and a key: that has killed workers."""
 
-    keys: list[Any]
+    states: list[Any]
+
+
+class DoNotLoad(NamedTuple):
+    """13: do not load these states, each a table and a key: that has killed workers."""
+
+    states: list[Any]
 
 
 class WorkerHello(NamedTuple):
@@ -182,8 +188,10 @@ class Result(NamedTuple):
     elapsed: int
     outputs: list[Any]
     failures: list[Any]
-    ended: bool
+    ended: int
+    """Values that a generator made for this batch, if it has ended; otherwise ``False``."""
     timing: list[Any] | None
+    slow: int | None = None
 
 
 class CutResult(NamedTuple):
@@ -214,8 +222,14 @@ class Tried(NamedTuple):
     problem: str | None
 
 
+class Measured(NamedTuple):
+    """41: what metrics of the application have measured, flat."""
+
+    measurements: list[Any]
+
+
 Received = Union[Hello, Load, Plan, Batch, Restore, Snapshot, Stop, SnapshotKeys, Forget, TryRestore]
-Sent = Union[WorkerHello, Refused, Topology, Ready, Result, CutResult, SnapshotPart, Tried]
+Sent = Union[WorkerHello, Refused, Topology, Ready, Result, CutResult, SnapshotPart, Tried, Measured]
 Check = Callable[[Any], bool]
 
 
@@ -276,6 +290,10 @@ def _key(value: Any) -> bool:
     return value is None or key_problem(key_from_wire(value)) is None
 
 
+def _table_and_key(value: Any) -> bool:
+    return type(value) is list and len(value) == 2 and type(value[0]) is str and _key(value[1])
+
+
 _PLAIN_KEYS = {str, bytes, type(None)}
 
 
@@ -317,7 +335,8 @@ _RECEIVED: dict[int, tuple[type[Any], tuple[Check, ...]]] = {
     9: (SnapshotKeys, (_uint, _array(_key))),
     10: (Forget, (_flat(_str, _key),)),
     11: (TryRestore, (_uint, _flat(_str, _key, _bytes))),
-    12: (DoNotSave, (_array(_key),)),
+    12: (DoNotSave, (_array(_table_and_key),)),
+    13: (DoNotLoad, (_array(_table_and_key),)),
 }
 _TYPES: dict[type[Any], int] = {
     **{message: number for number, (message, _) in _RECEIVED.items()},
@@ -329,6 +348,7 @@ _TYPES: dict[type[Any], int] = {
     CutResult: 38,
     SnapshotPart: 39,
     Tried: 40,
+    Measured: 41,
 }
 
 # Nothing is kept in it between bodies; making a packer for each would cost 0.3 µs.

@@ -123,3 +123,19 @@ def check_path(owner: str, path: Any) -> str:
             f"{owner}: path must be a non-empty str or a pathlib.Path, got {path!r}", hint='for example "words.txt"'
         )
     return text
+
+
+def check_flag(owner: str, name: str, value: Any) -> bool:
+    """Return ``value``. Raise an error unless it is a ``bool``."""
+    if not isinstance(value, bool):
+        raise WallarooParameterError(
+            f"{owner}: {name} must be a bool, got {value!r}", hint=f"{name}=True, or leave it out"
+        )
+    return value
+
+
+def shown_place(config: Any) -> str:
+    """Return the kind of a source or sink and its place, as ``tcp 127.0.0.1:7010``."""
+    described = config.describe()
+    place = [str(described[part]) for part in ("host", "port", "path") if part in described]
+    return f"{described['kind']} {':'.join(place)}".rstrip()

@@ -131,21 +131,31 @@ def decoder(
     return partial(LengthDecoder, header_length=header_length, length=_length(header_length, length_fmt))
 
 
+def length_struct(where: str, length_fmt: Any) -> struct.Struct:
+    """Return the compiled ``length_fmt``.
+
+    Raises:
+        WallarooParameterError: It is not a format of :mod:`struct` that reads one integer.
+    """
+    try:
+        length = struct.Struct(length_fmt)
+        fields = length.unpack(bytes(length.size))
+    except (struct.error, TypeError) as error:
+        raise WallarooParameterError(
+            f"{where}: length_fmt {length_fmt!r} is no format of struct: {error}", hint=_EXAMPLE
+        ) from None
+    if len(fields) != 1 or type(fields[0]) is not int:
+        raise WallarooParameterError(f"{where}: length_fmt {length_fmt!r} does not read one integer", hint=_EXAMPLE)
+    return length
+
+
 def _length(header_length: Any, length_fmt: Any) -> struct.Struct:
     if type(header_length) is not int or header_length <= 0:
         raise WallarooParameterError(
             f"{_WHERE}: header_length must be an int above 0, got {header_length!r}",
             hint="give the number of bytes that come before each payload",
         )
-    try:
-        length = struct.Struct(length_fmt)
-        fields = length.unpack(bytes(length.size))
-    except (struct.error, TypeError) as error:
-        raise WallarooParameterError(
-            f"{_WHERE}: length_fmt {length_fmt!r} is no format of struct: {error}", hint=_EXAMPLE
-        ) from None
-    if len(fields) != 1 or type(fields[0]) is not int:
-        raise WallarooParameterError(f"{_WHERE}: length_fmt {length_fmt!r} does not read one integer", hint=_EXAMPLE)
+    length = length_struct(_WHERE, length_fmt)
     if length.size != header_length:
         raise WallarooParameterError(
             f"{_WHERE}: length_fmt {length_fmt!r} reads {length.size} bytes, header_length is {header_length}",

@@ -7,10 +7,11 @@ A config is checked when it is made. It holds no socket or file: the orchestrato
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Generic, TypeVar
+from typing import Any, Callable, ClassVar, Generic, TypeVar
 
 from wallaroo._errors import WallarooParameterError
-from wallaroo._io.addresses import Description, Port, check_host, check_path, check_port
+from wallaroo._io.addresses import Description, Port, check_flag, check_host, check_path, check_port, shown_place
+from wallaroo._io.codecs import check_called
 from wallaroo._io.encoders import EncoderLike, Message
 from wallaroo._steps.objects import as_object, class_name, method, shown_type
 
@@ -36,6 +37,7 @@ class SinkConfig(Generic[T_contra]):
 
     encoder: Any
     encode: Callable[[T_contra], Message]
+    side: ClassVar[str] = "sink"
 
     def describe(self) -> Description:
         """Return the ``sink`` map of the topology."""
@@ -43,14 +45,14 @@ class SinkConfig(Generic[T_contra]):
 
     def _set_encoder(self, encoder: Any) -> None:
         where = f"{type(self).__name__} encoder"
+        check_called(where, encoder)
         self.encoder = as_object(where, encoder, "@wallaroo.encoder")
         self.encode = method(where, self.encoder, "encode", "data")
 
     @property
     def shown_name(self) -> str:
         """The name of the sink's node: its kind and place."""
-        kind, *place = self.describe().values()
-        return f"{kind} {':'.join(map(str, place))}".rstrip()
+        return shown_place(self)
 
     @property
     def encoder_name(self) -> str:
@@ -94,9 +96,10 @@ class FileSinkConfig(SinkConfig[T]):
     Args:
         path: The file to write; a relative path is relative to where ``wallaroo-orch`` was started.
         encoder: As for :class:`TCPSinkConfig`.
+        append: Keep what the file has, and write behind it. Otherwise a run without ``--state`` empties the file first.
 
     Raises:
-        WallarooParameterError: The path is empty, or the encoder lacks its method.
+        WallarooParameterError: The path is empty, ``append`` is not a bool, or the encoder lacks its method.
 
     Example:
         >>> class Line:
@@ -104,15 +107,19 @@ class FileSinkConfig(SinkConfig[T]):
         ...         return f"{data}\n"
         >>> FileSinkConfig("counts.txt", Line()).describe()
         {'kind': 'file', 'path': 'counts.txt'}
+        >>> FileSinkConfig("counts.txt", Line(), append=True).describe()
+        {'kind': 'file', 'path': 'counts.txt', 'append': True}
     """
 
-    def __init__(self, path: str | os.PathLike[str], encoder: EncoderLike[T]) -> None:
+    def __init__(self, path: str | os.PathLike[str], encoder: EncoderLike[T], *, append: bool = False) -> None:
         self.path = check_path("FileSinkConfig", path)
+        self.append = check_flag("FileSinkConfig", "append", append)
         self._set_encoder(encoder)
 
     def describe(self) -> Description:
         """Return the ``sink`` map of the topology."""
-        return {"kind": "file", "path": self.path}
+        described = {"kind": "file", "path": self.path}
+        return {**described, "append": True} if self.append else described
 
 
 class StdoutSinkConfig(SinkConfig[T]):
@@ -146,9 +153,19 @@ def check_sink_config(where: str, sink_config: Any) -> SinkConfig[Any]:
     Raises:
         WallarooParameterError: It is not a sink config.
     """
+    if getattr(sink_config, "side", None) == "source" and not isinstance(sink_config, SinkConfig):
+        raise WallarooParameterError(
+            f"{where}: the argument reads messages, and a sink writes them: it is {shown_place(sink_config)}",
+            hint="give a codec, or an encoder, to wallaroo.stdout, wallaroo.file or wallaroo.tcp",
+        )
     if not isinstance(sink_config, SinkConfig):
         raise WallarooParameterError(
             f"{where}: the argument is {shown_type(sink_config)}, not a sink config",
             hint="for example wallaroo.TCPSinkConfig(host, port, encoder)",
+        )
+    if getattr(sink_config, "follow", False):
+        raise WallarooParameterError(
+            f"{where}: follow is for sources, and this is a sink: {shown_place(sink_config)}",
+            hint="leave follow out of a sink",
         )
     return sink_config

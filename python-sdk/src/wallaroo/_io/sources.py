@@ -7,16 +7,24 @@ A config is checked when it is made. It holds no socket or file: the orchestrato
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Generic, Protocol, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, Protocol, TypeVar, Union, overload
 
 from wallaroo._errors import WallarooParameterError
-from wallaroo._io.addresses import Description, Port, check_host, check_path, check_port
+from wallaroo._io.addresses import Description, Port, check_flag, check_host, check_path, check_port, shown_place
+from wallaroo._io.codecs import check_called
 from wallaroo._io.decoders import DecoderLike
 from wallaroo._io.framing import Framing, framing_of
 from wallaroo._steps.objects import as_object, check_arity, check_not_async, class_name, method, shown_type
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+EventTime = Union["datetime", float]
+"""When a message happened: a ``datetime`` with a time zone; or since the Unix epoch, seconds as a ``float`` or
+nanoseconds as an ``int``."""
 
 
 class SourceConfig(Generic[T_co]):
@@ -38,26 +46,34 @@ class SourceConfig(Generic[T_co]):
     decoder: Any = None
     framing: Framing | None = None
     decode: Callable[[bytes], T_co | None] | None = None
-    event_time: Callable[[Any], int] | None = None
+    event_time: Callable[[Any], EventTime] | None = None
+    takes_any_time = False
+    """Whether event times may be what :data:`EventTime` is and not nanoseconds alone; early ones are warned of."""
+    described_as: ClassVar[str | None] = None
+    """The name in errors of what made it; ``None``: its class."""
+    side: ClassVar[str] = "source"
 
     def describe(self) -> Description:
         """Return the ``source`` map of the topology."""
         raise NotImplementedError
 
     def _set_decoder(self, decoder: Any) -> None:
-        where = f"{type(self).__name__} decoder"
+        where = f"{self.described_as or type(self).__name__} decoder"
+        check_called(where, decoder)
         self.decoder = as_object(where, decoder, "@wallaroo.decoder(...)")
         self.decode = method(where, self.decoder, "decode", "bs")
         self.framing = framing_of(where, self.decoder)
 
-    def _set_event_time(self, event_time: Callable[[Any], int] | None) -> None:
+    def _set_event_time(self, event_time: Callable[[Any], EventTime] | None) -> None:
         if event_time is None:
             return
-        where = f"{type(self).__name__} event_time"
+        where = f"{self.described_as or type(self).__name__} event_time"
         if not callable(event_time):
+            time = "when it happened: a datetime, or seconds as a float"
             raise WallarooParameterError(
                 f"{where} is {shown_type(event_time)}, not a function",
-                hint="give a function from a message to nanoseconds since the Unix epoch",
+                hint="give a function from a message to "
+                + (time if self.takes_any_time else "nanoseconds since the Unix epoch"),
             )
         check_not_async(f"{where}: {class_name(event_time)}", event_time, "event_time(data)")
         check_arity(f"{where}: {class_name(event_time)}", event_time, "event_time(data)", ("data",))
@@ -75,6 +91,8 @@ class TCPSourceConfig(SourceConfig[T]):
         parallelism: Accepted for older applications and ignored: there is no limit to the number of connections.
         event_time: From a message, as the decoder returned it, to when it happened: nanoseconds since the Unix epoch,
             as an ``int``. Windows go by it; without it, by when the message arrived.
+        acknowledged: Clients are :class:`wallaroo.client.Sender` or ``wallaroo-orch send --stream``, and are told which
+            of their messages are durable. Messages come one by one: the decoder's header or delimiter is not sent.
 
     As in the last versions of Wallaroo, a name may come before the host; it is ignored, for the source has one.
 
@@ -99,6 +117,7 @@ class TCPSourceConfig(SourceConfig[T]):
         parallelism: int = 10,
         *,
         event_time: Callable[[T], int] | None = None,
+        acknowledged: bool = False,
     ) -> None: ...
     @overload
     def __init__(
@@ -110,6 +129,7 @@ class TCPSourceConfig(SourceConfig[T]):
         /,
         *,
         event_time: Callable[[T], int] | None = None,
+        acknowledged: bool = False,
     ) -> None: ...
     def __init__(
         self,
@@ -119,30 +139,35 @@ class TCPSourceConfig(SourceConfig[T]):
         parallelism: Any = 10,
         *,
         event_time: Callable[[T], int] | None = None,
+        acknowledged: bool = False,
     ) -> None:
         if isinstance(decoder, (str, int)) and not isinstance(parallelism, int):
             host, port, decoder, parallelism = port, decoder, parallelism, 10
         self.host = check_host("TCPSourceConfig", host)
         self.port = check_port("TCPSourceConfig", port)
         self.parallelism = parallelism
+        self.acknowledged = bool(acknowledged)
         self._set_decoder(decoder)
         self._set_event_time(event_time)
 
     def describe(self) -> Description:
         """Return the ``source`` map of the topology."""
-        return {"kind": "tcp", "host": self.host, "port": self.port}
+        described = {"kind": "tcp", "host": self.host, "port": self.port}
+        return {**described, "acknowledged": True} if self.acknowledged else described
 
 
 class FileSourceConfig(SourceConfig[T]):
-    r"""Read messages from a file; the source ends with the file.
+    r"""Read messages from a file; the source ends with the file, unless it follows it.
 
     Args:
         path: The file to read; a relative path is relative to where ``wallaroo-orch`` was started.
         decoder: As for :class:`TCPSourceConfig`.
         event_time: As for :class:`TCPSourceConfig`.
+        follow: Wait for more at the end of the file, also when it is rotated, and for a file that does not exist yet.
 
     Raises:
-        WallarooParameterError: The path is empty, or the decoder lacks a method.
+        WallarooParameterError: The path is empty, ``follow`` is not a bool, the decoder lacks a method, or a file is
+            followed whose header only the decoder can read.
 
     Example:
         >>> class Lines:
@@ -151,6 +176,8 @@ class FileSourceConfig(SourceConfig[T]):
         ...         return bs.decode("utf-8")
         >>> FileSourceConfig("text.txt", Lines()).describe()
         {'kind': 'file', 'path': 'text.txt'}
+        >>> FileSourceConfig("app.log", Lines(), follow=True).describe()
+        {'kind': 'file', 'path': 'app.log', 'follow': True}
     """
 
     def __init__(
@@ -159,14 +186,23 @@ class FileSourceConfig(SourceConfig[T]):
         decoder: DecoderLike[T | None],
         *,
         event_time: Callable[[T], int] | None = None,
+        follow: bool = False,
     ) -> None:
         self.path = check_path("FileSourceConfig", path)
+        self.follow = check_flag(self.described_as or "FileSourceConfig", "follow", follow)
         self._set_decoder(decoder)
         self._set_event_time(event_time)
+        if follow and self.framing is not None and self.framing["kind"] == "decoder":
+            raise WallarooParameterError(
+                f"{self.described_as or 'FileSourceConfig'}: {class_name(self.decoder)} has a header that only it can "
+                "read, and a file is followed in messages that end with a delimiter or begin with their length",
+                hint="give it a delimiter, as lines() has",
+            )
 
     def describe(self) -> Description:
         """Return the ``source`` map of the topology."""
-        return {"kind": "file", "path": self.path}
+        described = {"kind": "file", "path": self.path}
+        return {**described, "follow": True} if self.follow else described
 
 
 class StdinSourceConfig(SourceConfig[T]):
@@ -264,10 +300,20 @@ def check_source_config(where: str, source_config: Any) -> SourceConfig[Any]:
     Raises:
         WallarooParameterError: It is not a source config.
     """
+    if getattr(source_config, "side", None) == "sink" and not isinstance(source_config, SourceConfig):
+        raise WallarooParameterError(
+            f"{where}: the argument writes messages, and a source reads them: it is {shown_place(source_config)}",
+            hint="give a codec, or a decoder, to wallaroo.stdin, wallaroo.file or wallaroo.tcp",
+        )
     if not isinstance(source_config, SourceConfig):
         raise WallarooParameterError(
             f"{where}: source_config is {shown_type(source_config)}, not a source config",
             hint="for example wallaroo.TCPSourceConfig(host, port, decoder)",
+        )
+    if getattr(source_config, "append", False):
+        raise WallarooParameterError(
+            f"{where}: append is for sinks, and this is a source: {shown_place(source_config)}",
+            hint="leave append out of a source",
         )
     return source_config
 

@@ -210,8 +210,8 @@ class ApplicationBuilder:
                 function is decorated, other keys are created when they occur. Without a list all keys are.
 
         Raises:
-            WallarooParameterError: No pipeline is open, an argument lacks a method, a key is not ``str``, ``bytes``,
-                ``int`` or a tuple of these, or the name is in use for state of another kind.
+            WallarooParameterError: No pipeline is open, an argument lacks a method, a value of the list cannot
+                be a key, or the name is in use for state of another kind.
 
         Example:
             See :class:`ApplicationBuilder`.
@@ -364,7 +364,7 @@ class ApplicationBuilder:
         self._share(where, state_name, _Sharing(self._pipeline, state_step.table_type, keys, keyed=True))
         # In generation 1 the list has all keys; since generation 2 it has those that exist from the beginning.
         reject = keys is not None and not isinstance(partition_function, KeyExtractor)
-        self._head = self._add(KeyByNode(name, (self._head,), key_of, keys, reject_unknown=reject))
+        self._head = self._add(KeyByNode(name, (self._head,), key_of, keys, reject_unknown=reject, only_plain=True))
         return self._add_state(state_step)
 
     def _refuse_windows(self, where: str, thing: Any) -> None:
@@ -399,8 +399,7 @@ class ApplicationBuilder:
         return StateNode(step_name(where, computation), (), state_name, table_type, build, call, multi)
 
     def _add_state(self, step: StateNode) -> ApplicationBuilder:
-        placed = StateNode(step.name, (self._head,), step.table, step.table_type, step.build, step.call, step.multi)
-        self._head = self._add(placed)
+        self._head = self._add(step._replace(inputs=(self._head,)))
         return self
 
     def _share(self, where: str, state_name: str, sharing: _Sharing) -> None:

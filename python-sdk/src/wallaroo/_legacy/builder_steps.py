@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from wallaroo._codec.keys import KEY_TYPES, key_problem
+from wallaroo._codec.key_tags import tagged, untagged
+from wallaroo._codec.keys import PLAIN_KEY_TYPES, key_problem
 from wallaroo._errors import WallarooParameterError
 from wallaroo._steps.computations import check_state_class
 from wallaroo._steps.decorated import Decorated
@@ -71,7 +72,7 @@ def compute_method(where: str, computation: Any, *parameters: str) -> tuple[Call
 
 
 def check_keys(where: str, partition_keys: Any) -> tuple[Any, ...] | None:
-    """Return a list of keys as a tuple, ``None`` when it is empty.
+    """Return a list of keys as a tuple, as they are sent; ``None`` when it is empty.
 
     Raises:
         WallarooParameterError: It is no list of keys, or one is there twice.
@@ -80,12 +81,16 @@ def check_keys(where: str, partition_keys: Any) -> tuple[Any, ...] | None:
     for index, key in enumerate(keys):
         problem = key_problem(key)
         if problem is not None:
-            raise WallarooParameterError(f"{where}: partition_keys[{index}]: {problem}", hint=f"a key is {KEY_TYPES}")
+            raise WallarooParameterError(
+                f"{where}: partition_keys[{index}]: {problem}", hint=f"a key is {PLAIN_KEY_TYPES}"
+            )
+        # Only a tuple that looks like a tagged key is changed.
+        keys[index] = tagged(key)
     seen = set()
     for index, key in enumerate(keys):
         if key in seen:
             raise WallarooParameterError(
-                f"{where}: partition_keys[{index}]: {key!r} is in the list twice", hint="give each key once"
+                f"{where}: partition_keys[{index}]: {untagged(key)!r} is in the list twice", hint="give each key once"
             )
         seen.add(key)
     return tuple(keys) or None

@@ -1,24 +1,20 @@
-"""Generation 3 of the API: pipelines that are values. Every call returns a new one."""
+"""Pipelines: values that stand for a stream and the steps that lead to it. Every call returns a new one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Callable, Generic, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, TypeVar, overload
 
 from wallaroo._errors import WallarooParameterError
 from wallaroo._io.sinks import SinkConfig, check_sink_config
 from wallaroo._io.sources import SourceConfig, check_source_config
-from wallaroo._pipeline.topology import (
-    Application,
-    CollectNode,
-    KeyByNode,
-    Node,
-    SinkNode,
-    SourceNode,
-    check_address_is_free,
-    node_of,
-    with_free_name,
-)
+from wallaroo._pipeline.joining import refusing_without_key
+from wallaroo._pipeline.stateful_verbs import StatefulVerbs
+from wallaroo._pipeline.stateless_verbs import StatelessVerbs
+from wallaroo._pipeline.stream import BY_KEY, BY_NOTHING, T_co, Vertex
+from wallaroo._pipeline.topology import KeyByNode, Node, SinkNode, SourceNode, node_of
+from wallaroo._pipeline.windowed import WindowedPipeline
+from wallaroo._steps.callables import callable_of, name_of, refuse_generator
 from wallaroo._steps.computations import (
     BuilderStateComputation,
     Computation,
@@ -30,39 +26,21 @@ from wallaroo._steps.computations import (
     check_pool,
 )
 from wallaroo._steps.decorated import Decorated
+from wallaroo._steps.fields import field_getter
 from wallaroo._steps.key_functions import Key, KeyExtractor
 from wallaroo._steps.objects import as_list, check_name, shown_step, shown_type
+from wallaroo._windows import aggregations
 from wallaroo._windows.windows import BARE_WINDOWS, Aggregation
 
-T_co = TypeVar("T_co", covariant=True)
+if TYPE_CHECKING:
+    from wallaroo._pipeline.keyed import KeyedPipeline
+
 T = TypeVar("T")
 U = TypeVar("U")
+K = TypeVar("K", bound=Key)
 
 
-class _Vertex:
-    """A node that has no number yet. Pipelines that branch off a common prefix share its vertices.
-
-    Args:
-        inputs: The vertices it takes messages from.
-        make: Makes the node, once the numbers of its inputs are known.
-        is_step: Whether it is a step, whose name is numbered where another step has it.
-    """
-
-    def __init__(
-        self, inputs: Sequence[_Vertex], make: Callable[[tuple[int, ...]], Node], *, is_step: bool = False
-    ) -> None:
-        self.inputs = tuple(inputs)
-        self.make = make
-        self.is_step = is_step
-
-
-# How a pipeline's messages are placed, which decides what one state belongs to.
-_BY_KEY = frozenset(("key",))
-_TOGETHER = frozenset(("collect",))
-_BY_NOTHING = frozenset(("nothing",))
-
-
-class Pipeline(Generic[T_co]):
+class Pipeline(StatelessVerbs[T_co], StatefulVerbs[T_co]):
     r"""A stream of messages of type ``T`` and the steps that lead to it; immutable. Made by :func:`source`.
 
     Example:
@@ -91,24 +69,35 @@ class Pipeline(Generic[T_co]):
         ...     return wallaroo.build_application("Word Count", counts)
         >>> [node.name for node in application_setup([]).nodes]
         ['text', 'split into words', 'word', 'count', 'stdout']
+
+        The same with verbs, which take any function. A verb adds a step, named after the function.
+
+        >>> def application_setup(args: list[str]) -> wallaroo.Application:
+        ...     lines = wallaroo.source("text", wallaroo.StdinSourceConfig(text))
+        ...     counts = lines.flat_map(str.split).map(str.lower).key_by(str).count()
+        ...     return wallaroo.application("Word Count", counts.sink(wallaroo.StdoutSinkConfig(line)))
+        >>> [node.name for node in application_setup([]).nodes]
+        ['text', 'split', 'lower', 'str', 'count', 'stdout']
+
+        Orders, and what each customer spends:
+
+        >>> from operator import itemgetter
+        >>> @wallaroo.decoder(delimiter=b"\n")
+        ... def order(bs: bytes) -> list[str]:
+        ...     return bs.decode().split(",")
+        >>> orders = wallaroo.source("orders", wallaroo.StdinSourceConfig(order)).filter(lambda order: len(order) == 3)
+        >>> by_customer = orders.key_by(itemgetter(0))
+        >>> large, small = by_customer.dedup(by=itemgetter(1)).branch(lambda pair: float(pair[1][2]) >= 100)
+        >>> spent = by_customer.sum(lambda order: float(order[2])).inspect(print)
+        >>> spent, by_customer.stateful(lambda order, seen: seen.append(order) or len(seen), list)
+        (<Pipeline 'orders'>, <Pipeline 'orders'>)
+        >>> small.split(lambda pair: pair[0][0], ["a", "b"])["a"]
+        <Pipeline 'orders'>
+        >>> orders.map_batch(lambda batch: [len(order[1]) for order in batch])
+        <Pipeline 'orders'>
     """
 
-    __slots__ = ("_ended_by", "_heads", "_name", "_placed_by", "_sinks")
-
-    def __init__(
-        self,
-        name: str,
-        heads: Sequence[_Vertex],
-        placed_by: frozenset[str],
-        sinks: Sequence[_Vertex] = (),
-        ended_by: str | None = None,
-    ) -> None:
-        self._name = name
-        # After a merge messages come from several vertices, which may place them differently.
-        self._heads = tuple(heads)
-        self._placed_by = placed_by
-        self._sinks = tuple(sinks)
-        self._ended_by = ended_by
+    __slots__ = ()
 
     @overload
     def to(self, computation: Computation[T_co, U | None], *, pool: str | None = None) -> Pipeline[U]: ...
@@ -149,38 +138,61 @@ class Pipeline(Generic[T_co]):
         Example:
             See :class:`Pipeline`.
         """
-        where = self._where("to", computation)
+        where = self._where("to", shown_step(computation))
         self._require_open(where)
         if not isinstance(computation, Step):
             _refuse_step(where, computation)
         check_pool(where, computation, pool)
-        below = self._with_state_placed(where, computation) if computation.needs_key else self
-        return below._then(lambda inputs: node_of(computation, inputs, pool), is_step=True)
+        placed = self._with_state_placed(where, shown_step(computation)) if computation.needs_key else self
+        return placed._step(lambda inputs: node_of(computation, inputs, pool))  # type: ignore[no-any-return]
 
-    def key_by(self, key_extractor: KeyExtractor[T_co, Key]) -> Pipeline[T_co]:
+    @overload
+    def key_by(self, key_extractor: str, *, name: str | None = None) -> KeyedPipeline[Any, T_co]: ...
+    @overload
+    def key_by(self, key_extractor: Callable[[T_co], K], *, name: str | None = None) -> KeyedPipeline[K, T_co]: ...
+    def key_by(self, key_extractor: Any, *, name: str | None = None) -> KeyedPipeline[Any, T_co]:
         """Give every message a key, for the steps up to the next ``key_by`` or ``collect``.
 
         Messages of one key are processed in the order they came in.
 
         Args:
-            key_extractor: A function decorated with :func:`key_extractor`.
+            key_extractor: Any callable of one argument, the message, also one decorated with :func:`key_extractor`; or
+                the name of a field: of messages that are mappings the item, of others the attribute. A key is a
+                ``str``, ``bytes``, ``int``, ``bool``, ``UUID``, ``date``, ``datetime`` or ``Enum``, or a tuple of them
+                or ``NamedTuple``, and comes back as it was given. Subclasses of ``str``, ``bytes`` and ``int``, and
+                numpy's integers, are the plain value.
+            name: The name in messages, logs and metrics. Without it, the function's name, or ``key_by`` for a lambda;
+                or the name of the field.
 
         Raises:
-            WallarooParameterError: The argument has another type, or the pipeline has ended.
+            WallarooParameterError: An argument is unusable, or the pipeline has ended.
 
         Example:
             See :class:`Pipeline`.
         """
-        where = self._where("key_by", key_extractor)
-        self._require_open(where)
-        if not isinstance(key_extractor, KeyExtractor):
+        from wallaroo._pipeline.keyed import KeyedPipeline  # Imported here because a keyed pipeline is a pipeline.
+
+        where = self._open_at("key_by", key_extractor)
+        if isinstance(key_extractor, Decorated) and not isinstance(key_extractor, KeyExtractor):
             raise WallarooParameterError(
                 f"{where}: the argument is {shown_type(key_extractor)}, not a key function",
-                hint="put @wallaroo.key_extractor above a function that returns the message's key"
-                + (", in place of the other decorator" if isinstance(key_extractor, Decorated) else ""),
+                hint="put @wallaroo.key_extractor above a function that returns the message's key, in place of the "
+                "other decorator",
             )
-        function, name = key_extractor.function, key_extractor.name
-        return self._then(lambda inputs: KeyByNode(name, inputs, function, None, reject_unknown=False), _BY_KEY)
+        if isinstance(key_extractor, str):
+            call = field_getter(where, key_extractor)
+            named = check_name(f"{where}: name", key_extractor if name is None else name)
+        else:
+            call = callable_of(where, "key_by", key_extractor, "message")
+            refuse_generator(where, key_extractor, "return the key")
+            named = name_of(where, "key_by", key_extractor, name)
+        is_decorated = isinstance(key_extractor, KeyExtractor)
+        vertex = Vertex(
+            self._heads,
+            lambda inputs: KeyByNode(named, inputs, call, None, reject_unknown=False, only_plain=is_decorated),
+            key=call,
+        )
+        return KeyedPipeline(self._name, [vertex], BY_KEY)
 
     def collect(self) -> Pipeline[T_co]:
         r"""Bring all messages together: one worker takes them one after another, and they share one state.
@@ -197,7 +209,7 @@ class Pipeline(Generic[T_co]):
             <Pipeline 'lines'>
         """
         self._require_open(f"pipeline {self._name!r}, collect()")
-        return self._then(lambda inputs: CollectNode("collect", inputs), _TOGETHER)
+        return self._collected()
 
     def merge(self, other: Pipeline[U]) -> Pipeline[T_co | U]:
         r"""Join two pipelines: messages of both go on in the order in which they come.
@@ -230,8 +242,28 @@ class Pipeline(Generic[T_co]):
                 f"{where}: some messages are in both pipelines, and would come twice",
                 hint="merge what comes of different sources or steps",
             )
-        names = [self._name, *(name for name in other._name.split(" + ") if name not in self._name.split(" + "))]
-        return Pipeline(" + ".join(names), self._heads + other._heads, self._placed_by | other._placed_by)
+        name = self._name_with(other)
+        return Pipeline(name, self._heads + other._heads, self._placed_by | other._placed_by)
+
+    if not TYPE_CHECKING:
+        # Type checkers know these of a keyed pipeline alone.
+        join = refusing_without_key("join")
+        lookup = refusing_without_key("lookup")
+        table = refusing_without_key("table")
+
+    def sink(self, sink_config: SinkConfig[T_co]) -> Pipeline[T_co]:
+        """End the pipeline at a sink. Short for :meth:`to_sink`.
+
+        Args:
+            sink_config: As for :meth:`to_sink`.
+
+        Raises:
+            WallarooParameterError: As for :meth:`to_sink`.
+
+        Example:
+            See :class:`Pipeline`.
+        """
+        return self._to_sinks("sink", [sink_config])
 
     def to_sink(self, sink_config: SinkConfig[T_co]) -> Pipeline[T_co]:
         """End the pipeline at a sink.
@@ -261,41 +293,13 @@ class Pipeline(Generic[T_co]):
         """
         return self._to_sinks("to_sinks", as_list("to_sinks: sink_configs", sink_configs))
 
-    def __repr__(self) -> str:
-        return f"<Pipeline {self._name!r}>"
-
-    def _where(self, call: str, thing: Any) -> str:
-        return f"pipeline {self._name!r}, {call}({shown_step(thing)})"
-
-    def _require_open(self, where: str) -> None:
-        if self._ended_by is not None:
-            raise WallarooParameterError(
-                f"{where}: pipeline {self._name!r} has ended with {self._ended_by}",
-                hint="every call returns a new pipeline: branch off the one before the sink",
-            )
-
-    def _then(
-        self, make: Callable[[tuple[int, ...]], Node], placed_by: frozenset[str] | None = None, *, is_step: bool = False
-    ) -> Pipeline[Any]:
-        vertex = _Vertex(self._heads, make, is_step=is_step)
-        return Pipeline(self._name, [vertex], placed_by or self._placed_by)
-
-    def _with_state_placed(self, where: str, computation: Any) -> Pipeline[T_co]:
-        if len(self._placed_by) > 1:
-            raise WallarooParameterError(
-                f"{where}: {shown_step(computation)} has state, and the pipelines that were merged are placed by "
-                f"{' and by '.join(sorted(self._placed_by))}",
-                hint="put key_by(...) or collect() after merge(...)",
-            )
-        return self.collect() if self._placed_by == _BY_NOTHING else self
-
     def _to_sinks(self, call: str, sink_configs: Sequence[Any]) -> Pipeline[T_co]:
         where = f"pipeline {self._name!r}, {call}"
         self._require_open(where)
         if not sink_configs:
             raise WallarooParameterError(f"{where}: the list is empty", hint="give at least one sink config")
         checked = [check_sink_config(where, config) for config in sink_configs]
-        sinks = [_Vertex(self._heads, _sink_node(config)) for config in checked]
+        sinks = [Vertex(self._heads, _sink_node(config)) for config in checked]
         return Pipeline(self._name, self._heads, self._placed_by, sinks, call)
 
 
@@ -313,6 +317,10 @@ def _refuse_step(where: str, thing: Any) -> NoReturn:
 
 
 def _step_hint(thing: Any) -> str:
+    if isinstance(thing, WindowedPipeline):
+        return "say what is made of each window: window(...).aggregate(...)"
+    if isinstance(thing, BARE_WINDOWS) and thing.call in ("tumbling", "sliding", "sessions"):
+        return f"use window({thing.call}(...)).aggregate(...)"
     if isinstance(thing, BARE_WINDOWS):
         return f"say what is made of each window: {thing.call}(...).over(TheAggregation)"
     if isinstance(thing, KeyExtractor):
@@ -320,12 +328,16 @@ def _step_hint(thing: Any) -> str:
     if isinstance(thing, SinkConfig):
         return "give a sink config to to_sink"
     if isinstance(thing, Pipeline):
-        return "use merge to join two pipelines"
+        return "use merge for the messages of two pipelines, or key_by(...).join(...) for pairs of them"
     kind = thing if isinstance(thing, type) else type(thing)
+    if kind.__module__ == aggregations.__name__:
+        return "aggregate windows by it: window(...).aggregate(...)"
     if issubclass(kind, Aggregation):
         return f"aggregate windows by it: wallaroo.count_windows(...).over({kind.__name__})"
     if any(hasattr(kind, name) for name in ("compute", "compute_multi")):
         return 'classes are steps of ApplicationBuilder: here put @wallaroo.computation(name="...") above a function'
+    if shown_step(thing) == "<lambda>":
+        return "use map, filter, flat_map or another verb, which take any function"
     return 'put @wallaroo.computation(name="...") above a function, and give that'
 
 
@@ -351,94 +363,5 @@ def source(name: str, source_config: SourceConfig[T]) -> Pipeline[T]:
     """
     check_name("source: name", name)
     config = check_source_config(f"source({name!r})", source_config)
-    vertex = _Vertex((), lambda _inputs: SourceNode(name, (), config))
-    return Pipeline(name, [vertex], _BY_NOTHING)
-
-
-def build_application(name: str, *pipelines: Pipeline[Any]) -> Application:
-    """Return the application of some pipelines, for ``application_setup`` to return.
-
-    Args:
-        name: The application's name, in messages, logs and metrics.
-        pipelines: Each has ended at a sink.
-
-    Raises:
-        WallarooParameterError: No pipeline is given, one has not ended, or two sources have one name or one address.
-
-    A step may be used several times: its name is numbered (``parse``, ``parse-2``), and each use has its own state.
-
-    Example:
-        >>> import wallaroo
-        >>> class Lines:
-        ...     delimiter = b";"
-        ...     def decode(self, bs):
-        ...         return bs.decode()
-        ...     def encode(self, data):
-        ...         return data
-        >>> lines = wallaroo.source("lines", wallaroo.StdinSourceConfig(Lines))
-        >>> build_application("Echo", lines.to_sink(wallaroo.StdoutSinkConfig(Lines))).name
-        'Echo'
-    """
-    check_name("build_application: name", name)
-    where = f"application {name!r}"
-    if not pipelines:
-        raise WallarooParameterError(
-            f"{where} has no pipeline", hint="give build_application the pipelines it is made of"
-        )
-    for index, pipeline in enumerate(pipelines):
-        if not isinstance(pipeline, Pipeline):
-            raise WallarooParameterError(
-                f"{where}: pipelines[{index}] is {shown_type(pipeline)}, not a pipeline",
-                hint="wallaroo.source(name, source_config) begins one",
-            )
-        if pipeline._ended_by is None:
-            raise WallarooParameterError(
-                f"{where}: pipeline {pipeline._name!r} has not ended",
-                hint="end it with to_sink(...) or to_sinks([...]), and give what that returns",
-            )
-    return Application(name, _Numbering(where).numbered(pipelines))
-
-
-class _Numbering:
-    """Turns vertices into nodes: each once, after its inputs, in the order in which the pipelines reach them."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-        self._nodes: list[Node] = []
-        self._numbers: dict[_Vertex, int] = {}
-        self._step_names: set[str] = set()
-
-    def numbered(self, pipelines: Iterable[Pipeline[Any]]) -> list[Node]:
-        for pipeline in pipelines:
-            for sink in pipeline._sinks:
-                self._number(sink)
-        return self._nodes
-
-    def _number(self, last: _Vertex) -> None:
-        # Not recursive: a pipeline may be longer than Python's stack is deep.
-        waiting = [last]
-        while waiting:
-            vertex = waiting[-1]
-            missing = [above for above in vertex.inputs if above not in self._numbers]
-            if vertex in self._numbers:
-                waiting.pop()
-                continue
-            if missing:
-                waiting.extend(reversed(missing))
-                continue
-            node = vertex.make(tuple(self._numbers[above] for above in vertex.inputs))
-            if vertex.is_step:
-                node = with_free_name(node, self._step_names)
-            self._check_source(node)
-            self._numbers[vertex] = len(self._nodes)
-            self._nodes.append(node)
-            waiting.pop()
-
-    def _check_source(self, node: Node) -> None:
-        if isinstance(node, SourceNode):
-            if any(isinstance(other, SourceNode) and other.name == node.name for other in self._nodes):
-                raise WallarooParameterError(
-                    f"{self._where}: two sources are named {node.name!r}",
-                    hint="give each its own name, or branch off one pipeline: every call returns a new one",
-                )
-            check_address_is_free(f"source({node.name!r})", node.source, self._nodes)
+    vertex = Vertex((), lambda _inputs: SourceNode(name, (), config))
+    return Pipeline(name, [vertex], BY_NOTHING)

@@ -1,7 +1,8 @@
 """The graph an application compiles to, whichever generation of the API described it.
 
 Nodes name their inputs by index, and only earlier ones, so the list is in topological order. Each node holds what the
-orchestrator is told (``describe``) and what a worker calls. ``kind`` is as in spec/protocol.md.
+orchestrator is told (``describe``) and what a worker calls. ``kind`` is as in spec/protocol.md. ``errors`` says what is
+done where ``call`` raises; ``None``: the message becomes a dead letter.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from wallaroo._io.addresses import Description
 from wallaroo._io.sinks import SinkConfig
 from wallaroo._io.sources import SourceConfig, decoder_name
 from wallaroo._steps.computations import Computation, ComputationBatch, ComputationMulti, StateStep, Step
+from wallaroo._steps.concurrency import Concurrency
+from wallaroo._steps.errors import ErrorPolicy
+from wallaroo._steps.filling import Fill
 from wallaroo._steps.objects import qualified_name
+from wallaroo._steps.wrapping import calling
 from wallaroo._windows.windows import WindowStep
 
 
@@ -49,33 +54,140 @@ class ComputationNode(NamedTuple):
     multi: bool
     pool: str | None = None
     kind: str = "computation"
+    errors: ErrorPolicy | None = None
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology."""
-        return {"pool": self.pool}
+        return {"pool": self.pool, "fill": None}
 
 
 class BatchNode(NamedTuple):
     """A stateless step that is given many messages at once: ``call`` takes a list and returns as many outputs.
 
-    To the orchestrator it is a computation like any other.
+    ``made_by``: what made it, for errors. ``most``: messages in one call, at most. ``fill``: what its batches wait for.
     """
 
     name: str
     inputs: tuple[int, ...]
     call: Callable[[list[Any]], Any]
     pool: str | None = None
+    made_by: str = "computation_batch"
+    most: int | None = None
+    fill: Fill | None = None
+    kind: str = "computation"
+    errors: ErrorPolicy | None = None
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology."""
+        return {"pool": self.pool, "fill": None if self.fill is None else self.fill.describe()}
+
+
+class AsyncNode(NamedTuple):
+    """A stateless step whose ``call`` returns an awaitable; many are awaited at once, as ``concurrency`` says.
+
+    ``keyed``: the slots of the main pool run it, each for the messages of its keys.
+    """
+
+    name: str
+    inputs: tuple[int, ...]
+    call: Callable[[Any], Any]
+    concurrency: Concurrency
+    keyed: bool
+    pool: str | None = None
+    kind: str = "computation"
+    errors: ErrorPolicy | None = None
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology."""
+        return {"pool": self.pool, "fill": self.concurrency.fill(keyed=self.keyed).describe()}
+
+
+class FilterNode(NamedTuple):
+    """A stateless step that drops the messages for which ``call`` returns something false."""
+
+    name: str
+    inputs: tuple[int, ...]
+    call: Callable[[Any], Any]
+    pool: str | None = None
+    kind: str = "computation"
+    errors: ErrorPolicy | None = None
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology."""
+        return {"pool": self.pool, "fill": None}
+
+
+class InspectNode(NamedTuple):
+    """A stateless step that shows each message to ``call`` and passes it on, whatever that returns."""
+
+    name: str
+    inputs: tuple[int, ...]
+    call: Callable[[Any], Any]
+    pool: str | None = None
+    kind: str = "computation"
+    errors: ErrorPolicy | None = None
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology."""
+        return {"pool": self.pool, "fill": None}
+
+
+class SplitNode(NamedTuple):
+    """A stateless step that gives each message to one of the :class:`BranchNode` below it, which are in its pool.
+
+    ``branch_of(call(message))`` is the ``choice`` of that branch. A branch that leads to no sink is no node, and its
+    messages are dropped.
+    """
+
+    name: str
+    inputs: tuple[int, ...]
+    call: Callable[[Any], Any]
+    branch_of: Callable[[Any], Any]
+    pool: str | None = None
+    kind: str = "computation"
+    errors: ErrorPolicy | None = None
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology."""
+        return {"pool": self.pool, "fill": None}
+
+
+class BranchNode(NamedTuple):
+    """Where a branch below a :class:`SplitNode` begins. It passes on what it is given."""
+
+    name: str
+    inputs: tuple[int, ...]
+    choice: Any
+    pool: str | None = None
     kind: str = "computation"
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology."""
-        return {"pool": self.pool}
+        return {"pool": self.pool, "fill": None}
+
+
+class SideNode(NamedTuple):
+    """A stateless step below a ``key_by``, of a stream that is joined with another.
+
+    It gives ``(side, key, message)``, for the ``key_by`` of the join: ``side`` says which of the streams it is.
+    """
+
+    name: str
+    inputs: tuple[int, ...]
+    side: int
+    pool: str | None = None
+    kind: str = "computation"
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology."""
+        return {"pool": self.pool, "fill": None}
 
 
 class KeyByNode(NamedTuple):
     """Ends a stage: messages are routed by the key that ``call`` returns.
 
-    ``keys`` is the fixed list of keys in the application's order, or ``None`` when any key may occur.
+    ``keys`` is the fixed list of keys in the application's order, or ``None`` when any key may occur. ``only_plain``:
+    keys of further types are refused, as in the older generations.
     """
 
     name: str
@@ -84,6 +196,7 @@ class KeyByNode(NamedTuple):
     keys: tuple[Any, ...] | None
     reject_unknown: bool
     kind: str = "key_by"
+    only_plain: bool = False
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology."""
@@ -110,17 +223,37 @@ class CollectNode(NamedTuple):
         return {}
 
 
+class CutNode(NamedTuple):
+    """Ends a stage where nothing else does: messages are routed by the key that they have.
+
+    ``kind`` is that of the node which gave them their key: ``key_by`` or ``collect``.
+    """
+
+    name: str
+    inputs: tuple[int, ...]
+    kind: str
+
+    def describe(self) -> Description:
+        """Return the kind's own keys of the topology."""
+        return {} if self.kind == "collect" else {"keys": None, "unknown_key": "create"}
+
+
 class StateNode(NamedTuple):
-    """A step with state. ``call(data, state)`` returns ``(output, state_changed)``; ``build()`` makes a key's state."""
+    """A step with state. ``call(data, state)`` returns ``(output, state_changed)``; ``build()`` makes a key's state.
+
+    ``builds_of_key``: it is ``build(key)``.
+    """
 
     name: str
     inputs: tuple[int, ...]
     table: str
     table_type: str
-    build: Callable[[], Any]
+    build: Callable[..., Any]
     call: Callable[[Any, Any], Any]
     multi: bool
+    builds_of_key: bool = False
     kind: str = "state"
+    errors: ErrorPolicy | None = None
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology."""
@@ -155,12 +288,19 @@ class SinkNode(NamedTuple):
         return {"sink": self.sink.describe(), "encoder": self.sink.encoder_name}
 
 
-Node = Union[SourceNode, ComputationNode, BatchNode, KeyByNode, CollectNode, StateNode, WindowNode, SinkNode]
+StatelessNode = Union[ComputationNode, BatchNode, AsyncNode, FilterNode, InspectNode, SplitNode, BranchNode, SideNode]
+Node = Union[SourceNode, StatelessNode, KeyByNode, CollectNode, CutNode, StateNode, WindowNode, SinkNode]
+
+STATELESS = (ComputationNode, BatchNode, AsyncNode, FilterNode, InspectNode, SplitNode, BranchNode, SideNode)
+"""The types of nodes that may run in a pool."""
+
+KEYING = (KeyByNode, CollectNode, CutNode)
+"""The types of nodes at which a stage ends and another begins, whose messages have keys."""
 
 
 def pool_of(node: Node) -> str | None:
     """Return the pool whose workers run a node; ``None`` for the main pool."""
-    return node.pool if isinstance(node, (ComputationNode, BatchNode)) else None
+    return node.pool if isinstance(node, STATELESS) else None
 
 
 def node_of(step: Step[Any, Any], inputs: tuple[int, ...], pool: str | None = None) -> Node:
@@ -172,9 +312,11 @@ def node_of(step: Step[Any, Any], inputs: tuple[int, ...], pool: str | None = No
         pool: The pool whose workers run it; ``None`` for the main one, which runs every step with state.
     """
     if isinstance(step, ComputationBatch):
-        return BatchNode(step.name, inputs, step.function, pool)
+        most, fill, errors = step.max_batch, step.fill, step.errors
+        return BatchNode(step.name, inputs, step.function, pool, most=most, fill=fill, errors=errors)
     if isinstance(step, (Computation, ComputationMulti)):
-        return ComputationNode(step.name, inputs, step.function, isinstance(step, ComputationMulti), pool)
+        is_multi = isinstance(step, ComputationMulti)
+        return ComputationNode(step.name, inputs, step.function, is_multi, pool, errors=step.errors)
     if isinstance(step, WindowStep):
         return WindowNode(step.name, inputs, window_table(step.name), qualified_name(step.aggregation), step)
     assert isinstance(step, StateStep), "there are no other steps"
@@ -183,13 +325,14 @@ def node_of(step: Step[Any, Any], inputs: tuple[int, ...], pool: str | None = No
 
 def state_node(step: StateStep[Any, Any, Any], inputs: tuple[int, ...], table: str) -> StateNode:
     """Return the node of a step with its state in ``table``."""
-    call, build = _changing(step.function), step.state
-    return StateNode(step.name, inputs, table, qualified_name(build), build, call, step.multi)
+    call, build = changing(step.function), step.state
+    return StateNode(step.name, inputs, table, qualified_name(build), build, call, step.multi, errors=step.errors)
 
 
-def _changing(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], tuple[Any, bool]]:
+def changing(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], tuple[Any, bool]]:
     """Return a function that says what generation 3 takes for granted: the state may have changed."""
 
+    @calling(call)
     def call_and_say_so(data: Any, state: Any) -> tuple[Any, bool]:
         return call(data, state), True
 
@@ -272,19 +415,28 @@ class Application:
 
     def describe(self) -> Description:
         """Return the topology as spec/protocol.md defines it: equal, byte for byte, in every worker of a run."""
-        return {
+        described: Description = {
             "name": self.name,
             "nodes": [
                 {"kind": node.kind, "name": node.name, "inputs": list(node.inputs), **node.describe()}
                 for node in self.nodes
             ],
         }
+        stop_at = [node_id for node_id in range(len(self.nodes)) if self.stops_at(node_id)]
+        return {**described, "stop_at": stop_at} if stop_at else described
+
+    def stops_at(self, node_id: int) -> bool:
+        """Whether a message that fails at a node ends the run.
+
+        Args:
+            node_id: The node's position in ``nodes``.
+        """
+        errors: ErrorPolicy | None = getattr(self.nodes[node_id], "errors", None)
+        return errors is not None and errors.stops
 
     def without_pools(self) -> Application:
         """Return the same application with all its steps in the main pool."""
-        here = [
-            node._replace(pool=None) if isinstance(node, (ComputationNode, BatchNode)) else node for node in self.nodes
-        ]
+        here = [node._replace(pool=None) if isinstance(node, STATELESS) else node for node in self.nodes]
         return Application(self.name, here)
 
     def children(self, node_id: int) -> list[int]:

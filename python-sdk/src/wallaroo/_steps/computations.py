@@ -6,6 +6,8 @@ from typing import Any, Callable, ClassVar, Generic, TypeVar, get_origin
 
 from wallaroo._errors import WallarooParameterError
 from wallaroo._steps.decorated import Decorated, shown_name
+from wallaroo._steps.errors import ErrorPolicy
+from wallaroo._steps.filling import Fill
 from wallaroo._steps.objects import check_arity, is_generator, shown_type
 
 In = TypeVar("In", contravariant=True)
@@ -32,6 +34,9 @@ class Step(Generic[In, Out]):
 
     needs_key: ClassVar[bool] = False
     """Whether it has state, and so must stand below a ``key_by`` or ``collect``."""
+
+    errors: ErrorPolicy | None = None
+    """What is done where its function raises; ``None``: the message becomes a dead letter."""
 
 
 class Computation(Decorated[Callable[[In], Returned]], Step[In, Any], Generic[In, Returned]):
@@ -75,9 +80,17 @@ class ComputationMulti(Decorated[Callable[[In], Returned]], Step[In, Any], Gener
 class ComputationBatch(Decorated[Callable[[list[Any]], Returned]], Step[In, Any], Generic[In, Returned]):
     """A function decorated with :func:`computation_batch`: called like the function."""
 
-    def __init__(self, name: str, function: Callable[[list[Any]], Returned]) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: Callable[[list[Any]], Returned],
+        max_batch: int | None = None,
+        fill: Fill | None = None,
+    ) -> None:
         super().__init__("computation_batch", function, "batch")
         self.name = name
+        self.max_batch = max_batch
+        self.fill = fill
 
     def __call__(self, batch: list[Any], /) -> Returned:
         """Call the function."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Generic, TypeVar, Union
+from datetime import date
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Callable, Generic, SupportsIndex, TypeVar, Union
 
 from wallaroo._steps.decorated import Decorated, shown_name
 
-Key = Union[str, bytes, int, tuple[Any, ...]]
-"""What may be a key; in a tuple, the same again."""
+if TYPE_CHECKING:
+    from uuid import UUID
+
+Key = Union[str, bytes, int, SupportsIndex, tuple[Any, ...], "UUID", date, Enum]
+"""What may be a key; in a tuple, the same again. Of what has ``__index__`` only numpy's integers."""
 
 In = TypeVar("In", contravariant=True)
 K_co = TypeVar("K_co", bound=Key, covariant=True)
@@ -45,7 +50,7 @@ def key_extractor(function: Callable[[T], K]) -> KeyExtractor[T, K]:
     """Make a key function for :meth:`Pipeline.key_by` of a function ``f(data)``.
 
     Args:
-        function: Returns the message's key: ``str``, ``bytes``, ``int``, or a tuple of these.
+        function: Returns the message's key, as for :meth:`Pipeline.key_by`.
 
     Raises:
         WallarooParameterError: The function cannot be called with one argument.

@@ -5,7 +5,10 @@ Every check is made when the application is built, so that a misspelt method is 
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from functools import partial
+from itertools import takewhile
 from types import (
     BuiltinFunctionType,
     FunctionType,
@@ -24,7 +27,7 @@ _DECORATORS = {"decode": "decoder", "header_length": "decoder", "encode": "encod
 A_STEP = '@wallaroo.computation(name="...")'
 
 
-_ROUTINES = (
+ROUTINES = (
     FunctionType,
     MethodType,
     BuiltinFunctionType,
@@ -60,7 +63,7 @@ def as_object(where: str, thing: Any, decorator: str | None = A_STEP) -> Any:
             f"{where}: the argument is {shown_type(thing)}, whose methods are not those of a step",
             hint="give a class of your own, or a function with the decorator for its place",
         )
-    if isinstance(thing, _ROUTINES):
+    if isinstance(thing, ROUTINES):
         raise WallarooParameterError(
             f"{where}: {class_name(thing)} is a plain function",
             hint=f"put {decorator} above it, or give a class" if decorator else "give a class",
@@ -118,19 +121,47 @@ def optional_method(where: str, thing: Any, name: str, *parameters: str) -> Call
     return found  # type: ignore[no-any-return]
 
 
-def check_not_async(described: str, found: Callable[..., Any], define_as: str) -> None:
+def check_not_async(described: str, found: Callable[..., Any], define_as: str, instead: str = "") -> None:
     """Raise an error if ``found`` is an ``async def``.
+
+    Args:
+        described: Its place and name, for the error.
+        found: The function, or bound method.
+        define_as: What its definition should look like.
+        instead: What to do about it otherwise, for the hint.
 
     Raises:
         WallarooParameterError: ``found`` is async.
     """
     if is_async(found):
         raise WallarooParameterError(
-            f"{described} is async, and nothing would await it", hint=f"define it as: def {define_as}"
+            f"{described} is async, and nothing would await it", hint=f"{instead}define it as: def {define_as}"
         )
 
 
-def check_arity(described: str, found: Callable[..., Any], define_as: str, parameters: tuple[str, ...]) -> None:
+def check_async(described: str, found: Callable[..., Any], define_as: str) -> None:
+    """Raise an error if ``found`` certainly returns nothing that can be awaited.
+
+    A lambda, a decorated function and an object may return an awaitable: only their first call tells.
+
+    Raises:
+        WallarooParameterError: ``found`` is a plain function, or yields.
+    """
+    if _flags(found) & _ASYNC_GENERATOR:
+        raise WallarooParameterError(f"{described} yields, and nothing would iterate", hint="return the result")
+    while isinstance(found, (partial, MethodType)):
+        found = found.func if isinstance(found, partial) else found.__func__
+    is_wrapper = hasattr(found, "__wrapped__") or getattr(found, "__name__", "") == "<lambda>"
+    if isinstance(found, (type, *ROUTINES)) and not is_async(found) and not is_wrapper:
+        raise WallarooParameterError(
+            f"{described} is not async: it would be awaited",
+            hint=f"define it as: async def {define_as}, or use map for a function that returns its result",
+        )
+
+
+def check_arity(
+    described: str, found: Callable[..., Any], define_as: str, parameters: tuple[str, ...], hint: str | None = None
+) -> None:
     """Raise an error unless a function can be called with ``parameters``.
 
     Args:
@@ -138,29 +169,55 @@ def check_arity(described: str, found: Callable[..., Any], define_as: str, param
         found: The function, or bound method.
         define_as: What its definition should look like.
         parameters: Names of the arguments it will be given, by position.
+        hint: What to do about it; to define it so, if it is left out.
 
     Raises:
         WallarooParameterError: It takes fewer arguments, or needs more.
     """
-    if _plainly_takes(found, len(parameters)):
+    if _plainly_takes(found, len(parameters)) or _takes_in_c(found, len(parameters)):
         return
-    import inspect  # Imported here because it takes a tenth of a worker's start.
-
-    try:
-        # Of the function itself: a decorator made with functools.wraps may give the wrapped one further arguments.
-        signature = inspect.signature(found, follow_wrapped=False)
-    except (TypeError, ValueError):
+    signature = _signature(found)
+    if signature is None:
         return  # Written in C without a signature: the first call will tell.
-    try:
-        signature.bind(*parameters)
-    except TypeError:
+    if not _binds(signature, parameters):
         shown = signature.replace(
             parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()],
             return_annotation=signature.empty,
         )
         raise WallarooParameterError(
-            f"{described}{shown} cannot be called with {_counted(parameters)}", hint=f"define it as {define_as}"
-        ) from None
+            f"{described}{shown} cannot be called with {_counted(parameters)}",
+            hint=f"define it as {define_as}" if hint is None else hint,
+        )
+
+
+def takes(found: Any, *parameters: str) -> bool:
+    """Whether a function takes as many arguments, and asks for the last: it has that name, or no default."""
+    if not callable(found) or _plainly_takes(found, len(parameters) - 1):
+        return False
+    signature = _signature(found)
+    if signature is None:
+        return False
+    names = list(signature.parameters)
+    return _binds(signature, parameters) and (names[-1:] == [parameters[-1]] or not _binds(signature, parameters[:-1]))
+
+
+def _binds(signature: Any, arguments: Sequence[Any]) -> bool:
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def _signature(found: Any) -> Any:
+    """Return the signature of a function, ``None`` if it has none that can be read."""
+    import inspect  # Imported here because it takes a tenth of a worker's start.
+
+    try:
+        # Of the function itself: a decorator made with functools.wraps may give the wrapped one further arguments.
+        return inspect.signature(found, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return None
 
 
 def _plainly_takes(found: Any, count: int) -> bool:
@@ -178,6 +235,32 @@ def _plainly_takes(found: Any, count: int) -> bool:
     return code.co_argcount == count and not code.co_kwonlyargcount
 
 
+def _takes_in_c(found: Any, count: int) -> bool:
+    """Whether what is written in C takes ``count`` arguments or does not say. ``False`` if that needs a closer look."""
+    is_routine = isinstance(found, (BuiltinFunctionType, MethodDescriptorType))
+    if not _IN_C or not (is_routine or _is_class_in_c(found) or type(found).__module__ == "operator"):
+        return False
+    text = getattr(found, "__text_signature__", None)
+    if text is None:
+        return True
+    names = text[1:-1].replace("/, ", "").replace(", /", "").split(", ")
+    if names[0].startswith("$") and not isinstance(found, MethodDescriptorType):
+        # The object or module that the function is bound to.
+        del names[0]
+    by_position = list(takewhile(lambda name: not name.startswith("*"), names))
+    at_most = count if any(name.startswith("*") and name != "*" for name in names) else len(by_position)
+    return sum("=" not in name for name in by_position) <= count <= at_most
+
+
+def _is_class_in_c(found: Any) -> bool:
+    return type(found) is type and not found.__flags__ & _HEAP_TYPE
+
+
+_IN_C = sys.implementation.name == "cpython"
+_HEAP_TYPE = 1 << 9
+"""Of classes that are defined in Python, in ``__flags__``."""
+
+
 def is_generator(function: Any) -> bool:
     """Whether ``function`` yields."""
     return bool(_flags(function) & _GENERATOR)
@@ -191,7 +274,7 @@ def is_async(function: Any) -> bool:
 def _flags(function: Any) -> int:
     while isinstance(function, (partial, MethodType)):
         function = function.func if isinstance(function, partial) else function.__func__
-    if not isinstance(function, (type, *_ROUTINES)):
+    if not isinstance(function, (type, *ROUTINES)):
         # An object that can be called.
         function = next((vars(kind)["__call__"] for kind in type(function).__mro__ if "__call__" in vars(kind)), None)
     return getattr(getattr(function, "__code__", None), "co_flags", 0)

@@ -15,7 +15,7 @@ test may kill.
 
 from wallaroo.testing._in_process import InProcess, run
 from wallaroo.testing._orchestrator import Orchestrator, Sink, frames
-from wallaroo.testing._outcome import DeadLetter, Outcome
+from wallaroo.testing._outcome import DeadLetter, Outcome, RunStoppedError
 from wallaroo.testing._states import UnsavedStateError, UnsavedStateWarning
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "InProcess",
     "Orchestrator",
     "Outcome",
+    "RunStoppedError",
     "Sink",
     "UnsavedStateError",
     "UnsavedStateWarning",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
 from types import ModuleType
@@ -16,19 +17,23 @@ from typing import Any
 
 import msgpack
 
+from wallaroo._codec.key_tags import untagged
 from wallaroo._codec.keys import key_from_wire
 from wallaroo._codec.protocol import DEFAULT_MAX_BODY, TIMER, Batch
 from wallaroo._codec.values import ValueCodec
+from wallaroo._hooks import started, stopped
 from wallaroo._io.sources import GenSourceConfig
 from wallaroo._pipeline.topology import Application, SinkNode, SourceNode
 from wallaroo.testing._inputs import Inputs, Message, frames_of, inputs_by_source, whole_number, words
-from wallaroo.testing._outcome import DeadLetter, Outcome
+from wallaroo.testing._outcome import DeadLetter, Outcome, RunStoppedError
 from wallaroo.testing._plan import planned_stages
+from wallaroo.testing._raising import RaisingRun
 from wallaroo.testing._states import reload, warn_of_unsaved
 from wallaroo.testing._time import StageTimes
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._compile import Compiler
 from wallaroo.worker._forked import this_is_the_worker
+from wallaroo.worker._lifecycle import Lifecycle, modules_of
 from wallaroo.worker._load import codec_of
 from wallaroo.worker._marker import Marker
 from wallaroo.worker._results import result_bodies
@@ -43,26 +48,34 @@ def run(
     args: Sequence[str] = (),
     batch: int = 1,
     restarts: bool = False,
+    restart_every: int | None = None,
+    raises: bool = False,
 ) -> Outcome:
     r"""Take messages through an application and return what its sinks were given to write. Sources then end.
 
     Args:
         application: What ``application_setup`` returns, or the module that has it.
         inputs: Messages for the only source, or those for each source by its name, one source after the other. A
-            message is one frame's payload, as the decoder is given it; ``str`` is encoded as UTF-8. For a generator
-            source, a number: how many messages to take of it; without one it is run to its end.
+            message is one frame's payload, ``str`` encoded as UTF-8, or what the source's codec writes, such as a dict
+            for ``json_lines()``. For a generator source, how many messages to take of it; without it, all.
         args: Words for ``application_setup``, where a module is given.
         batch: How many messages are taken together. With 1, each has gone through all steps before the next begins. A
             :func:`wallaroo.computation_batch` is never given more.
         restarts: After every batch, states are pickled, and loaded when their keys are next needed: see
             :meth:`InProcess.restart`.
+        restart_every: The same after every so many batches.
+        raises: What a step raises is raised, and is no dead letter: ``pytest --pdb`` stops in the step.
+
+    Warns:
+        UnsavedStateWarning: At the end a state cannot be pickled, or cannot be loaded again.
 
     Raises:
         WallarooParameterError: ``application_setup`` describes what cannot run.
         TypeError: An argument is of another type than said above.
-        ValueError: There is no source of a name, ``inputs`` does not say which of several is meant, or a message holds
-            the delimiter of its source.
+        ValueError: There is no source of a name, ``inputs`` does not say which of several is meant, a message holds the
+            delimiter of its source, or its codec refuses it.
         UnsavedStateError: A state cannot be pickled, with ``restarts``.
+        RunStoppedError: A message failed in a step with ``on_error="stop"``.
 
     Example:
         >>> import wallaroo, wallaroo.testing
@@ -78,12 +91,15 @@ def run(
         >>> p = wallaroo.source("numbers", wallaroo.StdinSourceConfig(Lines)).to(invert)
         >>> app = wallaroo.build_application("app", p.to_sink(wallaroo.StdoutSinkConfig(Lines)))
         >>> outcome = wallaroo.testing.run(app, ["2", "0", "4"])
-        >>> outcome.lines
-        ['0.5', '0.25']
         >>> [(letter.step, letter.exception, letter.value) for letter in outcome.dead_letters]
         [('invert', 'ZeroDivisionError', '0')]
+        >>> wallaroo.testing.run(app, ["2", "0", "4"], raises=True)
+        Traceback (most recent call last):
+        ZeroDivisionError: division by zero
     """
-    in_process = InProcess(application, args=args, batch=batch, restarts=restarts)
+    in_process = InProcess(
+        application, args=args, batch=batch, restarts=restarts, restart_every=restart_every, raises=raises
+    )
     generators = in_process.generators
     for source, given in inputs_by_source(inputs):
         if isinstance(given, int):
@@ -105,6 +121,8 @@ class InProcess:
         args: As for :func:`run`.
         batch: As for :func:`run`.
         restarts: As for :func:`run`.
+        restart_every: As for :func:`run`.
+        raises: As for :func:`run`. After an exception the object cannot go on.
 
     Raises:
         WallarooParameterError: As for :func:`run`.
@@ -137,17 +155,29 @@ class InProcess:
         args: Sequence[str] = (),
         batch: int = 1,
         restarts: bool = False,
+        restart_every: int | None = None,
+        raises: bool = False,
     ) -> None:
         self._codec = ValueCodec()
+        name = None
         if isinstance(application, ModuleType):
+            name = application.__name__
             self._codec = codec_of(application)
             application = application.application_setup(words(args))
         if not isinstance(application, Application):
             raise TypeError(f"the application is {type(application).__name__}, not a built Application or a module")
+        modules = {name} if name is not None else modules_of(application)
+        self._lifecycle = Lifecycle(application, started.of(modules), stopped.of(modules))
+        for hook in self._lifecycle.starts:
+            hook.call()
         application = application.without_pools()
         self._nodes = application.nodes
+        self._stops_at = application.stops_at
         self._batch_size = whole_number("batch", batch, 1)
-        self._restarts = restarts
+        self._restart_every = _restart_every(restarts, restart_every)
+        # Batches of sources, among which restarts come.
+        self._given = 0
+        self._make_run = RaisingRun if raises else BatchRun
         self._batches = itertools.count(1)
         self._flags = 0
         self._tables = StateTables()
@@ -162,17 +192,19 @@ class InProcess:
         }
         self._dead_letters: list[DeadLetter] = []
         self._ended: set[int] = set()
+        self._is_over = False
 
     def send(self, messages: Iterable[Message], *, source: str | None = None) -> None:
         """Give messages to a source and take them to the sinks.
 
         Args:
-            messages: The payloads of frames, ``str`` encoded as UTF-8.
+            messages: As the ``inputs`` of :func:`run`.
             source: The source's name; may be left out when there is only one.
 
         Raises:
-            TypeError: A message is neither ``str`` nor bytes.
-            ValueError: There is no such source, it is a generator or has ended, or a message holds its delimiter.
+            TypeError: A message is neither ``str`` nor bytes, nor what the source's codec takes.
+            ValueError: There is no such source, it is a generator or has ended, a message holds its delimiter, or the
+                codec refuses it.
         """
         root = self._source(source, generates=False)
         node = self._nodes[root]
@@ -193,7 +225,7 @@ class InProcess:
         """
         root = self._source(source, generates=True)
         most = most if most is None else whole_number("the number of messages", most, 0)
-        while not self._stages[root].ended and most != 0:
+        while self._stages[root].ended is False and most != 0:
             count = self._batch_size if most is None else min(self._batch_size, most)
             self._run(root, count)
             most = None if most is None else most - count
@@ -220,7 +252,7 @@ class InProcess:
             source: The source's name; all sources, if it is left out.
 
         Warns:
-            UnsavedStateWarning: A state cannot be pickled.
+            UnsavedStateWarning: A state cannot be pickled, or cannot be loaded again.
 
         Raises:
             ValueError: There is no such source.
@@ -259,7 +291,10 @@ class InProcess:
                 self._times.end(root)
                 self._ended.add(root)
         self._wake()
-        if len(self._ended) == len(self._sources):
+        if len(self._ended) == len(self._sources) and not self._is_over:
+            self._is_over = True
+            for problem in self._lifecycle.stop():
+                print(problem, file=sys.stderr)
             warn_of_unsaved(self._tables)
 
     def restart(self) -> None:
@@ -335,7 +370,8 @@ class InProcess:
         self._run_stage(root, given)
         self._run_groups()
         self._wake()
-        if self._restarts:
+        self._given += 1
+        if self._restart_every is not None and self._given % self._restart_every == 0:
             self.restart()
 
     def _run_groups(self) -> None:
@@ -356,17 +392,21 @@ class InProcess:
         number = next(self._batches)
         times = self._times.of_batch(root, given)
         batch = Batch(number, root, self._flags, self._skipped(given), times, given)
-        run = BatchRun(batch, self._codec, Marker(None))
+        run = self._make_run(batch, self._codec, Marker(None))
         self._tables.begin_batch(number)
         stage = self._stages[root]
         outlets = stage.run(given, run)
         for body in result_bodies(run, outlets, lambda: 0, ended=stage.ended, max_body=DEFAULT_MAX_BODY):
-            _, _, _, _, outputs, failures, _, timing = msgpack.unpackb(body, strict_map_key=False)
+            _, _, _, _, outputs, failures, _, timing, _ = msgpack.unpackb(body, strict_map_key=False)
             self._times.hear(root, timing)
             fields = iter(outputs)
             for outlet, _, data in zip(fields, fields, fields):
                 self._take(outlet, data)
-            self._dead_letters += [self._dead_letter(given, *failure) for failure in failures]
+            for node, *failure in failures:
+                letter = self._dead_letter(given, node, *failure)
+                self._dead_letters.append(letter)
+                if self._stops_at(node):
+                    raise RunStoppedError(letter)
 
     def _skipped(self, given: Any) -> list[int]:
         """Return flat ``origin, value`` of what a batch leaves out: nothing here, where no message kills a worker."""
@@ -397,7 +437,17 @@ class InProcess:
                 (value,) = self._codec.decode(codec, payload, 1)
         elif isinstance(given, list) and isinstance(given[origin], bytes):
             value = given[origin]
-        return DeadLetter(self._nodes[node].name, key_from_wire(key), exception, message, traceback, value, shown_value)
+        return DeadLetter(
+            self._nodes[node].name, untagged(key_from_wire(key)), exception, message, traceback, value, shown_value
+        )
+
+
+def _restart_every(restarts: bool, restart_every: int | None) -> int | None:
+    if restart_every is None:
+        return 1 if restarts else None
+    if restarts:
+        raise ValueError("restarts=True is restart_every=1: give one of them")
+    return whole_number("restart_every", restart_every, 1)
 
 
 def _stage(compiler: Compiler, kind: str, root: int, outlets: list[int]) -> Stage:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Union
+from typing import Any, Callable, Union
 
+from wallaroo._io.codecs import Codec
 from wallaroo._pipeline.topology import SourceNode
 from wallaroo._steps.objects import shown_type
 
-Message = Union[bytes, str]
+Message = Any
+"""A frame's payload as ``str`` or bytes, or a message that the source's codec takes."""
 Inputs = Union[Mapping[str, Union[Iterable[Message], int]], Iterable[Message]]
 
 _BYTES = (bytes, bytearray, memoryview)
@@ -39,12 +41,14 @@ def frames_of(node: SourceNode, messages: Any) -> list[bytes]:
     """Return the payloads of ``messages``, as the decoder of ``node`` is given them.
 
     Raises:
-        TypeError: ``messages`` is text and no list of messages, or holds what is neither ``str`` nor bytes.
-        ValueError: A message holds the delimiter, and so would arrive as several.
+        TypeError: ``messages`` is text and no list of messages, or holds what is neither ``str`` nor bytes nor what
+            the source's codec takes.
+        ValueError: A message holds the delimiter, and so would arrive as several, or the codec refuses it.
     """
     where = f"source {node.name!r}"
     delimiter = (node.source.framing or {}).get("delimiter")
-    frames = [_payload(where, number, message) for number, message in enumerate(_messages(where, messages))]
+    payload = _payload(where, node.source.decoder)
+    frames = [payload(number, message) for number, message in enumerate(_messages(where, messages))]
     if delimiter is not None:
         for number, frame in enumerate(frames):
             if (frame + delimiter).find(delimiter) < len(frame):
@@ -89,9 +93,20 @@ def _messages(where: str, messages: Any) -> Iterator[Any]:
         raise TypeError(f"{where}: what is given is {shown_type(messages)}; give a list of messages") from None
 
 
-def _payload(where: str, number: int, message: Any) -> bytes:
-    if isinstance(message, str):
-        return message.encode("utf-8")
-    if isinstance(message, _BYTES):
-        return bytes(message)
-    raise TypeError(f"{where}: message {number} is {shown_type(message)}; a message is str or bytes")
+def _payload(where: str, decoder: Any) -> Callable[[int, Any], bytes]:
+    """Return a function from a message and its number to its frame's payload."""
+    codec = decoder if isinstance(decoder, Codec) else None
+
+    def payload(number: int, message: Any) -> bytes:
+        if not isinstance(message, (str, *_BYTES)):
+            if codec is None:
+                raise TypeError(f"{where}: message {number} is {shown_type(message)}; a message is str or bytes")
+            try:
+                message = codec.to_payload(message)
+            except (TypeError, ValueError) as error:
+                raise type(error)(
+                    f"{where}: message {number}: {error}; give what {codec} writes, or a frame as str or bytes"
+                ) from None
+        return message.encode("utf-8") if isinstance(message, str) else bytes(message)
+
+    return payload

@@ -33,6 +33,24 @@ class DeadLetter:
     shown_value: str = field(repr=False)
 
 
+class RunStoppedError(Exception):
+    """A message has failed in a step with ``on_error="stop"``, which ends the run.
+
+    Args:
+        dead_letter: The message, as a dead letter.
+
+    Example:
+        >>> letter = DeadLetter("invert", None, "ZeroDivisionError", "division by zero", "", "0", "'0'")
+        >>> print(RunStoppedError(letter))
+        step 'invert' has on_error="stop" and ended the run: ZeroDivisionError: division by zero
+    """
+
+    def __init__(self, dead_letter: DeadLetter) -> None:
+        self.dead_letter = dead_letter
+        said = f"{dead_letter.exception}: {dead_letter.message}\n{dead_letter.traceback}".rstrip()
+        super().__init__(f'step {dead_letter.step!r} has on_error="stop" and ended the run: {said}')
+
+
 @dataclass(frozen=True)
 class Outcome:
     r"""The outcome of a run.

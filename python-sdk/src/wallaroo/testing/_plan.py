@@ -1,7 +1,7 @@
 """The stages of an application, as the orchestrator's ``plan.rs`` makes them.
 
-A stage begins at a source, a ``key_by`` or a ``collect``, and holds everything below it up to the next ``key_by`` or
-``collect``, or to a sink.
+A stage begins at a source, or where messages get a key, and holds everything below it up to the next such node, or to a
+sink.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from wallaroo._io.sources import GenSourceConfig
-from wallaroo._pipeline.topology import Application, CollectNode, KeyByNode, Node, SinkNode, SourceNode
+from wallaroo._pipeline.topology import KEYING, Application, Node, SinkNode, SourceNode
 
 
 class PlannedStage(NamedTuple):
@@ -33,7 +33,7 @@ def planned_stages(application: Application) -> list[PlannedStage]:
 def _input_kind(node: Node) -> str | None:
     if isinstance(node, SourceNode):
         return "generate" if isinstance(node.source, GenSourceConfig) else "frames"
-    return "groups" if isinstance(node, (KeyByNode, CollectNode)) else None
+    return "groups" if isinstance(node, KEYING) else None
 
 
 def _outlets(application: Application, root: int) -> list[int]:
@@ -43,6 +43,6 @@ def _outlets(application: Application, root: int) -> list[int]:
         node = below.pop()
         if node not in seen:
             seen.add(node)
-            if not isinstance(application.nodes[node], (KeyByNode, CollectNode, SinkNode)):
+            if not isinstance(application.nodes[node], (*KEYING, SinkNode)):
                 below += application.children(node)
-    return sorted(node for node in seen if isinstance(application.nodes[node], (KeyByNode, CollectNode, SinkNode)))
+    return sorted(node for node in seen if isinstance(application.nodes[node], (*KEYING, SinkNode)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 
-from wallaroo.worker._failures import exception_message, exception_type, shown
+from wallaroo.worker._failures import RestoreError, exception_message, exception_type, shown
 from wallaroo.worker._state import StateTables
 
 
@@ -32,7 +32,10 @@ class UnsavedStateError(Exception):
 
 
 class UnsavedStateWarning(UserWarning):
-    """A state cannot be pickled. ``wallaroo-orch`` makes no snapshots of it, and rebuilds it from a bounded journal.
+    """A state cannot be pickled, or not be loaded again.
+
+    ``wallaroo-orch`` makes no snapshots of a state that cannot be pickled, and rebuilds it from a bounded journal. One
+    that cannot be loaded is lost when its worker dies.
 
     Example:
         Where that is meant, a test may say so::
@@ -67,7 +70,7 @@ def reload(tables: StateTables) -> None:
 
 
 def warn_of_unsaved(tables: StateTables) -> None:
-    """Warn of one state of each table that cannot be pickled."""
+    """Warn of one state of each table that cannot be pickled, or cannot be loaded again."""
     for problem in dict(_unsaved(tables)).values():
         warnings.warn(problem, UnsavedStateWarning, stacklevel=4)
 
@@ -75,7 +78,9 @@ def warn_of_unsaved(tables: StateTables) -> None:
 def _unsaved(tables: StateTables) -> Iterator[tuple[str, str]]:
     for table, key in tables.live():
         try:
-            table.pickled(key)
+            table.reloaded(key)
+        except RestoreError as error:
+            yield table.name, str(error)
         except BaseException as error:  # noqa: BLE001 - the user's __reduce__ or __getstate__
             yield table.name, _problem(table.name, key, error)
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import sys
 from typing import Any, NamedTuple
 
 from wallaroo._codec.protocol import CAREFUL, DISCARD, WHOLE, Batch
 from wallaroo._codec.values import ValueCodec
+from wallaroo.worker._descriptors import are_intact
 from wallaroo.worker._failures import FailureFields, failure, payload_of
 from wallaroo.worker._forked import iterates, leave_if_child
 from wallaroo.worker._marker import Marker
+
+CLOSED_ITS_CONNECTION = 71
+"""Exit code of a worker whose connection user code has closed."""
+
+_YOUNG = 1
+# PyPy collects everything, whatever it is asked for: tens of milliseconds a message.
+_COLLECTS_THE_YOUNG = sys.implementation.name == "cpython"
+"""The oldest generation that is collected: what a message has made is younger."""
 
 _NONE: frozenset[tuple[int, int]] = frozenset()
 
@@ -42,6 +54,8 @@ class BatchRun:
         self.time: int | None = None
         self.late = 0
         self.timers: list[tuple[Any, int | None]] = []
+        # The group at which the worker stood still.
+        self.slow: int | None = None
         self._codec = codec
         self._marker = marker
         self._origin = self._value = WHOLE
@@ -54,6 +68,17 @@ class BatchRun:
         """Mark that ``node`` is about to run, in a loop over ``lists``."""
         iterates(*lists)
         self._marker.entering(self.batch, node, self._origin, self._value)
+
+    def survived(self) -> None:
+        """Look at what a step has done to the worker, while the mark names it and its message: in careful batches.
+
+        Objects that it left behind are destroyed now, on CPython. If it has closed the worker's connection, the worker
+        ends here: later nobody could say which message it was.
+        """
+        if _COLLECTS_THE_YOUNG:
+            gc.collect(_YOUNG)
+        if not are_intact():
+            os._exit(CLOSED_ITS_CONNECTION)
 
     def fail(self, node: int, origin: int, error: BaseException, value: Any, key: Any = None) -> None:
         """Record that ``node`` could not process ``value``, which came of the frame or group ``origin``."""

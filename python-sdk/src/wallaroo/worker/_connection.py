@@ -10,7 +10,7 @@ import os
 import socket
 
 from wallaroo._codec.protocol import LengthReader, ProtocolError, frame
-from wallaroo.worker._descriptors import move_out_of_reach
+from wallaroo.worker._descriptors import keep, let_go, move_out_of_reach
 from wallaroo.worker._forked import leave_if_child
 
 _SMALLEST_BUFFER = 256 * 1024
@@ -39,6 +39,7 @@ class Connection:
         """Take over the inherited descriptor ``fd``."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=move_out_of_reach(fd))
         os.register_at_fork(after_in_child=sock.close)
+        keep(sock.fileno())
         return cls(sock)
 
     def limit(self, max_body: int) -> None:
@@ -108,4 +109,5 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket."""
+        let_go(self._socket.fileno())
         self._socket.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 from wallaroo._codec.keys import KEY_TYPES
 from wallaroo.worker._failures import StepContractError
-from wallaroo.worker._traceback import is_kind_of, only_in_sdk, text_of, trace_of
+from wallaroo.worker._traceback import is_kind_of, only_in_worker, text_of, trace_of
 
 
 def iterable(produced: Any) -> Iterable[Any]:
@@ -16,16 +16,13 @@ def iterable(produced: Any) -> Iterable[Any]:
     Raises:
         StepContractError: It is not an iterable of outputs.
     """
+    returned = f"flat_map or compute_multi returned {type(produced).__name__}"
     if isinstance(produced, (str, bytes, bytearray, dict)):
-        raise StepContractError(
-            f"compute_multi returned {type(produced).__name__}, which would be taken apart; return a list of outputs"
-        )
+        raise StepContractError(f"{returned}, which would be taken apart; return a list of outputs")
     try:
         outputs: Iterable[Any] = iter(produced)
     except TypeError:
-        raise StepContractError(
-            f"compute_multi returned {type(produced).__name__}; return a list or another iterable of outputs, or None"
-        ) from None
+        raise StepContractError(f"{returned}; return a list or another iterable of outputs, or None") from None
     return outputs
 
 
@@ -46,15 +43,19 @@ def is_unchanged(changed: Any) -> bool:
 
 
 def state_result_explained(error: BaseException) -> BaseException:
-    """Replace Python's complaint about taking a result apart, which means nothing to the user, by what was expected."""
-    if is_kind_of(error, (TypeError, ValueError)) and only_in_sdk(trace_of(error)):
+    """Replace Python's complaint about taking a result apart, which means nothing to the user, by what was expected.
+
+    Functions of this package that call the user's return what is expected: if one was running, the complaint is about
+    something else.
+    """
+    if is_kind_of(error, (TypeError, ValueError)) and only_in_worker(trace_of(error)):
         return StepContractError(f"a state computation returns (output, state_changed): {text_of(error)}")
     return error
 
 
 def key_explained(error: BaseException) -> BaseException:
     """Replace Python's complaint about a key that cannot be looked up by what was expected."""
-    if is_kind_of(error, TypeError) and only_in_sdk(trace_of(error)):
+    if is_kind_of(error, TypeError) and only_in_worker(trace_of(error)) and "unhashable" in text_of(error):
         message = f"the key function returned what cannot be a key ({text_of(error)}); a key is {KEY_TYPES}"
         return StepContractError(message)
     return error

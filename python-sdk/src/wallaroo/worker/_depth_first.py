@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from wallaroo._codec.copies import copy_of, each_its_own, has_repeats, is_immutable
+from wallaroo._codec.key_tags import untagged
 from wallaroo._codec.protocol import BEGINNING
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import is_unchanged, iterable, state_result_explained
@@ -60,20 +61,28 @@ class Branch(NamedTuple):
     """A step of a stage and those below it. Where branches were merged, a step is below several others.
 
     ``make`` returns the step's push, given what takes its outputs and where the batch will be. ``changes_state`` says
-    whether this step or one below it has state.
+    whether this step or one below it has state. ``splits``: it gives each output to one of those below, so ``make`` is
+    given a list of what takes them.
     """
 
     node: int
-    make: Callable[[Push, Position], Push]
+    make: Callable[[Any, Position], Push]
     below: Sequence[Branch]
     changes_state: bool
+    splits: bool = False
 
     @classmethod
     def of(
-        cls, node: int, make: Callable[[Push, Position], Push], below: Sequence[Branch], *, has_state: bool = False
+        cls,
+        node: int,
+        make: Callable[[Any, Position], Push],
+        below: Sequence[Branch],
+        *,
+        has_state: bool = False,
+        splits: bool = False,
     ) -> Branch:
         """Return the branch of ``node`` above ``below``."""
-        return cls(node, make, below, has_state or any(branch.changes_state for branch in below))
+        return cls(node, make, below, has_state or any(branch.changes_state for branch in below), splits)
 
 
 def grow(branches: Sequence[Branch], place: Position, *, discard: bool, careful: bool) -> Push:
@@ -91,7 +100,8 @@ def grow(branches: Sequence[Branch], place: Position, *, discard: bool, careful:
     def push_of(branch: Branch) -> Push:
         push = made.get(id(branch))
         if push is None:
-            push = branch.make(push_to(branch.below), place)
+            below = [push_to([each]) for each in branch.below] if branch.splits else push_to(branch.below)
+            push = branch.make(below, place)
             push = made[id(branch)] = _marked(branch.node, push, place) if careful else push
         return push
 
@@ -126,6 +136,7 @@ def _to_each(pushes: Sequence[Push]) -> Push:
 
 def _marked(node: int, push: Push, place: Position) -> Push:
     def mark_and_push(value: Any) -> None:
+        place.run.survived()
         place.run.enter(node)
         push(value)
 
@@ -182,6 +193,20 @@ def multi_computation(node: int, call: Callable[[Any], Any], below: Push, place:
                 below(output)
 
     return compute_multi
+
+
+def marking(node: int, side: int, below: Push, place: Position) -> Push:
+    """Return the push that marks messages of a keyed stage for a join: with their side, and their key."""
+
+    def mark(value: Any) -> None:
+        try:
+            key = untagged(place.key)
+        except BaseException as error:  # noqa: BLE001 - the classes of keys are the user's
+            place.fail(node, error, value)
+            return
+        below((side, key, value))
+
+    return mark
 
 
 def state_computation(

@@ -21,7 +21,7 @@ from wallaroo.worker._contracts import key_explained, too_large
 from wallaroo.worker._depth_first import Position, Push
 from wallaroo.worker._failures import StepContractError
 from wallaroo.worker._forked import in_child, leave_if_child
-from wallaroo.worker._outlets import PIECE, Entry, KeyFunction, Outlet, group_size, halves, sendable
+from wallaroo.worker._outlets import PIECE, PLAIN_KEYS, Entry, KeyFunction, Outlet, group_size, halves, sendable
 
 
 class EncodedValue(tuple[int, bytes]):
@@ -64,6 +64,7 @@ class EagerGroupOutlet(Outlet):
         """Return the push of this outlet; nothing is below it."""
         groups, function, crosses, encode = self._groups, self._key, self._crosses, self._codec.encode_objects
         append_key, append_origin = self._keys.append, self._origins.append
+        plain = PLAIN_KEYS
         fixed_types, is_fixed = self._codec.fixed_types, self._codec.is_fixed
 
         def capture(value: Any) -> None:
@@ -78,7 +79,12 @@ class EagerGroupOutlet(Outlet):
                 # A str that is here already is a sound key; an int may be equal to what is none, as 1 is to True.
                 group = groups.get(key) if key.__class__ is str else None
                 if group is None:
-                    problem = None if function is None else function.problem(key)
+                    problem = None
+                    if function is not None:
+                        if key.__class__ in plain:
+                            problem = function.problem(key)
+                        else:
+                            key, problem = function.sent(key)
                     if problem is not None:
                         place.fail(self.node, StepContractError(problem), value, sendable(key))
                         return

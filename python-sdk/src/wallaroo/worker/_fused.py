@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, compress, repeat
 from operator import is_
-from typing import Any, Callable
+from typing import Any, Callable, Union
 
+from wallaroo._pipeline.topology import ComputationNode, FilterNode, InspectNode
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._contracts import is_unchanged, plain_message, state_result_explained
 from wallaroo.worker._lineage import Expanded, Lineage
@@ -20,6 +21,9 @@ from wallaroo.worker._progress import watched
 from wallaroo.worker._state import StateTable
 
 _NOT_LIVE = object()
+
+Computing = Union[ComputationNode, FilterNode, InspectNode]
+"""A step that makes at most one output of a message."""
 
 
 class StateToSink:
@@ -31,7 +35,7 @@ class StateToSink:
     Args:
         state: Id and function of the state computation.
         table: Its state table.
-        computations: Ids and functions of the computations, in order.
+        computations: Ids and nodes of the computations, in order.
         sink: The outlet.
     """
 
@@ -39,12 +43,15 @@ class StateToSink:
         self,
         state: tuple[int, Callable[[Any, Any], Any]],
         table: StateTable,
-        computations: Sequence[tuple[int, Callable[[Any], Any]]],
+        computations: Sequence[tuple[int, Computing]],
         sink: SinkOutlet,
     ) -> None:
         self._node, self._call = state
         self._table = table
-        self._computations = computations
+        self._computations = [
+            (node_id, node.call, not isinstance(node, ComputationNode), isinstance(node, FilterNode))
+            for node_id, node in computations
+        ]
         self._sink = sink
 
     def run(self, counts: list[int], values: list[Any], run: BatchRun) -> None:
@@ -122,11 +129,15 @@ class StateToSink:
 
     def _computed(self, output: Any, lineage: Lineage, position: int, run: BatchRun) -> Any:
         """Take one output of the state computation through the computations."""
-        for node, compute in self._computations:
+        for node, compute, passes_on, filters in self._computations:
             if output is None:
                 break
             try:
-                output = compute(output)
+                made = compute(output)
+                if not passes_on:
+                    output = made
+                elif filters and not made:
+                    return None
             except BaseException as error:  # noqa: BLE001
                 run.fail(node, lineage.origin(position), error, output)
                 return None

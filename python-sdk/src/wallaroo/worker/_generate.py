@@ -41,6 +41,7 @@ class GeneratorRoot:
     def __init__(self, node: int, table: StateTable) -> None:
         self._node = node
         self._table = table
+        self._made = 0
 
     def generate(self, most: int, run: BatchRun) -> Iterator[Any]:
         """Return up to ``most`` further values, each asked for when the one before is done with.
@@ -48,6 +49,7 @@ class GeneratorRoot:
         A generator that raises has no next value and ends, with one failure.
         """
         table = self._table
+        self._made = 0
         try:
             state = table.live[None] if None in table.live else table.open(None)
         except BaseException as error:  # noqa: BLE001 - the user's unpickling
@@ -72,11 +74,12 @@ class GeneratorRoot:
                 state.ended = True
             else:
                 state.last = value
+                self._made += 1
                 # The steps may change what they are given; the generator goes on from what it returned.
                 yield copy_of(value)
 
     @property
-    def ended(self) -> bool:
-        """Whether there is no further value."""
+    def ended(self) -> int:
+        """Number of values made for the latest batch if there is no further one, otherwise ``False``."""
         state = self._table.live.get(None)
-        return state is not None and bool(state.ended)
+        return self._made if state is not None and state.ended else False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import chain, repeat
+from itertools import chain, compress, repeat
 from operator import sub
 
 
@@ -76,3 +76,19 @@ class Expanded(Lineage):
         origins = self._parent.origins(len(self._ends))
         counts = map(sub, self._ends, chain((0,), self._ends))
         return list(chain.from_iterable(map(repeat, origins, counts)))
+
+
+class Chosen(Lineage):
+    """The chosen positions of the column before are kept. ``chosen`` says of each whether it is."""
+
+    def __init__(self, parent: Lineage, chosen: Sequence[bool]) -> None:
+        self._parent = parent
+        self._chosen = chosen
+
+    def origin(self, position: int) -> int:
+        """Return the frame or group that the value at ``position`` came of."""
+        return self.origins(position + 1)[position]
+
+    def origins(self, count: int) -> Sequence[int]:
+        """Return the same for all positions, of which there are ``count``."""
+        return list(compress(self._parent.origins(len(self._chosen)), self._chosen))

@@ -12,22 +12,26 @@ from typing import Any, NamedTuple
 from wallaroo._codec.protocol import Refused
 from wallaroo._codec.values import ValueCodec
 from wallaroo._errors import WallarooParameterError
+from wallaroo._hooks import started, stopped
 from wallaroo._legacy.builder import ApplicationBuilder
 from wallaroo._pipeline.pipeline import Pipeline
 from wallaroo._pipeline.topology import Application
 from wallaroo.worker._failures import exception_message, exception_type, user_traceback
 from wallaroo.worker._frozen_code import FrozenCode
+from wallaroo.worker._lifecycle import Lifecycle
 
+_NAME_A_FILE = "give the path of the application's .py file, or a module's name"
 _DEFINE_SETUP = (
     "define application_setup(args) and return wallaroo.build_application(...) or ApplicationBuilder(...)...build()"
 )
 
 
 class Loaded(NamedTuple):
-    """An application that is ready to be planned."""
+    """An application that is ready to be planned, and what to run when the worker stops."""
 
     application: Application
     codec: ValueCodec
+    lifecycle: Lifecycle
 
 
 class LoadError(Exception):
@@ -40,7 +44,9 @@ class LoadError(Exception):
 
 
 def load(application: str, args: list[str], copies: str | None = None) -> Loaded:
-    """Import ``application`` and call its ``application_setup``.
+    """Import ``application``, call its ``application_setup``, and run its hooks.
+
+    The hooks run here, before the topology is sent: the first worker that cannot load the application ends the run.
 
     Args:
         application: Path of a ``.py`` file, or a module's name.
@@ -56,11 +62,27 @@ def load(application: str, args: list[str], copies: str | None = None) -> Loaded
         raise LoadError("import", f"{application} has no application_setup", _DEFINE_SETUP)
     if not callable(setup):
         raise LoadError("import", f"application_setup of {application} is not a function", _DEFINE_SETUP)
-    return Loaded(_set_up(application, setup, args), codec_of(module))
+    described = _set_up(application, setup, args)
+    return Loaded(described, codec_of(module), _start(described))
+
+
+def import_application(application: str) -> None:
+    """Import ``application`` and no more, so that its classes can be found.
+
+    Raises:
+        LoadError: It cannot be imported.
+    """
+    _import(application, [], None)
 
 
 def _import(application: str, args: list[str], copies: str | None) -> ModuleType:
+    if not application:
+        raise LoadError("import", "the name of the application is empty", _NAME_A_FILE)
     is_path = application.endswith(".py") or os.sep in application
+    if os.path.isdir(application) and (is_path or not os.path.isfile(os.path.join(application, "__init__.py"))):
+        raise LoadError("import", f"{os.path.abspath(application)} is a folder", _NAME_A_FILE)
+    if not is_path and application.startswith("."):
+        raise LoadError("import", f"{application} is not the name of a module", _NAME_A_FILE)
     sys.argv = [application, *args]
     try:
         module = _import_path(application, copies) if is_path else _import_module(application, copies)
@@ -81,9 +103,7 @@ def _import_path(path: str, copies: str | None) -> ModuleType:
     code = _freeze(os.path.dirname(path), copies)
     loader = code.loader(name, path) if code is not None and suffix == ".py" else None
     if loader is None and not os.path.isfile(path):
-        raise LoadError(
-            "import", f"{path} is not a file", "give the path of the application's .py file, or a module's name"
-        )
+        raise LoadError("import", f"{path} is not a file", _NAME_A_FILE)
     sys.argv[0] = path
     if name in sys.modules or name in _standard_library():
         raise LoadError(
@@ -158,6 +178,19 @@ def _set_up(application: str, setup: Any, args: list[str]) -> Application:
         hint = "it returned a pipeline: return wallaroo.build_application(name, pipeline)"
     message = f"application_setup of {application} returned {type(described).__name__}, not a built application"
     raise LoadError("topology", message, hint)
+
+
+def _start(application: Application) -> Lifecycle:
+    try:
+        lifecycle = Lifecycle(application, started.all(), stopped.all())
+    except WallarooParameterError as error:
+        raise LoadError("topology", error.message, error.hint, error) from None
+    for hook in lifecycle.starts:
+        try:
+            hook.call()
+        except BaseException as error:  # noqa: BLE001 - the user's
+            raise LoadError("setup", _raised(f"{hook.what} failed", error), _hint(error), error) from None
+    return lifecycle
 
 
 def codec_of(module: ModuleType) -> ValueCodec:

@@ -22,12 +22,15 @@ _BATCH, _STEP, _MESSAGE, _PROGRESS, _KEY_BYTES, _WITHDRAWN = range(6)
 _IDLE = 0
 _IN_STEP = 1 << 32
 _SAVING = 2 << 32
+_LOADING = 3 << 32
 _KEY = 48
 """Where the bytes of a key begin."""
 
 
 class Marker:
-    """Writes the record of spec/protocol.md: six words of 64 bits, and the key whose state is being saved.
+    """Writes the record of spec/protocol.md.
+
+    It has six words of 64 bits, and the table and the key of the state that is being saved or loaded.
 
     Args:
         fd: Descriptor of the file, or ``None`` for no file.
@@ -42,7 +45,7 @@ class Marker:
             memory = mmap.mmap(fd, _SIZE)
         self._words = memoryview(memory).cast("Q")
         self._bytes = self._words.cast("B")
-        self._saved = 0
+        self._touched = 0
 
     @classmethod
     def from_fd(cls, fd: int | None) -> Marker:
@@ -74,31 +77,56 @@ class Marker:
         self._words[_STEP] = _IDLE
         self._words[_BATCH] = batch
 
-    def saving(self, key: Any) -> None:
-        """Leave the mark that the state of ``key`` is about to be pickled. A key too long for the file is not named."""
-        encoded = packed_key(key)
+    def saving(self, table: str, key: Any) -> None:
+        """Leave the mark that the state of ``key`` is about to be pickled. One too long for the file is not named."""
+        self._touching(table, key, _SAVING)
+
+    def saved(self) -> None:
+        """Leave the mark that nothing is being pickled."""
+        self._words[_STEP] = _IDLE
+
+    def loading(self, table: str, key: Any) -> tuple[int, int]:
+        """Leave the mark that the state of ``key`` is about to be unpickled. Return the mark that was there before."""
+        words = self._words
+        before = words[_MESSAGE], words[_STEP]
+        self._touching(table, key, _LOADING)
+        return before
+
+    def loaded(self, before: tuple[int, int]) -> None:
+        """Leave the mark again that was there before a state was unpickled."""
+        words = self._words
+        words[_STEP] = _IDLE
+        words[_MESSAGE], words[_STEP] = before
+
+    def _touching(self, table: str, key: Any, phase: int) -> None:
+        encoded = packed_key((table, key))
         if len(encoded) > _SIZE - _KEY:
             encoded = b""
         words = self._words
         words[_STEP] = _IDLE
         words[_KEY_BYTES] = len(encoded)
         self._bytes[_KEY : _KEY + len(encoded)] = encoded
-        self._saved += 1
-        words[_MESSAGE] = self._saved
-        words[_STEP] = _SAVING
-
-    def saved(self) -> None:
-        """Leave the mark that nothing is being pickled."""
-        self._words[_STEP] = _IDLE
+        self._touched += 1
+        words[_MESSAGE] = self._touched
+        words[_STEP] = phase
 
     def is_withdrawn(self, batch: int) -> bool:
         """Whether the orchestrator has given ``batch`` to another worker."""
         return self._words[_WITHDRAWN] == batch
 
+    def node(self) -> int | None:
+        """Return the node that is marked as running; ``None`` if there is none."""
+        step = self._words[_STEP]
+        return step & 0xFFFFFFFF if step & _IN_STEP else None
+
     def marks(self) -> tuple[int, ...]:
         """Return the words that say what is running."""
         words = self._words
         return words[_BATCH], words[_STEP], words[_MESSAGE]
+
+    def is_running(self) -> bool:
+        """Whether the mark says that a step runs."""
+        return self._words[_STEP] != _IDLE
 
     def moved(self) -> None:
         """Leave the sign that the main thread has moved on."""

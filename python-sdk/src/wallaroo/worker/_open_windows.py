@@ -2,21 +2,31 @@
 
 Values only change accumulators. Outputs come of timers alone, but for those of count windows: so the order of a key's
 windows is that of their ends, a death is laid to the window or to the value that caused it, and what a window holds
-does not depend on when its timer comes, for a value that comes after its end is late either way.
+does not depend on when its timer comes, for a value that comes after its end is late either way. What an early result
+has does depend on it: a value of the same batch may come before the timer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, ClassVar
 
+from wallaroo._codec.copies import copy_of
+from wallaroo._codec.key_tags import untagged
 from wallaroo._codec.protocol import END, WHOLE
+from wallaroo._windows.windowed import Window as WindowBounds
+from wallaroo._windows.windowed import window_time
 from wallaroo._windows.windows import CountWindows, RangeWindows, SessionWindows, WindowStep
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._depth_first import Position, Push, to_none
 from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._progress import advance
 from wallaroo.worker._state import StateTable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from wallaroo._windows.windowed import ClosedBy
 
 
 class LateValueError(Exception):
@@ -34,15 +44,31 @@ class Window:
         start: Of range windows and sessions, in event time.
         end: As ``start``; the window holds what happened before it.
         accumulator: Of the values so far.
+
+    ``early_at`` is the watermark from which on an early result is due. Windows that have given no early result and wait
+    for none have no such attribute, as those in snapshots that were made without ``early=``.
     """
 
-    __slots__ = ("accumulator", "count", "end", "start")
+    __slots__ = ("accumulator", "count", "early_at", "end", "start")
+
+    early_at: int | None
 
     def __init__(self, start: int, end: int, accumulator: Any) -> None:
         self.start = start
         self.end = end
         self.accumulator = accumulator
         self.count = 0
+
+    def plan_early(self, due: int) -> None:
+        """Give an early result at ``due``, or before, if that is planned already."""
+        planned = early_of(self)
+        if planned is None or due < planned:
+            self.early_at = due
+
+
+def early_of(window: Window) -> int | None:
+    """Return the watermark from which on an early result of a window is due, or ``None``."""
+    return getattr(window, "early_at", None)
 
 
 class OpenWindows:
@@ -85,7 +111,7 @@ class Timer:
         return (self._group, WHOLE) in run.skip
 
     def is_skipped(self, node: int, run: BatchRun) -> bool:
-        """Count one more window that is complete, and say whether its output has killed workers."""
+        """Count one more window that gives a result, and say whether its output has killed workers."""
         advance()
         window = self._windows
         self._windows += 1
@@ -105,11 +131,15 @@ class StepWindows:
         delay_above: Delays of the windows above it in its stage: how much its watermark is behind the stage's.
     """
 
+    closed_by: ClassVar[ClosedBy]
+    """Why a window of this kind is complete before the end of the sources."""
+
     def __init__(self, node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int) -> None:
         self._node = node
         self._step = step
         self._table = table
         self._delay_above = delay_above
+        self._early = step.early
 
     def push(self, below: Push, place: Position) -> Push:
         """Return the push that takes a value in."""
@@ -122,9 +152,13 @@ class StepWindows:
                 if in_child:
                     leave_if_child()
             except BaseException as error:  # noqa: BLE001
-                place.fail(self._node, error, value)
+                place.fail(self._node, error, self._message(value))
 
         return take
+
+    def _message(self, value: Any) -> Any:
+        """Return the user's message that a value is or holds."""
+        return value
 
     def _open(self, key: Any) -> OpenWindows:
         live = self._table.live
@@ -137,11 +171,13 @@ class StepWindows:
         """Return the watermark, of this step, from which on a window is complete."""
         raise NotImplementedError
 
-    def _update(self, window: Window, value: Any) -> None:
+    def _update(self, window: Window, value: Any, place: Position) -> None:
         changed = self._step.update(value, window.accumulator)
         if changed is not None:
             window.accumulator = changed
         window.count += 1
+        if self._early is not None:
+            window.plan_early((max(place.time, place.watermark) // self._early + 1) * self._early)
 
     def _late(self, value: Any, place: Position) -> None:
         run = place.run
@@ -152,10 +188,10 @@ class StepWindows:
             place.fail(self._node, LateValueError(text), value)
 
     def wake(self, timer: Timer, below: Push, place: Position) -> None:
-        """Give the outputs of a key's windows that are complete.
+        """Give the outputs of a key's windows that are complete, and early ones of others.
 
         Args:
-            timer: Says when that is.
+            timer: Says when it is.
             below: Takes the outputs.
             place: Says which key.
         """
@@ -176,7 +212,14 @@ class StepWindows:
             is_skipped = timer.is_skipped(self._node, place.run)
             # One whose values all failed is as good as empty.
             if window.count and not is_skipped and below is not to_none:
-                self._give(window, below, place)
+                closed_by: ClosedBy = "drain" if timer.watermark == END else self.closed_by
+                self._give(window, closed_by, self._time(window, place.watermark), below, place)
+        for window, time in self._take_early(opened, watermark):
+            is_skipped = timer.is_skipped(self._node, place.run)
+            if not is_skipped and below is not to_none:
+                # An output may change or give away what it is told.
+                so_far = Window(window.start, window.end, copy_of(window.accumulator))
+                self._give(so_far, "early", time, below, place)
 
     def _take_complete(self, opened: OpenWindows, watermark: int) -> list[Window]:
         """Remove the windows that are complete, and return them. They come first, for a deadline follows the end."""
@@ -186,17 +229,41 @@ class StepWindows:
         del windows[:count]
         return complete
 
-    def _give(self, window: Window, below: Push, place: Position) -> None:
+    def _take_early(self, opened: OpenWindows, watermark: int) -> list[tuple[Window, int]]:
+        """Return the windows of which early results are due, each with the time of that. They are not due any more."""
+        due = []
+        if self._early is not None:
+            for window in opened.windows:
+                at = early_of(window)
+                if at is not None and at <= watermark:
+                    # As late as may be, but in the window, and not before what the stage below has reached.
+                    due.append((window, min(at, window.end) - 1))
+                    window.early_at = None
+        return due
+
+    def _give(self, window: Window, closed_by: ClosedBy, time: int, below: Push, place: Position) -> None:
         try:
-            output = self._step.output(place.key, window.accumulator)
+            if self._step.takes_window:
+                bounds = WindowBounds(self._shown(window.start), self._shown(self._shown_end(window)), closed_by)
+                output = self._step.output(untagged(place.key), window.accumulator, bounds)
+            else:
+                output = self._step.output(untagged(place.key), window.accumulator)
             if in_child:
                 leave_if_child()
         except BaseException as error:  # noqa: BLE001
             place.fail(self._node, error, window.accumulator)
             return
         if output is not None:
-            place.time = place.watermark = self._time(window, place.watermark)
+            place.time = place.watermark = time
             below(output)
+
+    def _shown(self, time: int) -> datetime:
+        """Return a time as an output is told."""
+        return window_time(time)
+
+    def _shown_end(self, window: Window) -> int:
+        """Return when a window ends, as its output is told."""
+        return window.end
 
     def _time(self, window: Window, watermark: int) -> int:
         """Return the time of a window's output."""
@@ -209,6 +276,9 @@ class StepWindows:
         if opened is None or not opened.windows:
             return None
         deadline = self._deadline(opened.windows[0])
+        if self._early is not None:
+            planned = [at for at in map(early_of, opened.windows) if at is not None]
+            deadline = min([deadline, *planned])
         return deadline if deadline == END else deadline + self._delay_above
 
     def told(self, key: Any) -> int | None:
@@ -227,6 +297,8 @@ class StepWindows:
 class CountedWindows(StepWindows):
     """So many values in a row. A window that is not full waits for the end of the sources."""
 
+    closed_by = "count"
+
     def __init__(
         self, node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int, windows: CountWindows
     ) -> None:
@@ -237,17 +309,20 @@ class CountedWindows(StepWindows):
         if not opened.windows:
             opened.windows.append(Window(place.time, place.time + 1, self._step.initial()))
         window = opened.windows[0]
-        self._update(window, value)
-        window.end = max(window.end, place.time + 1)
+        self._update(window, value, place)
+        window.start, window.end = min(window.start, place.time), max(window.end, place.time + 1)
         if window.count == self._count:
             opened.windows.clear()
             if below is not to_none:
                 time, watermark = place.time, place.watermark
-                self._give(window, below, place)
+                self._give(window, "count", self._time(window, watermark), below, place)
                 place.time, place.watermark = time, watermark
 
     def _deadline(self, window: Window) -> int:
         return END
+
+    def _shown_end(self, window: Window) -> int:
+        return window.end - 1
 
     def _time(self, window: Window, watermark: int) -> int:
         # When it is given: windows of time below are complete up to the watermark, and would find it late before that.
@@ -255,7 +330,9 @@ class CountedWindows(StepWindows):
 
 
 class RangedWindows(StepWindows):
-    """Ranges of time that begin at multiples of the slide."""
+    """Ranges of time that begin at multiples of the slide, moved by the offset."""
+
+    closed_by = "time"
 
     def __init__(
         self, node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int, windows: RangeWindows
@@ -264,15 +341,15 @@ class RangedWindows(StepWindows):
         self._windows = windows
 
     def _take(self, opened: OpenWindows, value: Any, below: Push, place: Position) -> None:
-        length, slide, delay = self._windows.range, self._windows.slide, self._windows.delay
-        first_end = max(place.time, place.watermark - delay) + 1
+        length, slide, offset = self._windows.range, self._windows.slide, self._windows.offset
+        first_end = max(place.time, place.watermark - self._windows.delay) + 1 - offset
         # The first window that ends then or later; windows end at multiples of the slide after their length.
-        first = -((length - first_end) // slide) * slide
+        first = -((length - first_end) // slide) * slide + offset
         if first > place.time:
             self._late(value, place)
             return
         for start in range(first, place.time + 1, slide):
-            self._update(self._at(opened.windows, start, start + length), value)
+            self._update(self._at(opened.windows, start, start + length), value, place)
 
     def _at(self, windows: list[Window], start: int, end: int) -> Window:
         for position in range(len(windows), 0, -1):
@@ -294,6 +371,8 @@ class RangedWindows(StepWindows):
 class Sessions(StepWindows):
     """Stretches without a gap. Those that are complete are not joined any more."""
 
+    closed_by = "gap"
+
     def __init__(
         self, node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int, windows: SessionWindows
     ) -> None:
@@ -304,13 +383,13 @@ class Sessions(StepWindows):
         start, end = place.time, place.time + self._windows.gap
         windows = opened.windows
         # Sessions are in the order of their ends, so none before this one can be joined.
-        first = _first_after(windows, max(start, place.watermark - self._windows.delay))
+        first = first_after(windows, max(start, place.watermark - self._windows.delay))
         joined = [window for window in windows[first:] if window.start < end]
         if not joined and end + self._windows.delay <= place.watermark:
             self._late(value, place)
             return
         session = joined[0] if joined else Window(start, end, self._step.initial())
-        self._update(session, value)
+        self._update(session, value, place)
         if not joined:
             # Not before: a value that cannot be taken in opens no session, as it prolongs none.
             windows.append(session)
@@ -320,6 +399,9 @@ class Sessions(StepWindows):
             combined = self._step.combine(session.accumulator, other.accumulator)
             if combined is not None:
                 session.accumulator = combined
+            planned = early_of(other)
+            if planned is not None:
+                session.plan_early(planned)
             session.start, session.end = min(session.start, other.start), max(session.end, other.end)
             del windows[windows.index(other, first)]
         _put_in_order(windows, windows.index(session, first))
@@ -328,7 +410,7 @@ class Sessions(StepWindows):
         return window.end + self._windows.delay
 
 
-def _first_after(windows: list[Window], time: int) -> int:
+def first_after(windows: list[Window], time: int) -> int:
     """Return the position of the first of ``windows`` that ends after ``time``."""
     low, high = 0, len(windows)
     while low < high:
@@ -348,17 +430,6 @@ def _put_in_order(windows: list[Window], position: int) -> None:
     while position > 0 and windows[position - 1].end > window.end:
         position -= 1
     windows.insert(position, window)
-
-
-def step_windows(node: int, step: WindowStep[Any, Any], table: StateTable, delay_above: int) -> StepWindows:
-    """Return the windows of a step."""
-    windows = step.windows
-    if isinstance(windows, CountWindows):
-        return CountedWindows(node, step, table, delay_above, windows)
-    if isinstance(windows, RangeWindows):
-        return RangedWindows(node, step, table, delay_above, windows)
-    assert isinstance(windows, SessionWindows), "there are three kinds"
-    return Sessions(node, step, table, delay_above, windows)
 
 
 class StageWindows:

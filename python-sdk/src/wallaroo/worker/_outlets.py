@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator, Sequence
 from operator import length_hint
 from typing import Any, Callable, NamedTuple
 
-from wallaroo._codec.keys import KEY_TYPES, key_problem, key_size
+from wallaroo._codec.key_tags import tagged, untagged
+from wallaroo._codec.keys import KEY_TYPES, PLAIN_KEY_TYPES, key_problem, key_size
 from wallaroo._codec.protocol import GROUPS, MESSAGES
 from wallaroo._codec.values import ValueCodec
 from wallaroo.worker._batch import BatchRun
@@ -31,7 +32,7 @@ Entry = list[Any]
 """One element of a result's data, as it can be split: ``[key, count, codec, values]``, or ``[message]``."""
 
 
-_PLAIN_KEYS = frozenset((str, bytes, int))
+PLAIN_KEYS = frozenset((str, bytes, int))
 """Types of keys that no key of another of these types is equal to."""
 
 
@@ -66,14 +67,29 @@ class KeyFunction:
     Args:
         call: The application's key function.
         known_keys: The only keys there are, or ``None``.
+        only_plain: Keys of further types are refused, as in the older generations.
     """
 
-    def __init__(self, call: Callable[[Any], Any], known_keys: Sequence[Any] | None = None) -> None:
+    def __init__(
+        self, call: Callable[[Any], Any], known_keys: Sequence[Any] | None = None, *, only_plain: bool = False
+    ) -> None:
         self.call = call
+        self._only_plain = only_plain
+        self._types = PLAIN_KEY_TYPES if only_plain else KEY_TYPES
         self._known = None if known_keys is None else {known: type(known) for known in known_keys}
 
+    def sent(self, key: Any) -> tuple[Any, str | None]:
+        """Return a key of any type as it is sent, and why it cannot be a key of this node."""
+        if self._only_plain and (unfit := key_problem(key)) is not None:
+            return key, f"{unfit}; a key is {self._types}"
+        try:
+            key = tagged(key)
+        except ValueError as error:
+            return key, str(error)
+        return key, self.problem(key)
+
     def problem(self, key: Any) -> str | None:
-        """Say why ``key`` cannot be a key of this node, or return ``None`` when it can."""
+        """Say why ``key``, as it is sent, cannot be a key of this node, or return ``None`` when it can."""
         known = self._known
         # Most keys are short str: what they need is checked here, the rest where it is explained.
         fit = known.get(key) is type(key) if known is not None else key.__class__ is str and key.isascii()
@@ -81,12 +97,12 @@ class KeyFunction:
             return None
         problem = key_problem(key)
         if problem is not None:
-            return f"{problem}; a key is {KEY_TYPES}"
+            return f"{problem}; a key is {self._types}"
         if known is not None and known.get(key) is not type(key):
-            listed = repr(list(known))
+            listed = repr(list(map(untagged, known)))
             if len(listed) > _LONGEST_KEY_LIST:
                 listed = listed[:_LONGEST_KEY_LIST] + "…"
-            return f"key {shown(key)} is not in the list of partition keys: {listed}"
+            return f"key {shown(untagged(key))} is not in the list of partition keys: {listed}"
         return None
 
     def fits_all(self, keys: Collection[Any]) -> bool:
@@ -136,7 +152,7 @@ class GroupOutlet(Outlet):
         if self._key is None:
             groups[None].extend(column.values)
             return
-        key, text, plain = self._key.call, str, _PLAIN_KEYS
+        key, text, plain = self._key.call, str, PLAIN_KEYS
         run.enter(self.node, column.values)
         remaining = watched(column.values)
         while True:
@@ -144,13 +160,11 @@ class GroupOutlet(Outlet):
                 for value in remaining:
                     own_key = key(value)
                     # A key of another type may be equal to one of these types, as True is to 1.
-                    if (
-                        own_key.__class__ is not text
-                        and own_key.__class__ not in plain
-                        and (problem := self._key.problem(own_key)) is not None
-                    ):
-                        self._fail(run, column, _position(column, remaining), StepContractError(problem), own_key)
-                        continue
+                    if own_key.__class__ is not text and own_key.__class__ not in plain:
+                        own_key, problem = self._key.sent(own_key)
+                        if problem is not None:
+                            self._fail(run, column, _position(column, remaining), StepContractError(problem), own_key)
+                            continue
                     groups[own_key].append(value)
                 break
             except BaseException as error:  # noqa: BLE001

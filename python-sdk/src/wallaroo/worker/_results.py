@@ -24,7 +24,7 @@ Elapsed = Callable[[], int]
 
 
 def result_bodies(
-    run: BatchRun, outlets: Sequence[Outlet], elapsed: Elapsed, *, ended: bool, max_body: int
+    run: BatchRun, outlets: Sequence[Outlet], elapsed: Elapsed, *, ended: int, max_body: int
 ) -> Iterator[bytes]:
     """Return the ``result`` messages that answer a batch.
 
@@ -32,7 +32,7 @@ def result_bodies(
         run: The batch, with the failures so far; more may be found while packing.
         outlets: Where its outputs were gathered.
         elapsed: Nanoseconds since the batch was received.
-        ended: Whether a generator has ended.
+        ended: Values that a generator made, if it has ended; otherwise ``False``.
         max_body: The cap of a body in bytes.
     """
     body = _in_one(run, outlets, elapsed, ended=ended)
@@ -43,14 +43,14 @@ def result_bodies(
         yield from _in_parts(run, outlets, elapsed, ended=ended, max_body=max_body)
 
 
-def _in_one(run: BatchRun, outlets: Sequence[Outlet], elapsed: Elapsed, *, ended: bool) -> bytes:
+def _in_one(run: BatchRun, outlets: Sequence[Outlet], elapsed: Elapsed, *, ended: int) -> bytes:
     outputs: list[Any] = []
     for outlet in outlets:
         data = outlet.data(run)
         if data:
             outputs += (outlet.node, outlet.kind, data)
     try:
-        return encode(Result(run.batch, False, elapsed(), outputs, run.failures, ended, _timing(run)))
+        return encode(Result(run.batch, False, elapsed(), outputs, run.failures, ended, _timing(run), run.slow))
     except UnicodeEncodeError:
         # Keys and failures are known to be sound, so a sink's message is not.
         for outlet in outlets:
@@ -59,7 +59,7 @@ def _in_one(run: BatchRun, outlets: Sequence[Outlet], elapsed: Elapsed, *, ended
 
 
 def _in_parts(
-    run: BatchRun, outlets: Sequence[Outlet], elapsed: Elapsed, *, ended: bool, max_body: int
+    run: BatchRun, outlets: Sequence[Outlet], elapsed: Elapsed, *, ended: int, max_body: int
 ) -> Iterator[bytes]:
     largest = max_body - _ENVELOPE
     part = _Part(run.batch)
@@ -85,7 +85,7 @@ def _in_parts(
         part.timers.append((key, deadline))
         part.size += size
     timing = _timing(run, part.timers)
-    yield part.body(last=True, elapsed=elapsed(), ended=ended, timing=timing)
+    yield part.body(last=True, elapsed=elapsed(), ended=ended, timing=timing, slow=run.slow)
 
 
 def _timing(run: BatchRun, timers: Sequence[tuple[Any, int | None]] | None = None) -> list[Any] | None:
@@ -114,11 +114,17 @@ class _Part:
         self.size += size
 
     def body(
-        self, *, last: bool = False, elapsed: int = 0, ended: bool = False, timing: list[Any] | None = None
+        self,
+        *,
+        last: bool = False,
+        elapsed: int = 0,
+        ended: int = False,
+        timing: list[Any] | None = None,
+        slow: int | None = None,
     ) -> bytes:
         if not last and self.timers:
             timing = [None, 0, list(chain.from_iterable(self.timers))]
-        return encode(Result(self._batch, not last, elapsed, self._outputs, self.failures, ended, timing))
+        return encode(Result(self._batch, not last, elapsed, self._outputs, self.failures, ended, timing, slow))
 
 
 def _fit_failure(fields: list[Any], largest: int) -> int:
@@ -160,9 +166,9 @@ def snapshot_bodies(tables: StateTables, message: Snapshot | SnapshotKeys, max_b
     clean: list[tuple[StateTable, Any]] = []
     size = 0
     if isinstance(message, SnapshotKeys):
-        states = tables.snapshot_of([key_from_wire(key) for key in message.keys], largest)
+        states = tables.snapshot_of([key_from_wire(key) for key in message.keys])
     else:
-        states = tables.snapshot(message.max_keys, largest)
+        states = tables.snapshot(message.max_keys)
     for table, key, pickled, problem, added in states:
         if size + added > largest:
             yield encode(SnapshotPart(request, True, entries, failures, None))
@@ -170,6 +176,12 @@ def snapshot_bodies(tables: StateTables, message: Snapshot | SnapshotKeys, max_b
         if pickled is None:
             failures += (table.name, key, problem)
         else:
+            # A state that is larger than a message goes in pieces, one after another.
+            room = largest - (added - len(pickled))
+            while len(pickled) > room:
+                yield encode(SnapshotPart(request, True, [table.name, key, pickled[:room]], [], None))
+                pickled = pickled[room:]
+                added -= room
             entries += (table.name, key, pickled)
             clean.append((table, key))
         size += added

@@ -13,12 +13,16 @@ from wallaroo._codec import protocol as protocol
 from wallaroo._codec.keys import key_from_wire
 from wallaroo._codec.protocol import ProtocolError
 from wallaroo._version import __version__
+from wallaroo.metrics import measure_in, take_measurements
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._compile import Compiler
 from wallaroo.worker._connection import Connection
 from wallaroo.worker._load import Loaded, LoadError, load
+from wallaroo.worker._log_levels import write_error
 from wallaroo.worker._marker import Marker
+from wallaroo.worker._progress import standstill
 from wallaroo.worker._results import Elapsed, result_bodies, snapshot_bodies
+from wallaroo.worker._running_step import Steps, know_steps, running_step
 from wallaroo.worker._stage import AnyStage, CutStage
 from wallaroo.worker._state import StateTable, StateTables
 
@@ -52,6 +56,9 @@ class Session:
         self._tables = StateTables(marker)
         self._stages: dict[int, AnyStage] = {}
         self._loaded: Loaded | None = None
+        self._is_told_to_stop = False
+        # Table and key of the state that the last message ended with, if that restored one: another piece may follow.
+        self._restored_last: tuple[str, Any] | None = None
 
     def run(self) -> None:
         """Serve until ``stop`` or the end of the stream.
@@ -66,6 +73,9 @@ class Session:
                 self._serve()
         except LoadError as error:
             self._refuse(error.refused)
+        if self._is_told_to_stop and self._loaded is not None:
+            for problem in self._loaded.lifecycle.stop():
+                write_error(problem)
 
     def _shake_hands(self) -> bool:
         """Greet, load and compile; ``False`` when the orchestrator left meanwhile."""
@@ -81,6 +91,8 @@ class Session:
             return False
         loaded = load(message.application, message.args, self._copies)
         self._loaded = loaded
+        know_steps(Steps(loaded.application, self._marker))
+        measure_in(running_step)
         self._send(protocol.Topology(loaded.application.describe()))
         plan = self._expect(protocol.Plan)
         if plan is None:
@@ -101,6 +113,8 @@ class Session:
                 return
             elapsed = _stopwatch()
             message = protocol.decode(body)
+            if message.__class__ is not protocol.Restore:
+                self._restored_last = None
             if isinstance(message, protocol.Batch):
                 self._batch(message, elapsed)
             elif isinstance(message, protocol.Restore):
@@ -113,8 +127,11 @@ class Session:
             elif isinstance(message, protocol.TryRestore):
                 self._try(message)
             elif isinstance(message, protocol.DoNotSave):
-                self._tables.do_not_save(map(key_from_wire, message.keys))
+                self._tables.do_not_save(map(key_from_wire, message.states))
+            elif isinstance(message, protocol.DoNotLoad):
+                self._tables.do_not_load(map(key_from_wire, message.states))
             elif isinstance(message, protocol.Stop):
+                self._is_told_to_stop = True
                 return
             else:
                 raise ProtocolError(f"message {type(message).__name__} after the worker was ready")
@@ -131,6 +148,9 @@ class Session:
         self._tables.begin_batch(message.batch)
         # The answer to a withdrawn batch is dropped.
         outlets = () if self._marker.is_withdrawn(message.batch) else stage.run(message.input, run)
+        stood = standstill()
+        if stood is not None and stood.batch == message.batch and run.keys:
+            run.slow = stood.group_of(message.input[1::4])
         bodies = result_bodies(
             run,
             outlets,
@@ -144,6 +164,10 @@ class Session:
             body = following
         # Packing calls user code too, to pickle. Once the last part is sent the batch is over, so the mark goes first.
         self._marker.idle(message.batch)
+        # Before the answer: a run may end with it.
+        measurements = take_measurements()
+        if measurements:
+            self._send(protocol.Measured(measurements))
         self._connection.send(body)
 
     def _cut(self, stage: CutStage, message: protocol.Batch, elapsed: Elapsed) -> None:
@@ -158,7 +182,12 @@ class Session:
     def _restore(self, message: protocol.Restore) -> None:
         fields = iter(message.entries)
         for name, key, state in zip(fields, fields, fields):
-            self._table(name).restore(key_from_wire(key), state)
+            table = self._table(name)
+            if (name, key) == self._restored_last:
+                table.restore_more(key_from_wire(key), state)
+            else:
+                table.restore(key_from_wire(key), state)
+                self._restored_last = name, key
 
     def _forget(self, message: protocol.Forget) -> None:
         fields = iter(message.states)
@@ -191,6 +220,7 @@ class Session:
             return None
         message: Any = protocol.decode(body)
         if isinstance(message, protocol.Stop):
+            self._is_told_to_stop = True
             return None
         if not isinstance(message, kind):
             raise ProtocolError(f"expected message {kind.__name__}, got {type(message).__name__}")

@@ -30,7 +30,7 @@ class Stage:
         codec: Reads the values of groups.
     """
 
-    ended = False
+    ended: int = False
 
     def __init__(self, root: int, branches: Sequence[Branch], outlets: Sequence[Outlet], codec: ValueCodec) -> None:
         self._root = root
@@ -52,6 +52,9 @@ class Stage:
             outlet.begin()
         self._run(given, run)
         run.at(WHOLE, WHOLE)
+        if run.careful:
+            # What the outlets do with the outputs is the last message's no more than others'.
+            run.enter(self._root)
         return outlets
 
     def _outlets_for(self, run: BatchRun) -> Sequence[Outlet]:
@@ -78,6 +81,8 @@ class Stage:
                 if run.careful:
                     run.at(origin, 0)
                 push(message)
+                if run.careful:
+                    run.survived()
         place.finish()
 
 
@@ -265,11 +270,13 @@ def _push_groups(groups: Groups, push: Push, place: Position, run: BatchRun) -> 
     skip = run.skip
     for group, (key, values) in enumerate(zip(run.keys, groups.lists())):
         place.origin, place.key = group, key
-        for index, value in enumerate(watched(values)):
+        for index, value in enumerate(watched(values, group)):
             if not skip or (group, index) not in skip:
                 if run.careful:
                     run.at(group, index)
                 push(value)
+                if run.careful:
+                    run.survived()
     place.finish()
 
 

@@ -16,26 +16,20 @@ import struct
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, repeat
-from operator import index
 from typing import Any, Callable
 
 from wallaroo._codec.keys import key_from_wire
 from wallaroo._codec.protocol import BEGINNING, TIMER, TIMES, WATERMARKS, WHOLE, ProtocolError, is_frames, is_groups
 from wallaroo._codec.values import ValueCodec
-from wallaroo._pipeline.topology import Application, CollectNode, KeyByNode, SourceNode, WindowNode
+from wallaroo._pipeline.topology import KEYING, Application, SourceNode, WindowNode
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._depth_first import Branch, Position, Push
 from wallaroo.worker._eager_outlet import EagerGroupOutlet, EncodedValue
-from wallaroo.worker._failures import StepContractError
+from wallaroo.worker._event_times import YEAR_1980, checked_time, time_converter, warn_of_early_time
 from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._open_windows import StageWindows, Timer
 from wallaroo.worker._outlets import Entry, KeyFunction, Outlet, group_size, halves
 from wallaroo.worker._stage import GenerateStage, GroupReader, Stage
-
-_LARGEST_TIME = 2**62
-"""Later, or as long before 1970, nothing can have happened: sums of a time and durations stay within 64 bits."""
-
-EventTime = Callable[[Any], int]
 
 
 def leads_to_time(application: Application, node_id: int) -> bool:
@@ -62,7 +56,7 @@ def has_windows(application: Application, pool: str | None, root: int) -> bool:
         node = application.nodes[below]
         if isinstance(node, WindowNode):
             return True
-        if below not in seen and not isinstance(node, (KeyByNode, CollectNode)):
+        if below not in seen and not isinstance(node, KEYING):
             seen.add(below)
             waiting += application.children_in(pool, below)
     return False
@@ -84,15 +78,25 @@ def expanded(times: Sequence[int]) -> list[int]:
     return list(chain.from_iterable(map(repeat, times[1::2], times[0::2])))
 
 
-def stamping(node: int, event_time: EventTime | None, below: Push, place: Position) -> Push:
+def stamping(node: int, source: SourceNode, below: Push, place: Position) -> Push:
     """Return the push that finds out when a message of a source happened."""
+    event_time = source.source.event_time
+    checked: Callable[[Any], int] = checked_time
+    early = BEGINNING
+    if source.source.takes_any_time:
+        # Earlier times are warned of, once.
+        checked, early = time_converter(), YEAR_1980
 
     def stamp(value: Any) -> None:
+        nonlocal early
         if event_time is not None:
             try:
-                time = checked_time(event_time(value))
+                time = checked(event_time(value))
                 if in_child:
                     leave_if_child()
+                if time < early:
+                    early = BEGINNING
+                    warn_of_early_time(source.name, event_time, time)
             except BaseException as error:  # noqa: BLE001
                 place.fail(node, error, value)
                 return
@@ -105,25 +109,6 @@ def stamping(node: int, event_time: EventTime | None, below: Push, place: Positi
         below(value)
 
     return stamp
-
-
-def checked_time(time: Any) -> int:
-    """Return what an ``event_time`` function returned.
-
-    Raises:
-        StepContractError: It is no time.
-    """
-    try:
-        if isinstance(time, bool):
-            raise TypeError
-        nanoseconds = index(time)
-    except TypeError:
-        raise StepContractError(
-            f"event_time returned {type(time).__name__}; return nanoseconds since the Unix epoch as an int"
-        ) from None
-    if not -_LARGEST_TIME < nanoseconds < _LARGEST_TIME:
-        raise StepContractError(f"event_time returned {nanoseconds}, which is no time in nanoseconds")
-    return nanoseconds
 
 
 class TimedFramesStage(Stage):
@@ -197,6 +182,8 @@ class TimedGroupsStage(Stage):
                 if run.careful:
                     run.at(group, position)
                 push(value)
+                if run.careful:
+                    run.survived()
         place.finish()
         windows.tell(run, woken)
 

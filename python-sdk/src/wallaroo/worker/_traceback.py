@@ -17,6 +17,7 @@ from typing import Any
 import wallaroo
 
 _SDK = os.path.dirname(os.path.abspath(wallaroo.__file__)) + os.sep
+_WORKER = os.path.join(_SDK, "worker") + os.sep
 _HIDDEN = (_SDK, "<frozen importlib", "<frozen runpy")
 
 _FIRST_FRAMES, _LAST_FRAMES = 10, 20
@@ -81,10 +82,10 @@ def text_of(error: BaseException, longest: int = _LONGEST_TEXT) -> str:
         return f"<its __str__ raised {class_name(type(broken))}>"
 
 
-def only_in_sdk(trace: TracebackType | None) -> bool:
-    """Whether no user code was running: the error is about what it returned."""
+def only_in_worker(trace: TracebackType | None) -> bool:
+    """Whether neither user code nor a step was running: the error is about what one returned."""
     while trace is not None:
-        if not trace.tb_frame.f_code.co_filename.startswith(_SDK):
+        if not trace.tb_frame.f_code.co_filename.startswith(_WORKER):
             return False
         trace = trace.tb_next
     return True

@@ -31,6 +31,9 @@ fn report() -> StatusReport {
         slot,
         in_flight: 2,
         journal_bytes: 1 << 20,
+        journal_limit_bytes: 64 << 20,
+        unsaved_state: None,
+        rebuildable: true,
         restarts: u32::from(last_death.is_some()),
         last_death: last_death.map(str::to_owned),
     };
@@ -48,6 +51,8 @@ fn report() -> StatusReport {
         seat,
     };
     StatusReport {
+        log: None,
+        metrics: Vec::new(),
         version: "1".to_owned(),
         pid: 4711,
         application: "Word Count".to_owned(),
@@ -107,9 +112,9 @@ STAGE                         QUEUED        P50        P99   MESSAGES       RATE
 SINK                                               PENDING   MESSAGES       RATE
 tcp 127.0.0.1:7002  counts                         3.0 MiB   12345678   987654/s
 
-WORKER           PID          PYTHON     MEMORY    BATCHES  RESTARTS
-slot 0          4712  cpython 3.13.1   21.0 MiB          2
-slot 1          4715  cpython 3.13.1   21.0 MiB          2  1 restart: killed b…
+WORKER           PID          PYTHON     MEMORY    JOURNAL    BATCHES  RESTARTS
+slot 0          4712  cpython 3.13.1   21.0 MiB    1.0 MiB          2
+slot 1          4715  cpython 3.13.1   21.0 MiB    1.0 MiB          2  1 restar…
 standby         4714  cpython 3.13.1   21.0 MiB
 
 

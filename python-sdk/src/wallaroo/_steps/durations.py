@@ -1,10 +1,21 @@
-"""Durations: whole numbers of nanoseconds, and functions that make them of other units."""
+"""Durations: whole numbers of nanoseconds, functions that make them of other units, and ``timedelta``."""
 
 from __future__ import annotations
 
-from typing import Callable
+from datetime import timedelta
+from typing import Any, Callable, Union
 
 from wallaroo._errors import WallarooParameterError
+
+Duration = Union[int, timedelta]
+"""Nanoseconds, or a ``timedelta``."""
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def in_nanoseconds(duration: Any) -> Any:
+    """Return a ``timedelta`` in nanoseconds; anything else as it is."""
+    return duration // _MICROSECOND * 1_000 if isinstance(duration, timedelta) else duration
 
 
 def _unit(name: str, nanoseconds_each: int) -> Callable[[int], int]:

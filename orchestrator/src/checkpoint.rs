@@ -1,0 +1,134 @@
+//! All that lives at one place of the log, but the states of keys, which are kept in a store of their own.
+
+mod encoding;
+mod replay;
+
+use bytes::Bytes;
+use wallaroo_protocol::{BatchId, EventTime, Group, StageId};
+
+use crate::dead_message::DeadMessage;
+use crate::position::Position;
+use crate::record::{Journaled, LetterId, Lsn};
+use crate::sink_chunk::SinkChunk;
+
+pub use self::replay::{Inconsistent, Replay};
+
+/// See the [module](self).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The last record that is in it.
+    pub lsn: Lsn,
+    /// The number of the next batch.
+    pub next_batch: BatchId,
+    /// The wall clock when it was made.
+    pub at: EventTime,
+    /// By source.
+    pub sources: Vec<SourceMark>,
+    /// By stage.
+    pub stages: Vec<StageMark>,
+    /// Batches that the stored states lack, in an order that keeps each key's.
+    pub journal: Vec<JournalEntry>,
+    /// By sink.
+    pub sinks: Vec<SinkMark>,
+    /// States that are fatal to load.
+    pub unloadable: Vec<Bytes>,
+    /// Dead letters that are not kept.
+    pub letters: Vec<(LetterId, DeadMessage)>,
+}
+
+/// How far a source has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceMark {
+    /// Where it goes on.
+    pub position: Position,
+    /// The greatest event time.
+    pub reached: EventTime,
+    /// It is a generator that has no more values.
+    pub ended: bool,
+}
+
+/// What waits for a stage, and what it knows of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageMark {
+    /// The watermark, or the last one before the end.
+    pub watermark: EventTime,
+    /// Values that came too late.
+    pub late: u64,
+    /// Groups that no released batch has consumed, in an order that keeps each key's.
+    pub queue: Vec<Queued>,
+    /// By key, in their order.
+    pub timers: Vec<(Bytes, EventTime)>,
+}
+
+/// A group that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queued {
+    /// The group.
+    pub group: Group,
+    /// Its outputs are no older; where windows need that.
+    pub time: Option<EventTime>,
+}
+
+/// A batch to be run again for what it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// Its stage.
+    pub stage: StageId,
+    /// Its input.
+    pub input: Bytes,
+    /// The rest.
+    pub batch: Journaled,
+}
+
+/// How far a sink has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SinkMark {
+    /// Bytes delivered since the log began; a message that is delivered in part does not count.
+    pub delivered: u64,
+    /// What is not delivered.
+    pub chunks: Vec<SinkChunk>,
+}
+
+impl Checkpoint {
+    /// Where a log begins: nothing has happened.
+    pub fn beginning(sources: usize, stages: usize, sinks: usize) -> Self {
+        let source = SourceMark { position: Position::Unknown, reached: EventTime::BEGINNING, ended: false };
+        let stage = StageMark { watermark: EventTime::BEGINNING, late: 0, queue: Vec::new(), timers: Vec::new() };
+        Self {
+            lsn: Lsn(0),
+            next_batch: BatchId(1),
+            at: EventTime::BEGINNING,
+            sources: vec![source; sources],
+            stages: vec![stage; stages],
+            journal: Vec::new(),
+            sinks: vec![SinkMark::default(); sinks],
+            unloadable: Vec::new(),
+            letters: Vec::new(),
+        }
+    }
+}
+
+impl SinkMark {
+    /// Drops the messages that are delivered once `delivered` bytes are.
+    pub(crate) fn deliver(&mut self, delivered: u64) {
+        let mut whole = 0;
+        for chunk in &mut self.chunks {
+            let messages = chunk.lengths.iter().take_while(|length| {
+                let next = self.delivered + u64::from(**length);
+                let is_delivered = next <= delivered;
+                if is_delivered {
+                    self.delivered = next;
+                }
+                is_delivered
+            });
+            let messages = messages.count();
+            let bytes: usize = chunk.lengths.drain(..messages).map(|length| length as usize).sum();
+            chunk.bytes = chunk.bytes.slice(bytes..);
+            if !chunk.lengths.is_empty() {
+                break;
+            }
+            whole += 1;
+        }
+        self.chunks.drain(..whole);
+    }
+}
