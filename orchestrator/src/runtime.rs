@@ -69,6 +69,8 @@ pub use self::workers::describe;
 const EVENTS_A_TURN: usize = 64;
 /// How often the engine is told the time, so that it notices hung batches and idle sources.
 const TICK: Duration = Duration::from_millis(250);
+/// How long a run waits for its standbys before it begins, once all slots have a worker.
+const STANDBYS_AFTER: Duration = Duration::from_secs(1);
 /// How long workers may take to exit at the end of a run.
 const EXIT_GRACE: Duration = Duration::from_secs(3);
 /// How long sinks may take to write what they hold after the run has failed.
@@ -300,7 +302,12 @@ impl Runtime {
         pools.plan(runtime.plan.stage_plans(), named);
         pools.fill(Instant::now())?;
         let mut batch = Vec::new();
-        while !pools.is_seated() {
+        let mut seated_at = None;
+        // A worker that dies at once is replaced by one that is ready, even if no other could start any more.
+        while !pools.is_full() {
+            if pools.is_seated() && seated_at.get_or_insert_with(Instant::now).elapsed() >= STANDBYS_AFTER {
+                break;
+            }
             tokio::select! {
                 _ = workers.recv_many(&mut batch, EVENTS_A_TURN) => runtime.workers(pools, batch.drain(..))?,
                 // A worker that failed to load is tried again.

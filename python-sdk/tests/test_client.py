@@ -67,6 +67,17 @@ def takes(count, *, received=0, acknowledged=0, upto=None, credit=1 << 20):
     return serve
 
 
+def takes_and_stays(count):
+    """Welcome, take so many messages, acknowledge none, and wait until the client goes."""
+    take = takes(count)
+
+    def serve(connection, reader, heard):
+        take(connection, reader, heard)
+        reader.read()
+
+    return serve
+
+
 def test_messages_are_numbered_and_acknowledged():
     with Source(takes(3, upto=3)) as source, Sender(source.address, "tea") as sender:
         assert sender.send("one") == 1
@@ -103,11 +114,12 @@ def test_a_stream_that_began_earlier_goes_on():
 
 
 def test_a_sender_waits_for_credit():
-    held_back = threading.Event()
+    has_come, held_back = threading.Event(), threading.Event()
 
     def serve(connection, reader, heard):
         write(connection, WELCOME, welcome(credit=10))
         heard.append(read(reader))
+        has_come.set()
         held_back.wait(20)
         write(connection, ACKNOWLEDGED, (1).to_bytes(8, "big"))
         heard.append(read(reader))
@@ -117,6 +129,7 @@ def test_a_sender_waits_for_credit():
     with Source(serve) as source, Sender(source.address, "tea") as sender:
         sending = threading.Thread(target=lambda: (sender.send(b"more than ten"), sender.send(b"another")))
         sending.start()
+        assert has_come.wait(20)
         with pytest.raises(TimeoutError, match="1 messages are not acknowledged"):
             sender.flush(0.0)
         held_back.set()
@@ -182,5 +195,5 @@ def test_an_error_of_the_program_does_not_wait():
             sender.send("one")
             raise LookupError
 
-    with Source(takes(1)) as source, pytest.raises(LookupError):
+    with Source(takes_and_stays(1)) as source, pytest.raises(LookupError):
         fail(Sender(source.address, "tea"))

@@ -483,6 +483,12 @@ impl Pool {
         self.vacant.is_empty()
     }
 
+    /// Whether all slots have a worker, and all standbys that are wanted are ready.
+    pub fn is_full(&self) -> bool {
+        let ready = self.members.values().filter(|member| matches!(member.phase, Phase::Seated(_) | Phase::Standby));
+        self.is_seated() && ready.count() >= self.wanted(self.edition)
+    }
+
     /// Whether no worker is left.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()

@@ -82,6 +82,11 @@ impl Pools {
         self.pools.iter().all(Pool::is_seated)
     }
 
+    /// Whether all slots have a worker, and all standbys are ready.
+    pub fn is_full(&self) -> bool {
+        self.pools.iter().all(Pool::is_full)
+    }
+
     /// Asks all workers to finish and exit.
     pub fn close(&mut self) {
         self.pools.iter_mut().for_each(Pool::close);
