@@ -48,7 +48,11 @@ pub(super) async fn serve(
         name = hello(&mut reader) => name,
     };
     let name = match name {
-        Ok(name) => name,
+        Ok(Some(name)) => name,
+        Ok(None) => {
+            tracing::debug!("connection from {peer} ended without a word");
+            return;
+        }
         Err(reason) => {
             tracing::error!("connection from {peer}: {reason}; it is closed, others go on");
             // The client may be gone.
@@ -69,11 +73,12 @@ pub(super) async fn serve(
     let _ = over.send(connection.serve(reader).await);
 }
 
-/// Reads the first frame of a client: the name of its stream, or what is wrong.
-async fn hello(reader: &mut OwnedReadHalf) -> Result<StreamName, String> {
+/// Reads the first frame of a client: the name of its stream, or what is wrong. One that only tries the port says nothing.
+async fn hello(reader: &mut OwnedReadHalf) -> Result<Option<StreamName>, String> {
     let mut frame = [0; HEADER + 1 + MAX_NAME];
     let gone = |error: io::Error| format!("it ended before it named its stream: {error}");
-    reader.read_exact(&mut frame[..HEADER]).await.map_err(gone)?;
+    let Ok(1..) = reader.read(&mut frame[..1]).await else { return Ok(None) };
+    reader.read_exact(&mut frame[1..HEADER]).await.map_err(gone)?;
     let [a, b, c, d, kind, body @ ..] = &mut frame;
     let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
     if *kind != kind::HELLO || length > body.len() {
@@ -84,7 +89,7 @@ async fn hello(reader: &mut OwnedReadHalf) -> Result<StreamName, String> {
     reader.read_exact(&mut body[..length]).await.map_err(gone)?;
     match &body[..length] {
         [VERSION, name @ ..] => match std::str::from_utf8(name) {
-            Ok(name) if !name.is_empty() => Ok(name.into()),
+            Ok(name) if !name.is_empty() => Ok(Some(name.into())),
             _ => Err("the name of its stream is empty or not UTF-8".to_owned()),
         },
         [version, ..] => Err(format!("it speaks version {version} of the protocol, and {VERSION} is spoken here")),

@@ -199,9 +199,11 @@ impl Connection {
     }
 
     async fn stopped(&mut self, cutter: &mut Cutter, is_at_end: bool) -> Result<CloseReason, ConnectionError> {
-        if self.shared.kind != StreamKind::Followed {
+        if self.position.is_none() && self.stream.is_none() {
+            // The rest of its last frame is lost.
             cutter.abandon().map_err(|error| self.broken(error))?;
-        } else if is_at_end
+        } else if self.shared.kind == StreamKind::Followed
+            && is_at_end
             && !self.shared.suspended.is_cancelled()
             && let Ok(Some(last_line)) = cutter.finish()
         {

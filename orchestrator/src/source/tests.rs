@@ -369,6 +369,24 @@ async fn a_file_is_read_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_file_is_not_broken_where_reading_it_stops() {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    // More than the budget, and no read ends with a line.
+    let line = [b'x'; 99];
+    for _ in 0..3 * BUDGET / 100 {
+        file.write_all(&line).and_then(|()| file.write_all(b"\n")).expect("written");
+    }
+    let mut rig = Rig::file(file::open(file.path(), None).expect("readable"));
+    rig.opened().await;
+    let SourceEvent::Frames { block, .. } = rig.next().await else { panic!("no frames") };
+    rig.stop.cancel();
+    rig.budget.give_back(block.weight());
+    let (_, outcome) = rig.frames_until_closed().await;
+    assert!(matches!(outcome, CloseReason::Stopped), "{outcome:?}");
+    rig.ended().await;
+}
+
+#[tokio::test]
 async fn a_pipe_that_never_ends_does_not_hold_up_a_stop() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("pipe");
