@@ -3,10 +3,13 @@
 mod encoding;
 mod replay;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use wallaroo_protocol::{BatchId, EventTime, Group, StageId};
 
 use crate::dead_message::DeadMessage;
+use crate::plan::Shape;
 use crate::position::Position;
 use crate::record::{Journaled, LetterId, Lsn};
 use crate::sink_chunk::SinkChunk;
@@ -16,6 +19,8 @@ pub use self::replay::{Inconsistent, Replay};
 /// See the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
+    /// The steps that it is of, as [`Plan::shape`](crate::plan::Plan::shape) has them.
+    pub topology: String,
     /// The last record that is in it.
     pub lsn: Lsn,
     /// The number of the next batch.
@@ -91,19 +96,59 @@ pub struct SinkMark {
 
 impl Checkpoint {
     /// Where a log begins: nothing has happened.
-    pub fn beginning(sources: usize, stages: usize, sinks: usize) -> Self {
-        let source = SourceMark { position: Position::Unknown, reached: EventTime::BEGINNING, ended: false };
-        let stage = StageMark { watermark: EventTime::BEGINNING, late: 0, queue: Vec::new(), timers: Vec::new() };
+    pub fn beginning(topology: String) -> Self {
+        let shape = Shape::parse(&topology);
+        let (sources, sinks) = (shape.sources().count(), shape.sinks().count());
         Self {
+            topology,
             lsn: Lsn(0),
             next_batch: BatchId(1),
             at: EventTime::BEGINNING,
-            sources: vec![source; sources],
-            stages: vec![stage; stages],
+            sources: vec![SourceMark::beginning(); sources],
+            stages: vec![StageMark::beginning(); shape.stages.len()],
             journal: Vec::new(),
             sinks: vec![SinkMark::default(); sinks],
             unloadable: Vec::new(),
             letters: Vec::new(),
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Whether all that was accepted is finished: another set of steps can go on with the states.
+    pub fn is_settled(&self) -> bool {
+        self.journal.is_empty()
+            && self.letters.is_empty()
+            && self.stages.iter().all(|stage| stage.queue.is_empty())
+            && self.sinks.iter().all(|sink| sink.chunks.is_empty())
+    }
+}
+
+impl SourceMark {
+    /// Nothing has been read.
+    pub fn beginning() -> Self {
+        Self { position: Position::Unknown, reached: EventTime::BEGINNING, ended: false }
+    }
+}
+
+impl StageMark {
+    /// Nothing waits, and nothing is known of time.
+    pub fn beginning() -> Self {
+        Self { watermark: EventTime::BEGINNING, late: 0, queue: Vec::new(), timers: Vec::new() }
+    }
+
+    /// What a stage knows that goes on where this one and another ended, for which nothing waits.
+    #[must_use]
+    pub fn beside(self, other: &Self) -> Self {
+        let mut timers: BTreeMap<Bytes, EventTime> = self.timers.into_iter().collect();
+        for (key, deadline) in &other.timers {
+            timers.entry(key.clone()).and_modify(|known| *known = *deadline.min(known)).or_insert(*deadline);
+        }
+        Self {
+            watermark: self.watermark.min(other.watermark),
+            late: self.late + other.late,
+            queue: Vec::new(),
+            timers: timers.into_iter().collect(),
         }
     }
 }

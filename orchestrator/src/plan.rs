@@ -17,7 +17,7 @@ use wallaroo_protocol::{InputKind, NodeId, StageId, StagePlan};
 
 use self::builder::Builder;
 pub use self::guarantee::{Guarantee, Promise};
-pub use self::shape::{ShapeStep, difference, stage_names};
+pub use self::shape::{Shape, ShapeStage, ShapeStep, difference};
 use crate::ids::{KeyspaceId, PoolId, SinkId, SourceId};
 
 /// The number of partitions of a keyspace whose keys are not listed.
@@ -225,9 +225,15 @@ impl Plan {
         let mut builder = Builder::new(&topology);
         builder.stages();
         let keyspaces = builder.keyspaces()?;
-        let tables = builder.tables();
         let Builder { sources, sinks, stages, named_pools, .. } = builder;
-        Ok(Self { topology: Arc::new(topology), sources, sinks, stages, keyspaces, named_pools, tables })
+        let topology = Arc::new(topology);
+        let mut plan = Self { topology, sources, sinks, stages, keyspaces, named_pools, tables: HashMap::new() };
+        let placed = plan.stages.iter().filter_map(|stage| Some((stage, stage.input.keyspace()?)));
+        let tables: HashMap<String, KeyspaceId> = placed
+            .flat_map(|(stage, keyspace)| plan.tables_of(stage).into_iter().map(move |table| (table, keyspace)))
+            .collect();
+        plan.tables = tables;
+        Ok(plan)
     }
 
     /// The stages, as workers are told them.
@@ -256,6 +262,22 @@ impl Plan {
     /// The keyspace that places the keys of a state table.
     pub fn keyspace_of(&self, table: &str) -> Option<KeyspaceId> {
         self.tables.get(table).copied()
+    }
+
+    /// The tables of a stage's states, sorted. The object of a generator is stored in a table, too.
+    pub fn tables_of(&self, stage: &Stage) -> Vec<String> {
+        let made = match (stage.input, &self.topology.node(stage.root).kind) {
+            (Input::Generate(..), NodeKind::Source { pipeline, .. }) => Some(format!("generator:{pipeline}")),
+            _ => None,
+        };
+        let of_step = |step: &NodeId| match &self.topology.node(*step).kind {
+            NodeKind::State { table, .. } | NodeKind::Window { table, .. } => Some(table.clone()),
+            _ => None,
+        };
+        let mut tables: Vec<String> = made.into_iter().chain(stage.steps.iter().filter_map(of_step)).collect();
+        tables.sort_unstable();
+        tables.dedup();
+        tables
     }
 
     /// Whether any stage has windows.

@@ -97,6 +97,10 @@ pub struct RunOptions {
     pub metrics: Option<SocketAddr>,
     /// The folder in which what lives is kept, so that the next run goes on.
     pub state: Option<PathBuf>,
+    /// State tables and sources whose states and positions may be dropped, if other steps than before go on and none takes them over.
+    pub drop_state: Vec<String>,
+    /// The run reads nothing: it finishes what an earlier one has left, and ends.
+    pub settle: bool,
     /// What a first signal does.
     pub on_stop: OnStop,
 }
@@ -176,6 +180,7 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
             return Err(error);
         }
     };
+    let settle = options.settle;
     // The pools know their settings, and an edition's folder lives as long as somebody knows it.
     drop(options);
     let members = pools.members();
@@ -187,8 +192,9 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
         metrics: control.metrics(),
     });
     let mut heard = 0;
+    let begun = if settle { runtime.suspend(&mut pools) } else { Ok(()) };
     // The first turn tells the sources how much they may read.
-    let outcome = match runtime.end_turn(&mut pools) {
+    let outcome = match begun.and_then(|()| runtime.end_turn(&mut pools)) {
         Ok(()) => {
             inputs.start();
             runtime.take_turns(&mut pools, &mut workers, &mut inputs, &mut control, &mut signals, &mut heard).await

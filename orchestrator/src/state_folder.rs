@@ -1,6 +1,8 @@
 //! What a state folder means: the bytes that the [`log`](crate::log) keeps, read as a checkpoint, records and states.
 //!
-//! A run reads it to go on. The commands about state read it without an application: what they know of it is in `FORMAT`.
+//! A run reads it to go on; [`other_steps`] is for one that has other steps than the run before. The commands about state read it without an application: what they know of it is in `FORMAT`.
+
+pub mod other_steps;
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use crate::checkpoint::{Checkpoint, Replay};
 use crate::engine::StoredState;
 use crate::log::{self, Change, Inspected, LogError, Opened, Recovered, Report, Sizes};
-use crate::plan::{ShapeStep, stage_names};
+use crate::plan::Shape;
 use crate::record::{Lsn, Record, encoding};
 
 /// What is in a state folder cannot be read.
@@ -39,17 +41,6 @@ pub enum FolderError {
     },
 }
 
-/// How many sources, stages and sinks an application has.
-#[derive(Debug, Clone, Copy)]
-pub struct Counts {
-    /// Sources.
-    pub sources: usize,
-    /// Stages.
-    pub stages: usize,
-    /// Sinks.
-    pub sinks: usize,
-}
-
 /// All that lives in a state folder.
 #[derive(Debug)]
 pub struct Content {
@@ -65,14 +56,14 @@ pub struct Content {
 
 impl Content {
     /// Reads what the log has recovered.
-    pub fn read(folder: &Path, recovered: Recovered, counts: Counts) -> Result<Self, Unreadable> {
+    pub fn read(folder: &Path, recovered: Recovered) -> Result<Self, Unreadable> {
         let unreadable = |reason: String| Unreadable { folder: folder.to_owned(), reason };
         let stored = recovered.checkpoint.as_ref().map(|(lsn, _)| *lsn);
         let checkpoint = match &recovered.checkpoint {
             Some((_, bytes)) => {
                 Checkpoint::decode(bytes).map_err(|error| unreadable(format!("the checkpoint is {error}")))?
             }
-            None => Checkpoint::beginning(counts.sources, counts.stages, counts.sinks),
+            None => Checkpoint::beginning(recovered.topology),
         };
         let mut replay = Replay::new(checkpoint);
         let records = recovered.records.len();
@@ -95,12 +86,8 @@ pub struct Alone {
     pub application: String,
     /// The version of the format.
     pub version: u32,
-    /// The steps, in their order.
-    pub steps: Vec<ShapeStep>,
-    /// The names of the stages, in the order of their numbers.
-    pub stages: Vec<String>,
-    /// The steps as `FORMAT` has them.
-    pub shape: String,
+    /// The steps and stages.
+    pub shape: Shape,
     /// What lives.
     pub content: Content,
     /// What of the log was never synced.
@@ -132,24 +119,9 @@ impl Alone {
         recovered: Recovered,
         sizes: Sizes,
     ) -> Result<Self, FolderError> {
-        let steps = ShapeStep::all(&identity.topology);
-        let stages = stage_names(&identity.topology);
-        let count = |is: fn(&ShapeStep) -> bool| steps.iter().filter(|step| is(step)).count();
-        let (sources, sinks) = (count(ShapeStep::is_source), count(ShapeStep::is_sink));
-        let counts = Counts { sources, stages: stages.len(), sinks };
-        let content = Content::read(folder, recovered, counts)?;
-        let (application, shape) = (identity.application, identity.topology);
-        Ok(Self { application, version, steps, stages, shape, content, unsynced: 0, sizes })
-    }
-
-    /// The sources, in the order of their numbers.
-    pub fn sources(&self) -> impl Iterator<Item = &ShapeStep> {
-        self.steps.iter().filter(|step| step.is_source())
-    }
-
-    /// The sinks, in the order of their numbers.
-    pub fn sinks(&self) -> impl Iterator<Item = &ShapeStep> {
-        self.steps.iter().filter(|step| step.is_sink())
+        let content = Content::read(folder, recovered)?;
+        let shape = Shape::parse(&content.checkpoint.topology);
+        Ok(Self { application: identity.application, version, shape, content, unsynced: 0, sizes })
     }
 }
 

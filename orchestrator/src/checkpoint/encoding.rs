@@ -13,6 +13,7 @@ use crate::sink_chunk::SinkChunk;
 
 #[derive(Serialize, Deserialize)]
 struct Form {
+    topology: String,
     lsn: Lsn,
     next_batch: BatchId,
     at: EventTime,
@@ -48,6 +49,7 @@ impl Checkpoint {
             (stage, input, batch.into())
         };
         let form = Form {
+            topology: self.topology,
             lsn: self.lsn,
             next_batch: self.next_batch,
             at: self.at,
@@ -72,6 +74,7 @@ impl Checkpoint {
         };
         let entry = |(stage, input, batch): (_, _, JournaledForm)| JournalEntry { stage, input, batch: batch.into() };
         Ok(Self {
+            topology: form.topology,
             lsn: form.lsn,
             next_batch: form.next_batch,
             at: form.at,

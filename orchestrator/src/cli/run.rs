@@ -164,6 +164,13 @@ pub(super) struct RunArgs {
     /// Keep all that lives in this folder, so that the next run with it goes on where this one ended, however it ended
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Let other steps go on with --state although nothing takes over this state table, or the position of this source: it is
+    /// dropped. Repeat it for each
+    #[arg(long, value_name = "NAME", requires = "state")]
+    drop_state: Vec<String>,
+    /// Read nothing: finish what an earlier run with --state has left, and end, so that other steps can go on
+    #[arg(long, requires = "state")]
+    settle: bool,
     /// What SIGTERM or Ctrl-C does [default: suspend with --state, else drain]
     #[arg(long, value_enum, value_name = "WHAT")]
     on_stop: Option<Stop>,
@@ -297,6 +304,8 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
         metrics: args.metrics,
         on_stop: Stop::choose(args.on_stop, args.state.is_some())?,
         state: args.state,
+        drop_state: args.drop_state,
+        settle: args.settle,
     };
     let json = args.log.log_format == LogFormat::Json;
     let show = !args.log.quiet;

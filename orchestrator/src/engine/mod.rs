@@ -192,8 +192,9 @@ impl Engine {
         if self.finished || !(self.is_done() || self.is_out_of_patience(now) && self.commit.is_idle()) {
             return;
         }
-        // The next run has nothing to replay but what no snapshot has.
-        if !self.checkpoint_at_end(now, actions) {
+        // The next run has nothing to replay but what cannot be saved, and may have other steps.
+        let is_saving = !self.is_out_of_patience(now) && self.save_at_end(now, actions);
+        if !is_saving && !self.checkpoint_at_end(now, actions) {
             self.finished = true;
             actions.push(Action::Finished);
         }

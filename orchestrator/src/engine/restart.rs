@@ -124,14 +124,15 @@ impl Engine {
 
     fn make_checkpoint(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let checkpoint = Box::new(self.checkpoint(now));
-        self.commit.begin_storing(checkpoint.journal.iter().map(|entry| entry.batch.elapsed).sum());
+        let replay = checkpoint.journal.iter().map(|entry| entry.batch.elapsed).sum();
+        self.commit.begin_storing(checkpoint.journal.len(), replay);
         let states = self.recovery.take_changes();
         actions.push(Action::Checkpoint { checkpoint, states });
     }
 
     /// Makes the last checkpoint of a run. Returns whether it has to be stored first.
     pub(super) fn checkpoint_at_end(&mut self, now: Duration, actions: &mut Vec<Action>) -> bool {
-        if !self.commit.has_records() {
+        if !self.commit.has_news(|| self.journal_entries().len()) {
             return false;
         }
         self.make_checkpoint(now, actions);
@@ -147,6 +148,7 @@ impl Engine {
         };
         let (sinks, letters) = self.sinks.undelivered();
         Checkpoint {
+            topology: self.plan.shape(),
             lsn: self.commit.last(),
             next_batch: self.dispatch.next_batch(),
             at: self.time.wall_clock(now),

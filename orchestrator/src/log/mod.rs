@@ -101,7 +101,6 @@ pub fn identity_of(folder: &Path) -> Result<Identity, LogError> {
 pub struct Opened {
     folder: PathBuf,
     lock: FolderLock,
-    application: String,
     store: FileStore,
     writer: Writer,
 }
@@ -136,14 +135,18 @@ pub fn open(folder: &Path, identity: &Identity) -> Result<(Opened, Recovered), L
     };
     let last = recovered.last();
     let writer = Writer::new(Box::new(disk), segments, SEGMENT_BYTES, back, checkpoint, last);
-    let application = identity.application.clone();
-    Ok((Opened { folder: folder.to_path_buf(), lock, application, store, writer }, recovered))
+    Ok((Opened { folder: folder.to_path_buf(), lock, store, writer }, recovered))
+}
+
+/// Writes another topology to `FORMAT`, in a folder that the caller has open.
+pub fn set_topology(folder: &Path, identity: &Identity) -> Result<(), LogError> {
+    identity::write(folder, identity)
 }
 
 impl Opened {
-    /// Writes another topology to `FORMAT`.
-    pub fn set_topology(&self, topology: String) -> Result<(), LogError> {
-        identity::write(&self.folder, &Identity { application: self.application.clone(), topology })
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Starts the log's threads. `on` is called for each report, on one of them: it must not block.

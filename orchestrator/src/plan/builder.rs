@@ -259,21 +259,6 @@ impl<'a> Builder<'a> {
         Ok(keyspaces)
     }
 
-    /// The keyspace of every state table. The object of a generator is stored in a table, too.
-    pub(super) fn tables(&self) -> HashMap<String, KeyspaceId> {
-        let mut tables = HashMap::new();
-        for stage in &self.stages {
-            let Some(keyspace) = stage.input.keyspace() else { continue };
-            if let (Input::Generate(..), NodeKind::Source { pipeline, .. }) =
-                (stage.input, &self.topology.nodes[stage.root.index()].kind)
-            {
-                tables.insert(format!("generator:{pipeline}"), keyspace);
-            }
-            tables.extend(stage.steps.iter().filter_map(|step| Some((self.table(*step)?.to_owned(), keyspace))));
-        }
-        tables
-    }
-
     /// How the keys of a keyed stage are placed. `None` if the stage is not keyed, or if its inputs place keys differently.
     fn partitioning(&self, stage: usize) -> Option<Partitioning> {
         let stage = &self.stages[stage];

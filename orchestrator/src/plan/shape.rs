@@ -6,7 +6,7 @@ use wallaroo_protocol::topology::{Node, NodeKind, SinkConfig, SourceConfig};
 
 use super::{Input, Plan};
 
-/// One line a step, then one a stage. Equal texts mean that one version of an application can go on with what another has left: the
+/// One line a step, then one a stage with the tables of its states. Equal texts mean that one version of an application can go on with what another has left: the
 /// same steps in the same order, with the same states and files, and the same boundaries of pools. Addresses and limits of batches
 /// may change.
 pub(super) fn shape_of(plan: &Plan) -> String {
@@ -16,7 +16,7 @@ pub(super) fn shape_of(plan: &Plan) -> String {
         // A String takes everything.
         let _ = writeln!(text, "{} {:?} <- [{}]", kind(node), node.name, inputs.join(" "));
     }
-    // Records name stages by their numbers.
+    // Records name stages by their numbers, states name their tables.
     for stage in &plan.stages {
         let input = match stage.input {
             Input::Frames(_) => "frames",
@@ -25,7 +25,11 @@ pub(super) fn shape_of(plan: &Plan) -> String {
             Input::Values => "values of another pool",
             Input::Generate(..) => "a generator",
         };
-        let _ = writeln!(text, "stage {:?} of {input}", plan.root_name(stage));
+        let _ = write!(text, "stage {:?} of {input}", plan.root_name(stage));
+        for table in plan.tables_of(stage) {
+            let _ = write!(text, " {table:?}");
+        }
+        text.push('\n');
     }
     text
 }
@@ -69,6 +73,57 @@ pub fn difference(before: &str, now: &str) -> String {
     if changes.is_empty() { "the steps are connected in another way".to_owned() } else { changes.join("; ") }
 }
 
+/// The shape of an application, read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// Its steps, in their order.
+    pub steps: Vec<ShapeStep>,
+    /// Its stages, in the order of their numbers.
+    pub stages: Vec<ShapeStage>,
+}
+
+impl Shape {
+    /// Reads a shape. Lines that are neither a step nor a stage are left out.
+    pub fn parse(text: &str) -> Self {
+        let (stages, steps): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("stage "));
+        Self {
+            steps: steps.into_iter().filter_map(ShapeStep::parse).collect(),
+            stages: stages.into_iter().filter_map(ShapeStage::parse).collect(),
+        }
+    }
+
+    /// The sources, in the order of their numbers.
+    pub fn sources(&self) -> impl Iterator<Item = &ShapeStep> {
+        self.steps.iter().filter(|step| step.is_source())
+    }
+
+    /// The sinks, in the order of their numbers.
+    pub fn sinks(&self) -> impl Iterator<Item = &ShapeStep> {
+        self.steps.iter().filter(|step| step.is_sink())
+    }
+}
+
+/// A stage of an application, as its shape has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShapeStage {
+    /// The beginning of the stage, as people read it.
+    pub name: String,
+    /// What its batches hold.
+    pub input: String,
+    /// The tables of its states.
+    pub tables: Vec<String>,
+}
+
+impl ShapeStage {
+    fn parse(line: &str) -> Option<Self> {
+        let mut texts = quoted(line).into_iter();
+        let (start, name) = texts.next()?;
+        let rest = line[start..].get(format!("{name:?}").len()..)?.strip_prefix(" of ")?;
+        let input = rest.split(" \"").next().unwrap_or(rest).to_owned();
+        Some(Self { name, input, tables: texts.map(|(_, table)| table).collect() })
+    }
+}
+
 /// A step of an application, as its shape has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShapeStep {
@@ -79,11 +134,6 @@ pub struct ShapeStep {
 }
 
 impl ShapeStep {
-    /// The steps of a shape, in their order. Lines that are no steps are left out.
-    pub fn all(shape: &str) -> Vec<Self> {
-        shape.lines().filter(|line| !line.starts_with("stage ")).filter_map(Self::parse).collect()
-    }
-
     fn parse(line: &str) -> Option<Self> {
         let (step, _) = line.rsplit_once(" <- [")?;
         let (start, name) = quoted(step).pop()?;
@@ -122,12 +172,6 @@ impl ShapeStep {
             .then(|| quoted(&self.kind).into_iter().next())?
             .map(|(_, text)| text)
     }
-}
-
-/// The names of the stages of a shape, in the order of their numbers.
-pub fn stage_names(shape: &str) -> Vec<String> {
-    let stages = shape.lines().filter(|line| line.starts_with("stage "));
-    stages.filter_map(|line| quoted(line).into_iter().next()).map(|(_, name)| name).collect()
 }
 
 /// The quoted texts in a line, as `Debug` writes them, each with the place of its first quotation mark.
@@ -174,13 +218,18 @@ mod tests {
     fn names_and_files_are_read_back() {
         let name = "a \"b\" <- [\u{1b}\\\n'é' \u{200b}";
         let shape = format!(
-            "source file {:?} with event times {name:?} <- []\nstate {:?} {:?} <- [0]\nsink tcp {:?} <- [1 2]\nstage {name:?} of frames\n",
+            "source file {:?} with event times {name:?} <- []\nstate {:?} {:?} <- [0]\nsink tcp {:?} <- [1 2]\nstage {name:?} of frames\nstage \"k\" of values of another pool \"totals\" {name:?}\n",
             "in \\.txt", "totals", "count", "out"
         );
-        let steps = ShapeStep::all(&shape);
+        let Shape { steps, stages } = Shape::parse(&shape);
         let names: Vec<&str> = steps.iter().map(|step| &step.name[..]).collect();
         assert_eq!(names, [name, "count", "out"]);
-        assert_eq!(stage_names(&shape), [name]);
+        let stage = |name: &str, input: &str, tables: &[&str]| ShapeStage {
+            name: name.to_owned(),
+            input: input.to_owned(),
+            tables: tables.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(stages, [stage(name, "frames", &[]), stage("k", "values of another pool", &["totals", name])]);
         assert_eq!((steps[0].file(), steps[0].has_event_times()), (Some("in \\.txt".to_owned()), true));
         assert_eq!((steps[1].table(), steps[1].kind.as_str()), (Some("totals".to_owned()), "state \"totals\""));
         assert_eq!((steps[2].file(), steps[2].is_sink(), steps[2].table()), (None, true, None));

@@ -1,6 +1,6 @@
 //! The state folder of a run: what an earlier run has left there, and the log that goes on behind it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,11 +13,12 @@ use crate::control::report::LogReport;
 use crate::engine::{Action, Engine, EngineConfig, Event, StoredState};
 use crate::ids::{SinkId, SourceId};
 use crate::log::{self, Identity, Log, Opened, Report};
-use crate::plan::{Plan, difference};
+use crate::plan::Plan;
 use crate::position::Position;
 use crate::record::{Lsn, Record};
 use crate::sink::SinkError;
-use crate::state_folder::{Content, Counts, Unreadable, change};
+use crate::state_folder::other_steps::{self, CarriedOver, OtherSteps};
+use crate::state_folder::{Content, Unreadable, change};
 use crate::worker::pools::Pools;
 
 /// What becomes of a run that is told to stop.
@@ -36,10 +37,19 @@ pub(super) struct Left {
     pub(super) states: Vec<StoredState>,
     /// No run has used the folder before.
     is_new: bool,
+    /// Other steps go on than those of the run before.
+    carried: Option<Carried>,
     /// Of records after its last checkpoint.
     logged_bytes: usize,
     /// How long it took to read.
     recovery: Duration,
+}
+
+/// What changes in a folder with the steps that use it.
+struct Carried {
+    identity: Identity,
+    dropped: Vec<StoredState>,
+    new_sinks: BTreeSet<SinkId>,
 }
 
 /// Why the state folder cannot be used.
@@ -48,13 +58,15 @@ pub enum StateError {
     /// The folder, or what is in it, cannot be used.
     #[error(transparent)]
     Log(#[from] log::LogError),
-    /// Another version of the application has other steps.
-    #[error("{} was written by other steps of this application: {changes}", folder.display())]
+    /// Another version of the application has other steps, which cannot go on.
+    #[error("{} was written by other steps of this application ({changes}), and {reason}", folder.display())]
     Changed {
         /// The folder.
         folder: PathBuf,
         /// What has changed.
         changes: String,
+        /// Why they cannot go on.
+        reason: OtherSteps,
     },
     /// A record or the checkpoint is not what this version writes.
     #[error(transparent)]
@@ -65,25 +77,34 @@ pub enum StateError {
 pub(super) async fn open_state(plan: &Plan, options: &RunOptions) -> Result<Option<Left>, RunError> {
     let Some(folder) = options.state.clone() else { return Ok(None) };
     let identity = Identity { application: plan.topology.name.clone(), topology: plan.shape() };
-    let counts = Counts { sources: plan.sources.len(), stages: plan.stages.len(), sinks: plan.sinks.len() };
-    let opening = tokio::task::spawn_blocking(move || open_folder(&folder, &identity, counts));
+    let drop = options.drop_state.clone();
+    let opening = tokio::task::spawn_blocking(move || open_folder(&folder, identity, &drop));
     let left = opening.await.expect("reading the state folder does not panic")?;
     Ok(Some(left))
 }
 
-fn open_folder(folder: &Path, identity: &Identity, counts: Counts) -> Result<Left, StateError> {
+fn open_folder(folder: &Path, identity: Identity, drop: &[String]) -> Result<Left, StateError> {
     let began = Instant::now();
-    let (opened, recovered) = log::open(folder, identity)?;
-    if recovered.topology != identity.topology {
-        let changes = difference(&recovered.topology, &identity.topology);
-        return Err(StateError::Changed { folder: folder.to_owned(), changes });
-    }
+    let (opened, recovered) = log::open(folder, &identity)?;
+    let written = recovered.topology.clone();
     if let Some(cut) = &recovered.cut {
         tracing::warn!("the log ended in what was never synced, which is dropped: {cut:?}");
     }
     let is_new = recovered.checkpoint.is_none() && recovered.records.is_empty();
     let logged_bytes = recovered.records.iter().map(|(_, bytes)| bytes.len()).sum();
-    let Content { checkpoint, states, records, .. } = Content::read(folder, recovered, counts)?;
+    let Content { mut checkpoint, mut states, records, .. } = Content::read(folder, recovered)?;
+    let mut carried = None;
+    if checkpoint.topology != identity.topology {
+        let CarriedOver { checkpoint: taken_over, dropped, new_sinks, changes } =
+            other_steps::carry_over(checkpoint, &mut states, &identity.topology, drop)
+                .map_err(|(reason, changes)| StateError::Changed { folder: folder.to_owned(), changes, reason })?;
+        tracing::warn!(dropped = dropped.len(), "other steps go on: {changes}");
+        checkpoint = taken_over;
+        carried = Some(Carried { identity, dropped, new_sinks });
+    } else if written != checkpoint.topology {
+        // The run that changed it ended before it could say so.
+        log::set_topology(folder, &identity)?;
+    }
     if !is_new {
         tracing::info!(
             milliseconds = began.elapsed().as_secs_f64() * 1e3,
@@ -94,7 +115,7 @@ fn open_folder(folder: &Path, identity: &Identity, counts: Counts) -> Result<Lef
             checkpoint.lsn
         );
     }
-    Ok(Left { opened, checkpoint, states, is_new, logged_bytes, recovery: began.elapsed() })
+    Ok(Left { opened, checkpoint, states, is_new, carried, logged_bytes, recovery: began.elapsed() })
 }
 
 /// The log of a run.
@@ -166,7 +187,7 @@ impl Begun {
     pub(super) async fn new(plan: &Arc<Plan>, config: EngineConfig, left: Option<Left>) -> Result<Self, RunError> {
         let mut undelivered = Vec::new();
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let Some(Left { opened, checkpoint, states, is_new, logged_bytes, recovery }) = left else {
+        let Some(Left { opened, checkpoint, states, is_new, carried, mut logged_bytes, recovery }) = left else {
             let (engine, (_, reports)) = (Engine::new(plan.clone(), config), mpsc::unbounded_channel());
             return Ok(Self { engine, log: None, reports, undelivered, epoch });
         };
@@ -174,9 +195,14 @@ impl Begun {
         let epoch = epoch.max(Duration::from_nanos(checkpoint.at.0.try_into().unwrap_or(0)));
         let (sender, mut reports) = mpsc::unbounded_channel();
         // The runtime hangs up only when it is going away.
+        let folder = opened.folder().to_owned();
         let log = opened.start(move |report| drop(sender.send(report))).map_err(StateError::from)?;
-        if is_new && checkpoint.sinks.iter().any(|sink| sink.delivered > 0) {
-            store_beginning(&log, checkpoint.clone(), &mut reports).await?;
+        if let Some(Carried { identity, dropped, .. }) = carried {
+            store_beginning(&log, checkpoint.clone(), dropped, &mut reports).await?;
+            log::set_topology(&folder, &identity).map_err(StateError::from)?;
+            logged_bytes = 0;
+        } else if is_new && checkpoint.sinks.iter().any(|sink| sink.delivered > 0) {
+            store_beginning(&log, checkpoint.clone(), Vec::new(), &mut reports).await?;
         }
         let (last, bytes) = (checkpoint.lsn, logged_bytes as u64);
         let (letters, waits, timed, commit) = (0, None, None, None);
@@ -186,13 +212,16 @@ impl Begun {
     }
 }
 
-/// Stores where the sinks of a new folder begin. Without it, the next run would cut off what their files had before.
+/// Stores where new sinks begin, and what other steps have dropped. Without it, the next run would cut off what the files of sinks
+/// had before.
 async fn store_beginning(
     log: &Log,
     checkpoint: Checkpoint,
+    dropped: Vec<StoredState>,
     reports: &mut mpsc::UnboundedReceiver<Report>,
 ) -> Result<(), StateError> {
-    log.checkpoint(checkpoint.lsn, move |into| checkpoint.encode(into), Vec::new());
+    let changes = dropped.into_iter().map(change).collect();
+    log.checkpoint(checkpoint.lsn, move |into| checkpoint.encode(into), changes);
     loop {
         match reports.recv().await {
             Some(Report::Checkpointed { .. }) | None => return Ok(()),
@@ -204,14 +233,14 @@ async fn store_beginning(
 }
 
 impl Left {
-    /// Bytes of a sink's stream that are delivered. In a new folder they are those that its file has, as `length` says.
+    /// Bytes of a sink's stream that are delivered. Those of a new sink are those that its file has, as `length` says.
     pub(super) fn delivered(
         &mut self,
         sink: SinkId,
         length: impl FnOnce() -> Result<u64, SinkError>,
     ) -> Result<u64, SinkError> {
         let mark = &mut self.checkpoint.sinks[sink.index()];
-        if self.is_new {
+        if self.is_new || self.carried.as_ref().is_some_and(|carried| carried.new_sinks.contains(&sink)) {
             mark.delivered = length()?;
         }
         Ok(mark.delivered)

@@ -44,7 +44,7 @@ fn folder(is_stored: bool) -> TempDir {
     let identity = Identity { application: "words".to_owned(), topology: SHAPE.to_owned() };
     let (opened, _) = log::open(folder.path(), &identity).unwrap();
     let log = opened.start(|_| ()).unwrap();
-    let mut replay = Replay::new(Checkpoint::beginning(1, 3, 1));
+    let mut replay = Replay::new(Checkpoint::beginning(SHAPE.to_owned()));
     for lsn in 1..=3 {
         let record = read_to(lsn, lsn * 10);
         if lsn < 3 {
@@ -78,7 +78,8 @@ fn inspecting_reads_all_and_changes_nothing() {
     fs::write(&segment, &content).unwrap();
     let before = files(folder.path());
     let alone = Alone::inspect(folder.path()).unwrap();
-    assert_eq!(alone.stages, ["lines", "a key", "b"]);
+    let stages: Vec<&str> = alone.shape.stages.iter().map(|stage| &stage.name[..]).collect();
+    assert_eq!(stages, ["lines", "a key", "b"]);
     assert_eq!((alone.application.as_str(), alone.version, alone.unsynced), ("words", 2, 100));
     assert_eq!((alone.content.stored, alone.content.records, alone.content.states.len()), (Some(Lsn(2)), 1, 1));
     assert_eq!((alone.sizes.segments, alone.sizes.log), (1, content.len() as u64));

@@ -78,8 +78,8 @@ pub(crate) struct World {
     /// Values that may become dead letters though nothing is the matter with them: bad luck struck while they were watched.
     pub(crate) blamed: BTreeSet<u64>,
     pub(crate) finished: bool,
-    /// The orchestrator was told to stop so that another can go on.
-    suspended: bool,
+    /// When the orchestrator was told to stop so that another can go on.
+    suspended_at: Option<Duration>,
     /// Events have been taken in since the last turn ended.
     turn_is_open: bool,
     /// Bytes that one batch has given one queue, at most.
@@ -126,7 +126,7 @@ impl World {
             letters: BTreeSet::new(),
             blamed: BTreeSet::new(),
             finished: false,
-            suspended: false,
+            suspended_at: None,
             turn_is_open: false,
             largest_output: 0,
             largest_letters: 0,
@@ -139,7 +139,10 @@ impl World {
     /// Runs until the engine has finished, and checks what came out.
     pub(crate) fn run(mut self) -> Tally {
         for _ in 0..MOST_STEPS {
-            if self.finished && self.suspended {
+            if self.finished {
+                self.check_settled();
+            }
+            if self.finished && self.suspended_at.is_some() {
                 self.resume();
             }
             if self.finished {

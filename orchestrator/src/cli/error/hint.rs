@@ -18,6 +18,7 @@ use crate::log::LogError;
 use crate::runtime::{RunError, StateError};
 use crate::source::SourceError;
 use crate::state_folder::FolderError;
+use crate::state_folder::other_steps::OtherSteps;
 use crate::worker::pool::PoolError;
 
 /// An error that may have a hint.
@@ -78,6 +79,25 @@ impl Hint for Diagnosis {
     }
 }
 
+impl Hint for OtherSteps {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unsettled { .. } => {
+                "run the old steps once more with --settle: they finish what is left and end; then start these"
+                    .to_owned()
+            }
+            Self::Gone { gone } => {
+                let options: Vec<String> = gone.keys().map(|name| format!("--drop-state {name:?}")).collect();
+                format!("keep the names of the old steps, or drop what they left: {}", options.join(" "))
+            }
+            Self::Numbered { .. } => {
+                "give each new step a name of its own with name=, so that the old ones keep theirs".to_owned()
+            }
+            Self::Keys { .. } => "list the same keys, or begin anew with another --state folder".to_owned(),
+        })
+    }
+}
+
 impl Hint for PoolsError {
     fn hint(&self) -> Option<String> {
         match self {
@@ -117,10 +137,7 @@ impl Hint for RunError {
                 "with --on-error dead-letter the stream goes on and such messages are put aside as dead letters"
                     .to_owned(),
             ),
-            Self::State(StateError::Changed { .. }) => Some(
-                "finish the stream with the old steps (sources at their end, or --on-stop drain), or begin anew with another --state folder"
-                    .to_owned(),
-            ),
+            Self::State(StateError::Changed { reason, .. }) => reason.hint(),
             Self::Engine(EngineError::StateUnsaved { .. }) => Some(
                 "make that state one that pickle takes, then start again with the same --state; or give more --queue-bytes, of which the journal may have four times"
                     .to_owned(),

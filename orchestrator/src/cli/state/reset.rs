@@ -121,11 +121,11 @@ pub(super) fn reset(args: &ResetArgs) -> Result<(), StateCommandError> {
 }
 
 fn find<'a>(alone: &'a Alone, name: &str) -> Result<(usize, &'a ShapeStep), ResetError> {
-    let found: Vec<_> = alone.sources().enumerate().filter(|(_, source)| source.name == name).collect();
+    let found: Vec<_> = alone.shape.sources().enumerate().filter(|(_, source)| source.name == name).collect();
     match found[..] {
         [one] => Ok(one),
         [] => {
-            let known: Vec<String> = alone.sources().map(|source| format!("{:?}", source.name)).collect();
+            let known: Vec<String> = alone.shape.sources().map(|source| format!("{:?}", source.name)).collect();
             Err(ResetError::NoSuchSource { name: name.to_owned(), known: known.join(", ") })
         }
         _ => Err(ResetError::SeveralSources { name: name.to_owned(), count: found.len() }),

@@ -98,7 +98,7 @@ pub(super) fn show(alone: &Alone, json: bool) {
 /// The tables of the application's steps, and those of stored states.
 pub(super) fn tables(alone: &Alone) -> Vec<TableReport> {
     let mut tables: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-    for table in alone.steps.iter().filter_map(ShapeStep::table) {
+    for table in alone.shape.steps.iter().filter_map(ShapeStep::table) {
         tables.entry(table).or_default();
     }
     for state in &alone.content.states {
@@ -120,12 +120,12 @@ pub(super) fn batches_with(key: &[u8], checkpoint: &Checkpoint) -> usize {
 
 impl<'a> Report<'a> {
     fn new(alone: &'a Alone) -> Self {
-        let Checkpoint { lsn, at, sources, stages, journal, sinks, letters, .. } = &alone.content.checkpoint;
+        let Checkpoint { topology, lsn, at, sources, stages, journal, sinks, letters, .. } = &alone.content.checkpoint;
         let undelivered = |sink: &SinkMark| sink.chunks.iter().map(|chunk| chunk.bytes.len()).sum();
         Self {
             application: &alone.application,
             version: alone.version,
-            steps: alone.shape.lines().filter(|line| !line.starts_with("stage ")).collect(),
+            steps: topology.lines().filter(|line| !line.starts_with("stage ")).collect(),
             last_record: lsn.0,
             last_commit: if lsn.0 > 0 { wall_clock(*at) } else { None },
             checkpoint: alone.content.stored.map(|lsn| lsn.0),
@@ -140,7 +140,7 @@ impl<'a> Report<'a> {
                 batches: journal.len(),
                 messages: journal.iter().map(|entry| u64::from(entry.batch.messages)).sum(),
             },
-            sources: (alone.sources().zip(sources))
+            sources: (alone.shape.sources().zip(sources))
                 .map(|(step, mark)| Source {
                     name: &step.name,
                     kind: &step.kind,
@@ -149,7 +149,7 @@ impl<'a> Report<'a> {
                     ended: mark.ended,
                 })
                 .collect(),
-            sinks: (alone.sinks().zip(sinks))
+            sinks: (alone.shape.sinks().zip(sinks))
                 .map(|(step, mark)| Sink {
                     name: &step.name,
                     kind: &step.kind,
@@ -157,8 +157,12 @@ impl<'a> Report<'a> {
                     undelivered_bytes: undelivered(mark),
                 })
                 .collect(),
-            stages: (alone.stages.iter().zip(stages))
-                .map(|(name, mark)| Stage { name, queued_groups: mark.queue.len(), timers: mark.timers.len() })
+            stages: (alone.shape.stages.iter().zip(stages))
+                .map(|(stage, mark)| Stage {
+                    name: &stage.name,
+                    queued_groups: mark.queue.len(),
+                    timers: mark.timers.len(),
+                })
                 .collect(),
             undelivered_dead_letters: letters.len(),
         }

@@ -69,6 +69,8 @@ struct SlotRecovery {
     arrived: Vec<(PartitionId, StateEntry)>,
     /// The last stateful batch completed.
     completed: BatchId,
+    /// The last stateful batch completed before a snapshot arrived whole.
+    saved: BatchId,
     /// Why some state of this slot is in no snapshot.
     unpicklable: Option<String>,
     /// The size of the journal after snapshots last failed to empty it.
@@ -188,6 +190,11 @@ impl Recovery {
     /// Whether a slot's worker has been asked for a snapshot that has not arrived.
     pub(super) fn awaits_snapshot(&self, slot: SlotId) -> bool {
         self.slots[slot].request.is_some()
+    }
+
+    /// Whether a further snapshot of a slot would hold nothing new.
+    pub(super) fn is_saved(&self, slot: SlotId) -> bool {
+        self.journal_size(slot).batches == 0 || self.slots[slot].saved == self.slots[slot].completed
     }
 
     /// Puts the deadlines of all snapshots off by `gap`.

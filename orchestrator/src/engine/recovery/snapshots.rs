@@ -236,6 +236,7 @@ impl Recovery {
     /// Ends a snapshot that has arrived whole: the journal before `oldest_dirty` is covered now.
     fn end_snapshot(&mut self, slot: SlotId, oldest_dirty: Option<wallaroo_protocol::BatchId>) -> Checked<()> {
         self.slots[slot].request = None;
+        self.slots[slot].saved = self.slots[slot].completed;
         self.ledger.truncate(slot, oldest_dirty)?;
         // A journal that snapshots cannot shorten is left alone until it has doubled.
         let size = self.ledger.size(slot);
@@ -311,6 +312,19 @@ impl Engine {
         for slot in self.workers.ids() {
             self.request_snapshot(slot, now, actions);
         }
+    }
+
+    /// Has everything saved that no snapshot has, if there is a log to keep it. Returns whether that is under way.
+    pub(in crate::engine) fn save_at_end(&mut self, now: Duration, actions: &mut Vec<Action>) -> bool {
+        if !self.commit.is_logged() {
+            return false;
+        }
+        for slot in self.workers.ids() {
+            if !self.recovery.is_saved(slot) {
+                self.request_snapshot(slot, now, actions);
+            }
+        }
+        self.workers.ids().into_iter().any(|slot| self.recovery.awaits_snapshot(slot))
     }
 
     /// A few snapshots of each state table, the largest of some partitions, for a worker to try whether it could take over.

@@ -16,7 +16,7 @@ use crate::log::recovery::read_back;
 use crate::log::store::Store;
 use crate::log::threads::{self, Command};
 use crate::log::writer::{Checkpoint, Writer};
-use crate::log::{Change, Identity, Log, LogError, Lsn, Recovered, Report, error, open};
+use crate::log::{Change, Identity, Log, LogError, Lsn, Recovered, Report, error, open, set_topology};
 
 fn identity() -> Identity {
     Identity { application: "words".into(), topology: "split, count".into() }
@@ -117,7 +117,7 @@ fn another_topology_is_told_and_can_be_taken() {
     let changed = Identity { topology: "split, count, sum".into(), ..identity() };
     let (opened, recovered) = open(folder.path(), &changed).unwrap();
     assert_eq!(recovered.topology, "split, count");
-    opened.set_topology(changed.topology.clone()).unwrap();
+    set_topology(folder.path(), &changed).unwrap();
     drop(opened);
     assert_eq!(open(folder.path(), &changed).unwrap().1.topology, changed.topology);
 }

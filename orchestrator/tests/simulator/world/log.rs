@@ -41,7 +41,7 @@ impl Log {
         Self {
             records: VecDeque::new(),
             durable: Lsn(0),
-            checkpoint: Checkpoint::beginning(plan.sources.len(), plan.stages.len(), plan.sinks.len()),
+            checkpoint: Checkpoint::beginning(plan.shape()),
             states: BTreeMap::new(),
             storing: None,
             durable_bytes: vec![0; plan.sinks.len()],
@@ -200,9 +200,19 @@ impl World {
     /// The orchestrator has ended as it was told to, and another one goes on.
     pub(super) fn resume(&mut self) {
         assert!(!self.log.has_unsynced() && self.log.records.is_empty(), "all is in the checkpoint");
-        (self.finished, self.suspended, self.stopped) = (false, false, false);
+        (self.finished, self.suspended_at, self.stopped) = (false, None, false);
         self.tally.suspensions += 1;
         self.die();
+    }
+
+    /// A run that had time to end has left nothing to finish, if all states can be saved.
+    pub(super) fn check_settled(&self) {
+        let config = &self.scenario.config;
+        let had_time = self.suspended_at.is_none_or(|at| self.now - at < config.stop_timeout);
+        if config.logged && had_time && self.scenario.fatal_saving.is_none() {
+            let left = self.log.replay(self.log.durable);
+            assert!(left.is_settled(), "the last checkpoint leaves something: {left:#?}");
+        }
     }
 
     /// Of the letters that were not kept, the file has all or none.

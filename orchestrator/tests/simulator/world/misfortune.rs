@@ -62,8 +62,8 @@ impl World {
         }
         if self.scenario.drains_early && !self.stopped && self.random.one_in(200) {
             self.tally.drains += 1;
-            self.suspended = self.scenario.ends > 0 && self.random.one_in(2);
-            self.tell(if self.suspended { Event::Suspend } else { Event::Drain });
+            self.suspended_at = (self.scenario.ends > 0 && self.random.one_in(2)).then_some(self.now);
+            self.tell(if self.suspended_at.is_some() { Event::Suspend } else { Event::Drain });
             return true;
         }
         if self.scenario.stands_still && self.random.one_in(100) {
