@@ -68,6 +68,20 @@ def _within_range(nanoseconds: Any) -> int:
     return int(nanoseconds)
 
 
+def too_far_ahead(time: int, arrival: int, max_ahead: int) -> StepContractError:
+    """Return the error of an event time that is too long after the message's arrival. All are in nanoseconds."""
+    import datetime  # As above.
+
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    since_epoch, ahead, most = (
+        datetime.timedelta(microseconds=each // 1_000) for each in (time, time - arrival, max_ahead)
+    )
+    return StepContractError(
+        f"event_time returned {epoch + since_epoch}, which is {ahead} after the message arrived, and max_ahead of the"
+        f" source is {most}; give it more, or None, if the time is right"
+    )
+
+
 def warn_of_early_time(source: str, event_time: Callable[[Any], Any], time: int) -> None:
     """Warn that an event time is before 1980, at the function that returned it."""
     import warnings  # Imported here because most workers never need it.
