@@ -25,6 +25,7 @@ from wallaroo._hooks import started, stopped
 from wallaroo._io.sources import GenSourceConfig
 from wallaroo._pipeline.topology import Application, SinkNode, SourceNode
 from wallaroo.testing._inputs import Inputs, Message, frames_of, inputs_by_source, whole_number, words
+from wallaroo.testing._measured import Measurements
 from wallaroo.testing._outcome import DeadLetter, Outcome, RunStoppedError
 from wallaroo.testing._plan import planned_stages
 from wallaroo.testing._raising import RaisingRun
@@ -37,6 +38,7 @@ from wallaroo.worker._lifecycle import Lifecycle, modules_of
 from wallaroo.worker._load import codec_of
 from wallaroo.worker._marker import Marker
 from wallaroo.worker._results import result_bodies
+from wallaroo.worker._running_step import Steps
 from wallaroo.worker._stage import Stage
 from wallaroo.worker._state import StateTables
 
@@ -167,9 +169,13 @@ class InProcess:
         if not isinstance(application, Application):
             raise TypeError(f"the application is {type(application).__name__}, not a built Application or a module")
         modules = {name} if name is not None else modules_of(application)
+        self._marker = Marker(None)
+        self._measured = Measurements(Steps(application, self._marker))
+        self._measured.know_steps()
         self._lifecycle = Lifecycle(application, started.of(modules), stopped.of(modules))
         for hook in self._lifecycle.starts:
             hook.call()
+        self._measured.take()
         application = application.without_pools()
         self._nodes = application.nodes
         self._stops_at = application.stops_at
@@ -295,6 +301,7 @@ class InProcess:
             self._is_over = True
             for problem in self._lifecycle.stop():
                 print(problem, file=sys.stderr)
+            self._measured.take()
             warn_of_unsaved(self._tables)
 
     def restart(self) -> None:
@@ -335,14 +342,14 @@ class InProcess:
 
     @property
     def outcome(self) -> Outcome:
-        """The outputs and dead letters so far."""
+        """The outputs, dead letters and metrics so far."""
         outputs: dict[str, list[bytes]] = {}
         for number, messages in self._written.items():
             name = self._nodes[number].name
             numbered = (f"{name} ({count})" for count in itertools.count(2))
             unused = name if name not in outputs else next(other for other in numbered if other not in outputs)
             outputs[unused] = list(messages)
-        return Outcome(outputs, list(self._dead_letters), self._times.late)
+        return Outcome(outputs, list(self._dead_letters), self._times.late, self._measured.report())
 
     def _generates(self, root: int) -> bool:
         node = self._nodes[root]
@@ -389,15 +396,17 @@ class InProcess:
 
     def _run_stage(self, root: int, given: Any) -> None:
         this_is_the_worker()
+        self._measured.know_steps()
         number = next(self._batches)
         times = self._times.of_batch(root, given)
         batch = Batch(number, root, self._flags, self._skipped(given), times, given)
-        run = self._make_run(batch, self._codec, Marker(None))
+        run = self._make_run(batch, self._codec, self._marker)
         self._tables.begin_batch(number)
         stage = self._stages[root]
         outlets = stage.run(given, run)
         for body in result_bodies(run, outlets, lambda: 0, ended=stage.ended, max_body=DEFAULT_MAX_BODY):
             _, _, _, _, outputs, failures, _, timing, _ = msgpack.unpackb(body, strict_map_key=False)
+            self._measured.take()
             self._times.hear(root, timing)
             fields = iter(outputs)
             for outlet, _, data in zip(fields, fields, fields):
