@@ -24,6 +24,7 @@ from wallaroo._codec.values import ValueCodec
 from wallaroo._hooks import started, stopped
 from wallaroo._io.sources import GenSourceConfig
 from wallaroo._pipeline.topology import Application, SinkNode, SourceNode
+from wallaroo._steps.durations import Duration, in_nanoseconds
 from wallaroo.testing._inputs import Inputs, Message, frames_of, inputs_by_source, whole_number, words
 from wallaroo.testing._measured import Measurements
 from wallaroo.testing._outcome import DeadLetter, Outcome, RunStoppedError
@@ -41,6 +42,9 @@ from wallaroo.worker._results import result_bodies
 from wallaroo.worker._running_step import Steps
 from wallaroo.worker._stage import Stage
 from wallaroo.worker._state import StateTables
+
+_IDLE_AFTER = 5_000_000_000
+"""Nanoseconds: that of ``wallaroo-orch run``."""
 
 
 def run(
@@ -125,6 +129,9 @@ class InProcess:
         restarts: As for :func:`run`.
         restart_every: As for :func:`run`.
         raises: As for :func:`run`. After an exception the object cannot go on.
+        idle_after: As ``--idle-after`` of ``wallaroo-orch run``: when :meth:`advance` has let more time pass since the
+            last message of a source with event times, that source holds back no windows of others. Nanoseconds or a
+            ``timedelta``.
 
     Raises:
         WallarooParameterError: As for :func:`run`.
@@ -159,6 +166,7 @@ class InProcess:
         restarts: bool = False,
         restart_every: int | None = None,
         raises: bool = False,
+        idle_after: Duration = _IDLE_AFTER,
     ) -> None:
         self._codec = ValueCodec()
         name = None
@@ -190,7 +198,8 @@ class InProcess:
         compiler = Compiler(application, self._tables, self._codec, DEFAULT_MAX_BODY)
         planned = planned_stages(application)
         self._stages = {stage.root: _stage(compiler, *stage) for stage in planned}
-        self._times = StageTimes(application, planned)
+        silence = whole_number("idle_after", in_nanoseconds(idle_after), 0)
+        self._times = StageTimes(application, planned, silence)
         self._sources = {node.name: root for root, node in enumerate(self._nodes) if isinstance(node, SourceNode)}
         self._groups: deque[tuple[int, list[Any]]] = deque()
         self._written: dict[int, list[bytes]] = {
@@ -236,11 +245,14 @@ class InProcess:
             self._run(root, count)
             most = None if most is None else most - count
 
-    def advance(self, nanoseconds: int) -> None:
+    def advance(self, nanoseconds: Duration) -> None:
         """Let time pass: later messages of sources without event times arrive that much later, and windows may end.
 
+        Event times do not go on by themselves. But a source that has them and is silent for long holds others back no
+        more: see ``idle_after`` of :class:`InProcess`.
+
         Args:
-            nanoseconds: How much time, for example from :func:`wallaroo.seconds`.
+            nanoseconds: How much time, for example from :func:`wallaroo.seconds`, or a ``timedelta``.
 
         Raises:
             ValueError: It is negative: time does not go back.
@@ -248,7 +260,7 @@ class InProcess:
         Example:
             See :meth:`end`.
         """
-        self._times.clock += whole_number("nanoseconds", nanoseconds, 0)
+        self._times.clock += whole_number("nanoseconds", in_nanoseconds(nanoseconds), 0)
         self._wake()
 
     def end(self, *, source: str | None = None) -> None:
