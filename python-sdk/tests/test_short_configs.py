@@ -356,8 +356,7 @@ def test_a_time_too_far_ahead_is_a_dead_letter_and_makes_no_other_message_late(o
     assert [character for character in "".join(outcome.lines) if character.isalpha()] == ["A", "C", "D"]
     assert outcome.late == 0
     (letter,) = outcome.dead_letters
-    # The frame, which can be sent again.
-    assert (letter.step, letter.value) == ("letters", f"B {far}".encode())
+    assert (letter.step, letter.value) == ("letters", f"B {far}")
     assert letter.message.startswith("event_time returned ")
     assert letter.message.endswith(
         f" after the message arrived, and max_ahead of the source is {dt.timedelta(seconds=limit)};"
@@ -379,6 +378,14 @@ def test_time_that_passes_in_a_test_counts():
     app.end()
     assert app.outcome.lines == [f"B {2 * HOUR}"]
     assert len(app.outcome.dead_letters) == 1
+
+
+def test_a_clock_that_was_set_while_the_run_goes_on(monkeypatch):
+    """The orchestrator's clock goes on from what it was when the run began."""
+    monkeypatch.setattr("wallaroo.testing._time.time_ns", lambda: 0)
+    outcome = windows_of(stamped, ["A 0", f"B {2 * DAY}", "C 0"])
+    assert [character for character in "".join(outcome.lines) if character.isalpha()] == ["A", "C"]
+    assert len(outcome.dead_letters) == 1
 
 
 def test_the_configs_of_old_have_no_limit():

@@ -25,7 +25,7 @@ from wallaroo._pipeline.topology import KEYING, Application, SourceNode, WindowN
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._depth_first import Branch, Position, Push
 from wallaroo.worker._eager_outlet import EagerGroupOutlet, EncodedValue
-from wallaroo.worker._event_times import YEAR_1980, checked_time, time_converter, too_far_ahead, warn_of_early_time
+from wallaroo.worker._event_times import YEAR_1980, check_ahead, checked_time, time_converter, warn_of_early_time
 from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._open_windows import StageWindows, Timer
 from wallaroo.worker._outlets import Entry, KeyFunction, Outlet, group_size, halves
@@ -97,15 +97,11 @@ def stamping(node: int, source: SourceNode, below: Push, place: Position) -> Pus
                 if time < early:
                     early = BEGINNING
                     warn_of_early_time(source.name, event_time, time)
-                # Such a time must not move the watermark: all messages that come after it would be late.
                 if max_ahead is not None and time - place.arrivals[place.origin] > max_ahead:
-                    raise too_far_ahead(time, place.arrivals[place.origin], max_ahead)
+                    # It must not move the watermark: all messages that come after it would be late.
+                    check_ahead(time, place.arrivals[place.origin], max_ahead)
             except BaseException as error:  # noqa: BLE001
-                if place.frames:
-                    # The frame can be sent again.
-                    place.run.fail_frame(node, place.origin, error, place.frames[place.origin])
-                else:
-                    place.fail(node, error, value)
+                place.fail(node, error, value)
                 return
             if place.run.time is None or time > place.run.time:
                 place.run.time = time
@@ -129,7 +125,6 @@ class TimedFramesStage(Stage):
         if not is_frames(given):
             raise ProtocolError("the input of a frames batch is not an array of bin")
         _begin(self._place, run)
-        self._place.frames = given
         self._push_each(given, run)
 
 
