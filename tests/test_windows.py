@@ -148,10 +148,11 @@ def test_a_time_too_far_ahead_makes_no_other_message_late_and_can_be_sent_again(
             send(run.address(), f"A {now}\nB {far}\nC {now}\nD {soon}\n".encode())
             consumer.wait_count(2)
             kill_seated(run, 1)
-            send(run.address(), f"E {soon}\n".encode())
+            send(run.address(), f"E {soon}\nF {soon + 100}\n".encode())
+            consumer.wait_count(4)
             run.stop()
             assert (run.summary()["late"], run.summary()["dead_letters"]) == (0, 1)
-        assert "".join(consumer.lines()) == "ACDE"
+        assert "".join(consumer.lines()) == "ACDEF"
         (letter,) = read_dead_letters(letters)
         assert message_of(letter) == f"B {far}"
         assert (
@@ -160,9 +161,17 @@ def test_a_time_too_far_ahead_makes_no_other_message_late_and_can_be_sent_again(
         with Orchestrator(app, "127.0.0.1:0", consumer.place, "any") as run:
             retry = [orchestrator_command(), "dead-letters", "retry", letters, "--to", "{}:{}".format(*run.address())]
             subprocess.run(retry, check=True, timeout=PATIENCE)
+            wait_until_read(run, 1)
             run.stop()
-        assert "".join(consumer.lines()) == "ACDEB"
+        assert "".join(consumer.lines()) == "ACDEFB"
     assert read_dead_letters(letters) == []
+
+
+def wait_until_read(run, messages):
+    """Waits until the only source has so many messages behind it."""
+    deadline = time.monotonic() + PATIENCE
+    while (read := status(run)["sources"][0]["messages"]) < messages:
+        assert time.monotonic() < deadline, f"{read} messages were read"
 
 
 def test_nothing_is_kept_of_keys_that_never_return():
