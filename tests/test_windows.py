@@ -3,9 +3,12 @@
 import os
 import signal
 import socket
+import subprocess
 import time
+from datetime import timedelta
 
 import pytest
+from wallaroo.testing._running import orchestrator_command
 
 from tests.harness import windows
 from tests.harness.clients import Consumer, send
@@ -132,6 +135,43 @@ def test_windows_by_arrival_need_no_further_message():
         found for of_key in windows.read("\n".join(consumer.lines())).values() for window in of_key for found in window
     ]
     assert sorted(numbers) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("limit", "hours"), [((), 24), (("2",), 2)], ids=["a day", "said"])
+def test_a_time_too_far_ahead_makes_no_other_message_late_and_can_be_sent_again(tmp_path, limit, hours):
+    letters, app = tmp_path / "dead.jsonl", APPS / "stamped.py"
+    options = ["--dead-letters", letters]
+    now = int(time.time())
+    soon, far = now + 1800 * hours, now + 7200 * hours
+    with Consumer() as consumer:
+        with Orchestrator(app, "127.0.0.1:0", consumer.place, *limit, options=options) as run:
+            send(run.address(), f"A {now}\nB {far}\nC {now}\nD {soon}\n".encode())
+            consumer.wait_count(2)
+            kill_seated(run, 1)
+            send(run.address(), f"E {soon}\nF {soon + 100}\n".encode())
+            consumer.wait_count(4)
+            run.stop()
+            assert (run.summary()["late"], run.summary()["dead_letters"]) == (0, 1)
+        assert "".join(consumer.lines()) == "ACDEF"
+        (letter,) = read_dead_letters(letters)
+        assert message_of(letter) == f"B {far}"
+        assert (
+            f" after the message arrived, and max_ahead of the source is {timedelta(hours=hours)}" in letter["message"]
+        )
+        with Orchestrator(app, "127.0.0.1:0", consumer.place, "any") as run:
+            retry = [orchestrator_command(), "dead-letters", "retry", letters, "--to", "{}:{}".format(*run.address())]
+            subprocess.run(retry, check=True, timeout=PATIENCE)
+            wait_until_read(run, 1)
+            run.stop()
+        assert "".join(consumer.lines()) == "ACDEFB"
+    assert read_dead_letters(letters) == []
+
+
+def wait_until_read(run, messages):
+    """Waits until the only source has so many messages behind it."""
+    deadline = time.monotonic() + PATIENCE
+    while (read := status(run)["sources"][0]["messages"]) < messages:
+        assert time.monotonic() < deadline, f"{read} messages were read"
 
 
 def test_nothing_is_kept_of_keys_that_never_return():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import types
+from datetime import timedelta
 
 import pytest
 
@@ -254,6 +255,56 @@ def test_windows_wait_for_all_their_sources():
     app.end(source="other")
     app.send(["e@30"], source="one")
     assert app.outcome.lines == ["a@1 c@2", "d@10", "b@25"]
+
+
+@pytest.mark.parametrize(
+    ("options", "silence"),
+    [
+        ({}, wallaroo.seconds(5)),
+        ({"idle_after": wallaroo.minutes(1)}, timedelta(minutes=1)),
+        ({"idle_after": timedelta(hours=1)}, wallaroo.hours(1)),
+    ],
+    ids=["as the orchestrator", "nanoseconds", "a timedelta"],
+)
+def test_a_silent_source_holds_no_other_back(options, silence):
+    app = InProcess(gathering(timed("one").merge(timed("other"))), **options)
+    app.send(["a@1"], source="one")
+    app.send(["b@2", "c@50"], source="other")
+    app.advance(silence)
+    app.send(["d@51"], source="other")
+    assert app.outcome.lines == []
+    app.advance(1)
+    app.send(["e@52"], source="other")
+    assert app.outcome.lines == ["a@1 b@2"]
+    # It comes back, and is late.
+    app.send(["f@3", "g@70"], source="one")
+    assert (app.outcome.lines, app.outcome.late) == (["a@1 b@2"], 1)
+    app.send(["h@71"], source="other")
+    assert app.outcome.lines == ["a@1 b@2", "c@50 d@51 e@52"]
+
+
+def test_silent_sources_do_not_end_windows():
+    app = InProcess(gathering(timed("one").merge(timed("other"))))
+    app.send(["a@1"], source="one")
+    app.send(["b@25"], source="other")
+    app.advance(wallaroo.hours(1))
+    # As far as the furthest has come.
+    assert app.outcome.lines == ["a@1"]
+    app.end(source="one")
+    assert app.outcome.lines == ["a@1"]
+    app.end()
+    assert app.outcome.lines == ["a@1", "b@25"]
+
+
+def test_silence_goes_through_further_keys():
+    pipeline = timed("one").collect().to(wallaroo.computation(name="same")(lambda data: data))
+    app = InProcess(gathering(pipeline.merge(timed("other")).collect()))
+    app.send(["a@1"], source="one")
+    app.send(["b@2", "c@50"], source="other")
+    assert app.outcome.lines == []
+    app.advance(wallaroo.seconds(6))
+    app.send(["d@51"], source="other")
+    assert app.outcome.lines == ["a@1 b@2"]
 
 
 def test_count_windows_wait_for_the_end():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,29 @@ MISUSE = {
         "stdin event_time is of type int, not a function\n"
         "hint: give a function from a message to when it happened: a datetime, or seconds as a float",
     ),
+    "max_ahead without event_time": (
+        lambda: tcp("h:1", lines(), max_ahead=dt.timedelta(hours=1)),
+        "tcp: max_ahead limits event times, and there is no event_time\nhint: give event_time too",
+    ),
+    "max_ahead of a sink": (
+        lambda: file("a", encode, max_ahead=None),
+        "file: max_ahead limits event times, and there is no event_time\nhint: give event_time too",
+    ),
+    "max_ahead in seconds": (
+        lambda: stdin(lines(), event_time=float, max_ahead=3600),
+        "stdin max_ahead=3600 is less than a millisecond: durations are in nanoseconds\n"
+        "hint: for example max_ahead=timedelta(hours=1)",
+    ),
+    "max_ahead that is no duration": (
+        lambda: file("a", lines(), event_time=float, max_ahead=0.5),
+        "file max_ahead is a timedelta, a whole number of nanoseconds or None, not of type float\n"
+        "hint: for example max_ahead=timedelta(hours=1)",
+    ),
+    "max_ahead that is negative": (
+        lambda: tcp("h:1", lines(), event_time=float, max_ahead=dt.timedelta(seconds=-1)),
+        "tcp max_ahead is a timedelta, a whole number of nanoseconds or None, not datetime.timedelta(days=-1,"
+        " seconds=86399)\nhint: for example max_ahead=timedelta(hours=1)",
+    ),
 }
 
 
@@ -250,12 +274,15 @@ class Gather(wallaroo.Aggregation):
         return "".join(accumulator)
 
 
-def windows_of(event_time, messages):
-    """What is in each window of ten seconds, by ``event_time``."""
+def gathering(event_time, **options):
+    """An application that gives what is in each window of ten seconds, by ``event_time``."""
     windows = wallaroo.range_windows(wallaroo.seconds(10)).over(Gather)
-    pipeline = wallaroo.source("letters", file("in", lines(), event_time=event_time)).to(windows)
-    app = wallaroo.build_application("app", pipeline.to_sink(stdout(lines())))
-    return wallaroo.testing.run(app, messages)
+    pipeline = wallaroo.source("letters", file("in", lines(), event_time=event_time, **options)).to(windows)
+    return wallaroo.build_application("app", pipeline.to_sink(stdout(lines())))
+
+
+def windows_of(event_time, messages, **options):
+    return wallaroo.testing.run(gathering(event_time, **options), messages)
 
 
 @pytest.mark.parametrize(
@@ -306,6 +333,66 @@ def test_a_time_before_1980_is_warned_of_once():
         " since the Unix epoch; return seconds as a float"
     )
     assert Path(warning.filename).name == Path(__file__).name
+
+
+def stamped(message):
+    """Return the time of a message such as ``A 7``: so many seconds after now."""
+    return time.time() + int(message.split()[1])
+
+
+HOUR, DAY = 3600, 86_400
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [({}, DAY), ({"max_ahead": dt.timedelta(hours=1)}, HOUR), ({"max_ahead": wallaroo.hours(2)}, 2 * HOUR)],
+    ids=["a day unless something is said", "a timedelta", "nanoseconds"],
+)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_time_too_far_ahead_is_a_dead_letter_and_makes_no_other_message_late(options, limit, batch):
+    app = gathering(stamped, **options)
+    far = 3 * limit // 2
+    outcome = wallaroo.testing.run(app, ["A 0", f"B {far}", "C 0", f"D {limit // 2}"], batch=batch)
+    assert [character for character in "".join(outcome.lines) if character.isalpha()] == ["A", "C", "D"]
+    assert outcome.late == 0
+    (letter,) = outcome.dead_letters
+    assert (letter.step, letter.value) == ("letters", f"B {far}")
+    assert letter.message.startswith("event_time returned ")
+    assert letter.message.endswith(
+        f" after the message arrived, and max_ahead of the source is {dt.timedelta(seconds=limit)};"
+        " give it more, or None, if the time is right"
+    )
+
+
+def test_without_max_ahead_one_time_makes_all_that_follow_late():
+    outcome = windows_of(stamped, ["A 0", f"B {900 * DAY}", "C 0"], max_ahead=None)
+    assert outcome.lines == ["A 0", f"B {900 * DAY}"]
+    assert (outcome.late, outcome.dead_letters) == (1, [])
+
+
+def test_time_that_passes_in_a_test_counts():
+    app = wallaroo.testing.InProcess(gathering(stamped, max_ahead=wallaroo.hours(1)))
+    app.send([f"A {2 * HOUR}"])
+    app.advance(wallaroo.hours(2))
+    app.send([f"B {2 * HOUR}"])
+    app.end()
+    assert app.outcome.lines == [f"B {2 * HOUR}"]
+    assert len(app.outcome.dead_letters) == 1
+
+
+def test_a_clock_that_was_set_while_the_run_goes_on(monkeypatch):
+    """The orchestrator's clock goes on from what it was when the run began."""
+    monkeypatch.setattr("wallaroo.testing._time.time_ns", lambda: 0)
+    outcome = windows_of(stamped, ["A 0", f"B {2 * DAY}", "C 0"])
+    assert [character for character in "".join(outcome.lines) if character.isalpha()] == ["A", "C"]
+    assert len(outcome.dead_letters) == 1
+
+
+def test_the_configs_of_old_have_no_limit():
+    windows = wallaroo.range_windows(10).over(Gather)
+    config = wallaroo.FileSourceConfig("in", Lines, event_time=lambda data: 2**61)
+    pipeline = wallaroo.source("letters", config).to(windows).to_sink(stdout(lines()))
+    assert wallaroo.testing.run(wallaroo.build_application("app", pipeline), ["A"]).lines == ["A"]
 
 
 def test_the_configs_of_old_take_nanoseconds_alone_and_do_not_warn():

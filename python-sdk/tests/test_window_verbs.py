@@ -273,3 +273,18 @@ def test_an_aggregation_may_be_given_uncalled():
     p = timed().window(tumbling(10 * SECOND))
     for made, uncalled in ((wallaroo.sum(), wallaroo.sum), (wallaroo.count(), wallaroo.count)):
         assert given_by(p.aggregate(uncalled), STREAM) == given_by(p.aggregate(made), STREAM)
+
+
+def test_heartbeats_that_are_dropped_end_sessions():
+    source = wallaroo.StdinSourceConfig(literal, event_time=lambda message: message[0] * 1_000_000_000)
+    messages = wallaroo.source("messages", source).filter(lambda message: message[1] is not None)
+    sized = messages.key_by(operator.itemgetter(1)).window(sessions(30 * SECOND)).aggregate(wallaroo.count())
+    app = InProcess(to_stdout(sized))
+    app.send(["(1, 'a')", "(2, 'b')", "(20, 'a')"])
+    assert app.outcome.lines == []
+    app.send(["(32, None)"])
+    assert app.outcome.lines == [repr(Windowed("b", at(2), at(32), 1, "gap"))]
+    app.send(["(50, None)"])
+    assert app.outcome.lines[1:] == [repr(Windowed("a", at(1), at(50), 2, "gap"))]
+    app.end()
+    assert len(app.outcome.lines) == 2

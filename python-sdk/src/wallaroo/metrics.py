@@ -249,6 +249,12 @@ def measure_in(running_step: Callable[[], str | None]) -> None:
     _running_step = running_step
 
 
+def known_names() -> list[str]:
+    """Return the names of all metrics of this process."""
+    with _lock:
+        return list(_known)
+
+
 def take_measurements() -> list[Any]:
     """Return what all metrics have measured since the last call, as :meth:`_Metric.take` does."""
     if not _known:

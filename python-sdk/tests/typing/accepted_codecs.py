@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import wallaroo
@@ -73,7 +73,9 @@ orders = wallaroo.source("in", stdin(json_lines(Order), event_time=lambda order:
 wallaroo.source("in", stdin(json_lines(Order), event_time=nanoseconds))
 wallaroo.source("in", file("a", json_lines(Order), event_time=lambda order: order.seconds))
 wallaroo.source("in", tcp("h:1", json_lines(Order), event_time=lambda order: order.at))
-wallaroo.source("in", tcp("h:1", number, event_time=lambda data: data / 2))
+wallaroo.source("in", tcp("h:1", number, event_time=lambda data: data / 2, max_ahead=timedelta(hours=1)))
+wallaroo.source("in", file("a", json_lines(Order), event_time=lambda order: order.at, max_ahead=None))
+wallaroo.source("in", stdin(lines(), event_time=float, max_ahead=wallaroo.hours(1)))
 
 orders.to_sink(stdout(json_lines(Order)))
 orders.to_sink(stdout(json_lines()))

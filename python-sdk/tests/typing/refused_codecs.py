@@ -47,6 +47,7 @@ stdout(number)  # E: arg-type
 file(lines(), "a")  # E: call-overload
 tcp(7010, lines())  # E: call-overload
 stdin(lines(), event_time=str.upper)  # E: arg-type
+stdin(lines(), event_time=float, max_ahead=0.5)  # E: arg-type
 length_prefixed(">I", number)  # E: arg-type
 length_prefixed(4, lines())  # E: arg-type
 csv_lines(["a", "b"])  # E: call-overload

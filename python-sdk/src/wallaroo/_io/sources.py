@@ -7,6 +7,7 @@ A config is checked when it is made. It holds no socket or file: the orchestrato
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, Protocol, TypeVar, Union, overload
 
 from wallaroo._errors import WallarooParameterError
@@ -14,6 +15,7 @@ from wallaroo._io.addresses import Description, Port, check_flag, check_host, ch
 from wallaroo._io.codecs import check_called
 from wallaroo._io.decoders import DecoderLike
 from wallaroo._io.framing import Framing, framing_of
+from wallaroo._steps.durations import in_nanoseconds
 from wallaroo._steps.objects import as_object, check_arity, check_not_async, class_name, method, shown_type
 
 if TYPE_CHECKING:
@@ -25,6 +27,13 @@ T_co = TypeVar("T_co", covariant=True)
 EventTime = Union["datetime", float]
 """When a message happened: a ``datetime`` with a time zone; or since the Unix epoch, seconds as a ``float`` or
 nanoseconds as an ``int``."""
+
+
+MAX_AHEAD = timedelta(days=1)
+"""How much later than its arrival a message may have happened, unless something else is said."""
+
+_LEAST_AHEAD = 1_000_000
+"""Nanoseconds. Who writes less has meant seconds."""
 
 
 class SourceConfig(Generic[T_co]):
@@ -47,6 +56,8 @@ class SourceConfig(Generic[T_co]):
     framing: Framing | None = None
     decode: Callable[[bytes], T_co | None] | None = None
     event_time: Callable[[Any], EventTime] | None = None
+    max_ahead: int | None = None
+    """How much later than the message's arrival an event time may be, in nanoseconds."""
     takes_any_time = False
     """Whether event times may be what :data:`EventTime` is and not nanoseconds alone; early ones are warned of."""
     described_as: ClassVar[str | None] = None
@@ -64,7 +75,7 @@ class SourceConfig(Generic[T_co]):
         self.decode = method(where, self.decoder, "decode", "bs")
         self.framing = framing_of(where, self.decoder)
 
-    def _set_event_time(self, event_time: Callable[[Any], EventTime] | None) -> None:
+    def _set_event_time(self, event_time: Callable[[Any], EventTime] | None, max_ahead: Any = None) -> None:
         if event_time is None:
             return
         where = f"{self.described_as or type(self).__name__} event_time"
@@ -78,6 +89,23 @@ class SourceConfig(Generic[T_co]):
         check_not_async(f"{where}: {class_name(event_time)}", event_time, "event_time(data)")
         check_arity(f"{where}: {class_name(event_time)}", event_time, "event_time(data)", ("data",))
         self.event_time = event_time
+        self.max_ahead = None if max_ahead is None else _nanoseconds(f"{self.described_as} max_ahead", max_ahead)
+
+
+def _nanoseconds(where: str, max_ahead: Any) -> int:
+    nanoseconds = in_nanoseconds(max_ahead)
+    if type(nanoseconds) is not int or nanoseconds < 0:
+        given = repr(max_ahead) if type(nanoseconds) is int else shown_type(max_ahead)
+        raise WallarooParameterError(
+            f"{where} is a timedelta, a whole number of nanoseconds or None, not {given}",
+            hint="for example max_ahead=timedelta(hours=1)",
+        )
+    if 0 < nanoseconds < _LEAST_AHEAD:
+        raise WallarooParameterError(
+            f"{where}={nanoseconds} is less than a millisecond: durations are in nanoseconds",
+            hint="for example max_ahead=timedelta(hours=1)",
+        )
+    return nanoseconds
 
 
 class TCPSourceConfig(SourceConfig[T]):

@@ -14,6 +14,7 @@ test may kill.
 """
 
 from wallaroo.testing._in_process import InProcess, run
+from wallaroo.testing._measured import Measured
 from wallaroo.testing._orchestrator import Orchestrator, Sink, frames
 from wallaroo.testing._outcome import DeadLetter, Outcome, RunStoppedError
 from wallaroo.testing._states import UnsavedStateError, UnsavedStateWarning
@@ -21,6 +22,7 @@ from wallaroo.testing._states import UnsavedStateError, UnsavedStateWarning
 __all__ = [
     "DeadLetter",
     "InProcess",
+    "Measured",
     "Orchestrator",
     "Outcome",
     "RunStoppedError",

@@ -24,7 +24,9 @@ from wallaroo._codec.values import ValueCodec
 from wallaroo._hooks import started, stopped
 from wallaroo._io.sources import GenSourceConfig
 from wallaroo._pipeline.topology import Application, SinkNode, SourceNode
+from wallaroo._steps.durations import Duration, in_nanoseconds
 from wallaroo.testing._inputs import Inputs, Message, frames_of, inputs_by_source, whole_number, words
+from wallaroo.testing._measured import Measurements
 from wallaroo.testing._outcome import DeadLetter, Outcome, RunStoppedError
 from wallaroo.testing._plan import planned_stages
 from wallaroo.testing._raising import RaisingRun
@@ -37,8 +39,12 @@ from wallaroo.worker._lifecycle import Lifecycle, modules_of
 from wallaroo.worker._load import codec_of
 from wallaroo.worker._marker import Marker
 from wallaroo.worker._results import result_bodies
+from wallaroo.worker._running_step import Steps
 from wallaroo.worker._stage import Stage
 from wallaroo.worker._state import StateTables
+
+_IDLE_AFTER = 5_000_000_000
+"""Nanoseconds: that of ``wallaroo-orch run``."""
 
 
 def run(
@@ -123,6 +129,9 @@ class InProcess:
         restarts: As for :func:`run`.
         restart_every: As for :func:`run`.
         raises: As for :func:`run`. After an exception the object cannot go on.
+        idle_after: As ``--idle-after`` of ``wallaroo-orch run``: when :meth:`advance` has let more time pass since the
+            last message of a source with event times, that source holds back no windows of others. Nanoseconds or a
+            ``timedelta``.
 
     Raises:
         WallarooParameterError: As for :func:`run`.
@@ -157,6 +166,7 @@ class InProcess:
         restarts: bool = False,
         restart_every: int | None = None,
         raises: bool = False,
+        idle_after: Duration = _IDLE_AFTER,
     ) -> None:
         self._codec = ValueCodec()
         name = None
@@ -167,9 +177,13 @@ class InProcess:
         if not isinstance(application, Application):
             raise TypeError(f"the application is {type(application).__name__}, not a built Application or a module")
         modules = {name} if name is not None else modules_of(application)
+        self._marker = Marker(None)
+        self._measured = Measurements(Steps(application, self._marker))
+        self._measured.know_steps()
         self._lifecycle = Lifecycle(application, started.of(modules), stopped.of(modules))
         for hook in self._lifecycle.starts:
             hook.call()
+        self._measured.take()
         application = application.without_pools()
         self._nodes = application.nodes
         self._stops_at = application.stops_at
@@ -184,7 +198,8 @@ class InProcess:
         compiler = Compiler(application, self._tables, self._codec, DEFAULT_MAX_BODY)
         planned = planned_stages(application)
         self._stages = {stage.root: _stage(compiler, *stage) for stage in planned}
-        self._times = StageTimes(application, planned)
+        silence = whole_number("idle_after", in_nanoseconds(idle_after), 0)
+        self._times = StageTimes(application, planned, silence)
         self._sources = {node.name: root for root, node in enumerate(self._nodes) if isinstance(node, SourceNode)}
         self._groups: deque[tuple[int, list[Any]]] = deque()
         self._written: dict[int, list[bytes]] = {
@@ -230,11 +245,14 @@ class InProcess:
             self._run(root, count)
             most = None if most is None else most - count
 
-    def advance(self, nanoseconds: int) -> None:
+    def advance(self, nanoseconds: Duration) -> None:
         """Let time pass: later messages of sources without event times arrive that much later, and windows may end.
 
+        Event times do not go on by themselves. But a source that has them and is silent for long holds others back no
+        more: see ``idle_after`` of :class:`InProcess`.
+
         Args:
-            nanoseconds: How much time, for example from :func:`wallaroo.seconds`.
+            nanoseconds: How much time, for example from :func:`wallaroo.seconds`, or a ``timedelta``.
 
         Raises:
             ValueError: It is negative: time does not go back.
@@ -242,7 +260,7 @@ class InProcess:
         Example:
             See :meth:`end`.
         """
-        self._times.clock += whole_number("nanoseconds", nanoseconds, 0)
+        self._times.clock += whole_number("nanoseconds", in_nanoseconds(nanoseconds), 0)
         self._wake()
 
     def end(self, *, source: str | None = None) -> None:
@@ -295,6 +313,7 @@ class InProcess:
             self._is_over = True
             for problem in self._lifecycle.stop():
                 print(problem, file=sys.stderr)
+            self._measured.take()
             warn_of_unsaved(self._tables)
 
     def restart(self) -> None:
@@ -335,14 +354,14 @@ class InProcess:
 
     @property
     def outcome(self) -> Outcome:
-        """The outputs and dead letters so far."""
+        """The outputs, dead letters and metrics so far."""
         outputs: dict[str, list[bytes]] = {}
         for number, messages in self._written.items():
             name = self._nodes[number].name
             numbered = (f"{name} ({count})" for count in itertools.count(2))
             unused = name if name not in outputs else next(other for other in numbered if other not in outputs)
             outputs[unused] = list(messages)
-        return Outcome(outputs, list(self._dead_letters), self._times.late)
+        return Outcome(outputs, list(self._dead_letters), self._times.late, self._measured.report())
 
     def _generates(self, root: int) -> bool:
         node = self._nodes[root]
@@ -389,15 +408,17 @@ class InProcess:
 
     def _run_stage(self, root: int, given: Any) -> None:
         this_is_the_worker()
+        self._measured.know_steps()
         number = next(self._batches)
         times = self._times.of_batch(root, given)
         batch = Batch(number, root, self._flags, self._skipped(given), times, given)
-        run = self._make_run(batch, self._codec, Marker(None))
+        run = self._make_run(batch, self._codec, self._marker)
         self._tables.begin_batch(number)
         stage = self._stages[root]
         outlets = stage.run(given, run)
         for body in result_bodies(run, outlets, lambda: 0, ended=stage.ended, max_body=DEFAULT_MAX_BODY):
             _, _, _, _, outputs, failures, _, timing, _ = msgpack.unpackb(body, strict_map_key=False)
+            self._measured.take()
             self._times.hear(root, timing)
             fields = iter(outputs)
             for outlet, _, data in zip(fields, fields, fields):

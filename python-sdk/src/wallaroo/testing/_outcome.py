@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from wallaroo.testing._measured import Metrics
+
 
 @dataclass(frozen=True)
 class DeadLetter:
@@ -60,6 +62,8 @@ class Outcome:
             or ``tcp HOST:PORT``; a second sink of one name has `` (2)`` after it.
         dead_letters: In the order in which they occurred.
         late: How many values came when all their windows were complete.
+        metrics: What each metric of :mod:`wallaroo.metrics` has measured, by its name and then by the step's; ``None``
+            is outside of steps. A metric that measured nothing has no steps.
 
     Example:
         >>> outcome = Outcome({"stdout": [b"to => 1\n", b"be => 1\n"]}, [])
@@ -70,6 +74,7 @@ class Outcome:
     outputs: dict[str, list[bytes]]
     dead_letters: list[DeadLetter]
     late: int = 0
+    metrics: Metrics = field(default_factory=dict)
 
     @property
     def messages(self) -> list[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from heapq import heappop, heappush
+from time import time_ns
 from typing import Any
 
 from wallaroo._codec.keys import key_from_wire
@@ -22,9 +23,11 @@ class StageTimes:
     Args:
         application: Its sources may have event times.
         stages: By what they begin at.
+        idle_after: After so many nanoseconds without a message, a source with event times holds others back no more.
     """
 
-    def __init__(self, application: Application, stages: Sequence[PlannedStage]) -> None:
+    def __init__(self, application: Application, stages: Sequence[PlannedStage], idle_after: int) -> None:
+        self._idle_after = idle_after
         self._feeders = {
             stage.root: [above.root for above in stages if stage.root in above.outlets]
             for stage in stages
@@ -41,6 +44,10 @@ class StageTimes:
         # Sources that have ended, and keyed stages that get nothing more.
         self._ended: set[int] = set()
         self._timers = {root: _Timers() for root in self._feeders}
+        # By the clock: when a source with event times was last given anything.
+        self._active = dict.fromkeys(self._by_event_time, 0)
+        # Keyed stages to which only silent sources lead, and some that have ended.
+        self._silent: set[int] = set()
         self.clock = 0
         self.late = 0
 
@@ -48,7 +55,9 @@ class StageTimes:
         """Return the ``times`` of a batch: of arrival, or the watermark of a keyed stage."""
         if root in self._feeders:
             return [len(given) // 4, self._watermarks[root]]
-        return [given if isinstance(given, int) else len(given), self.clock]
+        # The clock of a test begins in 1970. max_ahead compares event times with the machine's clock.
+        begin = time_ns() if root in self._by_event_time else 0
+        return [given if isinstance(given, int) else len(given), begin + self.clock]
 
     def hear(self, root: int, timing: list[Any] | None) -> None:
         """Take in what the result of a batch says of time."""
@@ -56,6 +65,8 @@ class StageTimes:
             return
         reached, late, timers = timing
         self.late += late
+        if root in self._active:
+            self._active[root] = self.clock
         if reached is not None:
             self._watermarks[root] = max(self._watermarks[root], reached)
         for key, deadline in zip(timers[0::2], timers[1::2]):
@@ -68,18 +79,24 @@ class StageTimes:
     def due(self) -> tuple[int, Any, int] | None:
         """Move time on, and return the next stage and key to be woken, and the watermark there."""
         for root, feeders in self._feeders.items():
-            running = [feeder for feeder in feeders if feeder not in self._ended]
+            left = [feeder for feeder in feeders if feeder not in self._ended]
+            running = [feeder for feeder in left if not self._is_silent(feeder)]
             # Where no feeder is running, none holds another back.
             last = min(map(self._below, running)) if running else max(map(self._below, feeders))
             self._watermarks[root] = max(self._watermarks[root], last)
+            (self._silent.add if left and not running else self._silent.discard)(root)
             due = self._take_due(root, self._watermarks[root])
-            if due is None and not running:
+            # A silent source has not ended.
+            if due is None and not left:
                 # All that is complete by then has been given.
                 self._ended.add(root)
                 due = self._take_due(root, END)
             if due is not None:
                 return due
         return None
+
+    def _is_silent(self, root: int) -> bool:
+        return root in self._silent or (root in self._active and self.clock - self._active[root] > self._idle_after)
 
     def _take_due(self, root: int, watermark: int) -> tuple[int, Any, int] | None:
         due = self._timers[root].take_due(watermark)

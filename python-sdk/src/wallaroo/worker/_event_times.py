@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from operator import index
+from time import time_ns
 from typing import Any, Callable
 
 from wallaroo.worker._failures import StepContractError
@@ -66,6 +67,28 @@ def _within_range(nanoseconds: Any) -> int:
     if not -_LARGEST_TIME < nanoseconds < _LARGEST_TIME:
         raise StepContractError(f"event_time returned {nanoseconds}, which is no time in nanoseconds")
     return int(nanoseconds)
+
+
+def check_ahead(time: int, arrival: int, max_ahead: int) -> None:
+    """Raise an error if an event time is too long after the message's arrival. All are in nanoseconds.
+
+    The orchestrator's clock, by which messages arrive, stays as it was when the run began: it misses that the machine's
+    clock was set, or that the machine was suspended. So the machine's clock may say that a time is right.
+
+    Raises:
+        StepContractError: It is too far ahead by both.
+    """
+    import datetime  # As above.
+
+    ahead = time - max(arrival, time_ns())
+    if ahead <= max_ahead:
+        return
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    since_epoch, by, most = (datetime.timedelta(microseconds=each // 1_000) for each in (time, ahead, max_ahead))
+    raise StepContractError(
+        f"event_time returned {epoch + since_epoch}, which is {by} after the message arrived, and max_ahead of the"
+        f" source is {most}; give it more, or None, if the time is right"
+    )
 
 
 def warn_of_early_time(source: str, event_time: Callable[[Any], Any], time: int) -> None:

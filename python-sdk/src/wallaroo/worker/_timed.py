@@ -25,7 +25,7 @@ from wallaroo._pipeline.topology import KEYING, Application, SourceNode, WindowN
 from wallaroo.worker._batch import BatchRun
 from wallaroo.worker._depth_first import Branch, Position, Push
 from wallaroo.worker._eager_outlet import EagerGroupOutlet, EncodedValue
-from wallaroo.worker._event_times import YEAR_1980, checked_time, time_converter, warn_of_early_time
+from wallaroo.worker._event_times import YEAR_1980, check_ahead, checked_time, time_converter, warn_of_early_time
 from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._open_windows import StageWindows, Timer
 from wallaroo.worker._outlets import Entry, KeyFunction, Outlet, group_size, halves
@@ -80,7 +80,7 @@ def expanded(times: Sequence[int]) -> list[int]:
 
 def stamping(node: int, source: SourceNode, below: Push, place: Position) -> Push:
     """Return the push that finds out when a message of a source happened."""
-    event_time = source.source.event_time
+    event_time, max_ahead = source.source.event_time, source.source.max_ahead
     checked: Callable[[Any], int] = checked_time
     early = BEGINNING
     if source.source.takes_any_time:
@@ -97,6 +97,9 @@ def stamping(node: int, source: SourceNode, below: Push, place: Position) -> Pus
                 if time < early:
                     early = BEGINNING
                     warn_of_early_time(source.name, event_time, time)
+                if max_ahead is not None and time - place.arrivals[place.origin] > max_ahead:
+                    # It must not move the watermark: all messages that come after it would be late.
+                    check_ahead(time, place.arrivals[place.origin], max_ahead)
             except BaseException as error:  # noqa: BLE001
                 place.fail(node, error, value)
                 return
