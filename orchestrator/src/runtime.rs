@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use wallaroo_protocol::topology::SourceConfig;
 
@@ -35,7 +35,6 @@ use self::changing::Change;
 use self::distinct_files::check_files;
 use self::durable::{Begun, RunLog, open_state};
 use self::endpoints::{Inputs, SourceHandles, open_sinks, open_sources};
-use self::event_loop::retry;
 use self::measured::Measurements;
 use self::named_pools::named_pools;
 use self::observed::Observed;
@@ -69,8 +68,6 @@ pub use self::workers::describe;
 const EVENTS_A_TURN: usize = 64;
 /// How often the engine is told the time, so that it notices hung batches and idle sources.
 const TICK: Duration = Duration::from_millis(250);
-/// How long a run waits for its standbys before it begins, once all slots have a worker.
-const STANDBYS_AFTER: Duration = Duration::from_secs(1);
 /// How long workers may take to exit at the end of a run.
 const EXIT_GRACE: Duration = Duration::from_secs(3);
 /// How long sinks may take to write what they hold after the run has failed.
@@ -307,20 +304,7 @@ impl Runtime {
         };
         pools.plan(runtime.plan.stage_plans(), named);
         pools.fill(Instant::now())?;
-        let mut batch = Vec::new();
-        let mut seated_at = None;
-        // A worker that dies at once is replaced by one that is ready, even if no other could start any more.
-        while !pools.is_full() {
-            if pools.is_seated() && seated_at.get_or_insert_with(Instant::now).elapsed() >= STANDBYS_AFTER {
-                break;
-            }
-            tokio::select! {
-                _ = workers.recv_many(&mut batch, EVENTS_A_TURN) => runtime.workers(pools, batch.drain(..))?,
-                // A worker that failed to load is tried again.
-                () = retry(pools.next_fill()) => pools.fill(Instant::now())?,
-                () = sleep(TICK) => pools.check_processes(Instant::now()),
-            }
-        }
+        runtime.wait_for_workers(pools, workers).await?;
         runtime.begun = Instant::now();
         runtime.engine.set_epoch(epoch);
         runtime.go_on(pools, undelivered)?;

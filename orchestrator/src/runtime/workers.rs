@@ -7,11 +7,14 @@ use tokio::time::{sleep, timeout};
 use wallaroo_protocol::Topology;
 
 use super::event_loop::retry;
-use super::{RunError, TICK};
+use super::{EVENTS_A_TURN, RunError, Runtime, TICK};
 use crate::engine::Event;
 use crate::worker::connection::WorkerEvent;
 use crate::worker::pool::{PoolNews, PoolSettings, SlotChange, SlotNews};
 use crate::worker::pools::Pools;
+
+/// How long a run waits for its standbys before it begins, once all slots have a worker.
+const STANDBYS_AFTER: Duration = Duration::from_secs(1);
 
 /// Loads the application in one worker and returns its topology.
 pub async fn describe(mut settings: PoolSettings) -> Result<Topology, RunError> {
@@ -56,6 +59,31 @@ pub(super) async fn load(
             }
         }
         pools.fill(Instant::now())?;
+    }
+}
+
+impl Runtime {
+    /// Waits until all slots have a worker and the standbys are ready, so that a worker that dies at once is replaced even if no
+    /// other could start any more.
+    pub(super) async fn wait_for_workers(
+        &mut self,
+        pools: &mut Pools,
+        workers: &mut mpsc::UnboundedReceiver<WorkerEvent>,
+    ) -> Result<(), RunError> {
+        let mut batch = Vec::new();
+        let mut seated_at = None;
+        while !pools.is_full() {
+            if pools.is_seated() && seated_at.get_or_insert_with(Instant::now).elapsed() >= STANDBYS_AFTER {
+                break;
+            }
+            tokio::select! {
+                _ = workers.recv_many(&mut batch, EVENTS_A_TURN) => self.workers(pools, batch.drain(..))?,
+                // A worker that failed to load is tried again.
+                () = retry(pools.next_fill()) => pools.fill(Instant::now())?,
+                () = sleep(TICK) => pools.check_processes(Instant::now()),
+            }
+        }
+        Ok(())
     }
 }
 
