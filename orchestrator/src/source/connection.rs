@@ -199,15 +199,16 @@ impl Connection {
     }
 
     async fn stopped(&mut self, cutter: &mut Cutter, is_at_end: bool) -> Result<CloseReason, ConnectionError> {
-        if self.position.is_none() && self.stream.is_none() {
-            // The rest of its last frame is lost.
+        if self.shared.kind == StreamKind::Followed {
+            if is_at_end
+                && !self.shared.suspended.is_cancelled()
+                && let Ok(Some(last_line)) = cutter.finish()
+            {
+                self.deliver_block(last_line).await?;
+            }
+        } else if self.position.is_none() && self.stream.is_none() {
+            // The rest of its last frame is lost. Files have it, and clients of streams send it again.
             cutter.abandon().map_err(|error| self.broken(error))?;
-        } else if self.shared.kind == StreamKind::Followed
-            && is_at_end
-            && !self.shared.suspended.is_cancelled()
-            && let Ok(Some(last_line)) = cutter.finish()
-        {
-            self.deliver_block(last_line).await?;
         }
         Ok(CloseReason::Stopped)
     }
