@@ -54,6 +54,12 @@ DURABLE = {
         "unloadable: self.recovery.take_verdicts(),",
         "unloadable: Vec::new(),",
     ),
+    "end-unsaved": Mutant(
+        "a run that has time to end saves all states",
+        "mod.rs",
+        "let is_saving = !self.is_out_of_patience(now) && self.save_at_end(now, actions);",
+        "let is_saving = false;",
+    ),
     "generator-end": Mutant(
         "a generator ends with the batch that had its last value",
         "commit.rs",
