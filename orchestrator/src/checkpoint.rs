@@ -117,10 +117,14 @@ impl Checkpoint {
 impl Checkpoint {
     /// Whether all that was accepted is finished: another set of steps can go on with the states.
     pub fn is_settled(&self) -> bool {
-        self.journal.is_empty()
-            && self.letters.is_empty()
-            && self.stages.iter().all(|stage| stage.queue.is_empty())
-            && self.sinks.iter().all(|sink| sink.chunks.is_empty())
+        self.left() == 0
+    }
+
+    /// How much is left to be finished: groups, batches, writes and letters together.
+    pub fn left(&self) -> usize {
+        let groups: usize = self.stages.iter().map(|stage| stage.queue.len()).sum();
+        let writes: usize = self.sinks.iter().map(|sink| sink.chunks.len()).sum();
+        groups + self.journal.len() + writes + self.letters.len()
     }
 }
 

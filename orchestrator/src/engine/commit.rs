@@ -36,9 +36,9 @@ pub(super) struct Commit {
     /// Bytes of records since the last checkpoint, and what a replay of it and of them would take.
     logged_bytes: usize,
     replay: Duration,
-    /// The last record in the last checkpoint, and batches in its journal.
+    /// The last record in the last checkpoint, and how much that one leaves to be finished.
     checkpoint: Lsn,
-    journaled: usize,
+    left: usize,
     /// The checkpoint that is being stored.
     storing: Option<Lsn>,
 }
@@ -62,7 +62,7 @@ impl Commit {
             logged_bytes: 0,
             replay: Duration::ZERO,
             checkpoint: Lsn(0),
-            journaled: 0,
+            left: 0,
             storing: None,
         }
     }
@@ -106,14 +106,14 @@ impl Commit {
             && (self.logged_bytes > most_bytes || self.replay > most_replay && self.replay > most_replay + anyway() * 2)
     }
 
-    /// Whether a checkpoint would have something that the last one has not: records, or fewer than its batches to replay.
-    pub(super) fn has_news(&self, journaled: impl FnOnce() -> usize) -> bool {
-        self.logged && (self.last > self.checkpoint || self.journaled > 0 && self.journaled > journaled())
+    /// Whether a checkpoint that leaves so much to be finished says something that the last one does not.
+    pub(super) fn has_news(&self, left: usize) -> bool {
+        self.last > self.checkpoint || left < self.left
     }
 
-    /// Notes that a checkpoint of all records is being stored, with so many batches to replay, which take so long.
-    pub(super) fn begin_storing(&mut self, batches: usize, journal: Duration) {
-        (self.logged_bytes, self.replay, self.journaled) = (0, journal, batches);
+    /// Notes that a checkpoint of all records is being stored, which leaves so much to be finished, and a journal that takes so long.
+    pub(super) fn begin_storing(&mut self, left: usize, journal: Duration) {
+        (self.logged_bytes, self.replay, self.left) = (0, journal, left);
         self.storing = Some(self.last);
         self.checkpoint = self.last;
     }

@@ -123,20 +123,28 @@ impl Engine {
     }
 
     fn make_checkpoint(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let checkpoint = Box::new(self.checkpoint(now));
+        let checkpoint = self.checkpoint(now);
+        self.store(checkpoint, actions);
+    }
+
+    fn store(&mut self, checkpoint: Checkpoint, actions: &mut Vec<Action>) {
         let replay = checkpoint.journal.iter().map(|entry| entry.batch.elapsed).sum();
-        self.commit.begin_storing(checkpoint.journal.len(), replay);
+        self.commit.begin_storing(checkpoint.left(), replay);
         let states = self.recovery.take_changes();
-        actions.push(Action::Checkpoint { checkpoint, states });
+        actions.push(Action::Checkpoint { checkpoint: Box::new(checkpoint), states });
     }
 
     /// Makes the last checkpoint of a run. Returns whether it has to be stored first.
     pub(super) fn checkpoint_at_end(&mut self, now: Duration, actions: &mut Vec<Action>) -> bool {
-        if !self.commit.has_news(|| self.journal_entries().len()) {
+        if !self.commit.is_logged() {
             return false;
         }
-        self.make_checkpoint(now, actions);
-        true
+        let checkpoint = self.checkpoint(now);
+        let has_news = self.commit.has_news(checkpoint.left());
+        if has_news {
+            self.store(checkpoint, actions);
+        }
+        has_news
     }
 
     /// All that lives now, but the states in snapshots.

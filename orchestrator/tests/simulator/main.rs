@@ -2,8 +2,8 @@
 //! compared with what went in.
 //!
 //! A run is made from a seed alone. A failing seed is printed and can be run again:
-//! `WALLAROO_SEED=4711 cargo test -p wallaroo-orch --test simulator`. `WALLAROO_SEEDS=1000000` runs that many;
-//! `WALLAROO_TRACE=1` prints every event and action.
+//! `WALLAROO_SEED=4711 cargo test -p wallaroo-orch --test simulator`. `WALLAROO_SEEDS=1000000` runs that many, from
+//! `WALLAROO_FROM` on; `WALLAROO_TRACE=1` prints every event and action.
 
 mod check;
 mod pooled;
@@ -15,6 +15,7 @@ mod worker;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::tally::Tally;
 use self::world::World;
@@ -36,17 +37,26 @@ fn every_interleaving_keeps_the_promise() {
         println!("seed {seed}: {:?}", run(seed));
         return;
     }
+    let from = number("WALLAROO_FROM").unwrap_or(0);
     let seeds = number("WALLAROO_SEEDS").unwrap_or(SEEDS);
+    let has_failed = AtomicBool::new(false);
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     std::panic::set_hook(Box::new(|_| {}));
     let tallies = std::thread::scope(|scope| {
         let part = |thread| {
+            let has_failed = &has_failed;
             scope.spawn(move || {
                 let mut total = Tally::default();
-                for seed in (thread..seeds).step_by(threads as usize) {
+                for seed in (from + thread..from + seeds).step_by(threads as usize) {
+                    if has_failed.load(Ordering::Relaxed) {
+                        break;
+                    }
                     match catch_unwind(AssertUnwindSafe(|| run(seed))) {
                         Ok(tally) => total.add(&tally),
-                        Err(panic) => return Err((seed, panic)),
+                        Err(panic) => {
+                            has_failed.store(true, Ordering::Relaxed);
+                            return Err((seed, panic));
+                        }
                     }
                 }
                 Ok(total)

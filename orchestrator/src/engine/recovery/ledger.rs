@@ -125,6 +125,11 @@ impl Ledger {
         self.journals.get(&slot).into_iter().flat_map(|journal| &journal.entries)
     }
 
+    /// The last batch of a slot's journal.
+    pub(in crate::engine) fn last_journaled(&self, slot: SlotId) -> Option<BatchId> {
+        Some(self.journals.get(&slot)?.entries.back()?.batch.id)
+    }
+
     /// What a replay of a slot's journal would take.
     pub(in crate::engine) fn size(&self, slot: SlotId) -> JournalSize {
         let size = |journal: &Journal| JournalSize {

@@ -69,8 +69,10 @@ struct SlotRecovery {
     arrived: Vec<(PartitionId, StateEntry)>,
     /// The last stateful batch completed.
     completed: BatchId,
-    /// The last stateful batch completed before a snapshot arrived whole.
-    saved: BatchId,
+    /// Whether that snapshot may not be of all keys that have changed and can be saved.
+    may_leave_keys: bool,
+    /// The last batch of the journal when a snapshot arrived that left none.
+    saved: Option<BatchId>,
     /// Why some state of this slot is in no snapshot.
     unpicklable: Option<String>,
     /// The size of the journal after snapshots last failed to empty it.
@@ -194,7 +196,8 @@ impl Recovery {
 
     /// Whether a further snapshot of a slot would hold nothing new.
     pub(super) fn is_saved(&self, slot: SlotId) -> bool {
-        self.journal_size(slot).batches == 0 || self.slots[slot].saved == self.slots[slot].completed
+        let last = self.ledger.last_journaled(slot);
+        last.is_none() || last == self.slots[slot].saved
     }
 
     /// Puts the deadlines of all snapshots off by `gap`.

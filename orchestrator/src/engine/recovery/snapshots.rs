@@ -127,10 +127,11 @@ impl Recovery {
         Ok(())
     }
 
-    /// The number of a new request for a snapshot of a slot.
+    /// The number of a new request for a snapshot of some keys of a slot.
     pub(in crate::engine) fn request(&mut self, slot: SlotId, now: Duration) -> RequestId {
         let request = self.number_request();
         self.slots[slot].request = Some(request);
+        self.slots[slot].may_leave_keys = true;
         self.slots[slot].alive = now;
         request
     }
@@ -236,7 +237,9 @@ impl Recovery {
     /// Ends a snapshot that has arrived whole: the journal before `oldest_dirty` is covered now.
     fn end_snapshot(&mut self, slot: SlotId, oldest_dirty: Option<wallaroo_protocol::BatchId>) -> Checked<()> {
         self.slots[slot].request = None;
-        self.slots[slot].saved = self.slots[slot].completed;
+        if !self.slots[slot].may_leave_keys {
+            self.slots[slot].saved = self.ledger.last_journaled(slot);
+        }
         self.ledger.truncate(slot, oldest_dirty)?;
         // A journal that snapshots cannot shorten is left alone until it has doubled.
         let size = self.ledger.size(slot);
@@ -303,6 +306,7 @@ impl Engine {
         }
         let Some(generation) = self.workers.available(slot) else { return };
         let request = self.recovery.request(slot, now);
+        self.recovery.slots[slot].may_leave_keys = false;
         let message = ToWorker::Snapshot { request, max_keys: SNAPSHOT_KEYS };
         actions.push(Action::Send { slot, generation, message });
     }
@@ -319,12 +323,15 @@ impl Engine {
         if !self.commit.is_logged() {
             return false;
         }
+        let mut is_saving = false;
         for slot in self.workers.ids() {
-            if !self.recovery.is_saved(slot) {
+            if !self.recovery.is_saved(slot) && !self.recovery.has_given_up_saving(slot) {
+                // Without a worker, one is being seated, and replays first.
                 self.request_snapshot(slot, now, actions);
+                is_saving = true;
             }
         }
-        self.workers.ids().into_iter().any(|slot| self.recovery.awaits_snapshot(slot))
+        is_saving
     }
 
     /// A few snapshots of each state table, the largest of some partitions, for a worker to try whether it could take over.
@@ -351,6 +358,8 @@ impl Engine {
         }
         let SnapshotPart { request, more, entries, failures, oldest_dirty } = part;
         self.recovery.slots[slot].alive = now;
+        // A request is for so many keys at most: only an answer without states shows that none is left that can be saved.
+        self.recovery.slots[slot].may_leave_keys |= !entries.is_empty();
         let (plan, router) = (&self.plan, self.routing.router());
         let of_slot = |entry: StateEntry| {
             let partition = router.partition(plan.keyspace_of(&entry.table)?, &entry.key);
