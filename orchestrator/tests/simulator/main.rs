@@ -22,6 +22,9 @@ use self::world::World;
 
 /// Seeds of an ordinary test run.
 const SEEDS: u64 = 50_000;
+/// Seeds beyond those that have found a fault: a record behind the last checkpoint of a run out of patience; a generator that has
+/// ended before values that it had made.
+const FAULTS: [u64; 2] = [567_370, 892_736];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -47,7 +50,8 @@ fn every_interleaving_keeps_the_promise() {
             let has_failed = &has_failed;
             scope.spawn(move || {
                 let mut total = Tally::default();
-                for seed in (from + thread..from + seeds).step_by(threads as usize) {
+                let known = FAULTS.into_iter().filter(|seed| seed % threads == thread);
+                for seed in known.chain((from + thread..from + seeds).step_by(threads as usize)) {
                     if has_failed.load(Ordering::Relaxed) {
                         break;
                     }

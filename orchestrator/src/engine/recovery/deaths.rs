@@ -101,7 +101,7 @@ impl Engine {
         for InFlight { batch, .. } in
             abandoned.into_iter().rev().filter(|abandoned| !abandoned.replay && !abandoned.withdrawn)
         {
-            self.run_again(slot, batch, &loss.death.cause, now, actions)?;
+            self.run_again(slot, batch, &loss.death.cause, actions)?;
         }
         if !self.workers.is_closing(slot) {
             actions.push(Action::Seat { slot });
@@ -189,7 +189,6 @@ impl Engine {
         slot: SlotId,
         batch: Batch,
         cause: &DeathCause,
-        now: Duration,
         actions: &mut Vec<Action>,
     ) -> Checked<()> {
         match batch.origin {
@@ -198,7 +197,7 @@ impl Engine {
             }
             Origin::Cut { connection } => self.cut_again(batch, connection, cause, actions),
             Origin::Groups => self.recovery.slots[slot].repeat.push_front(batch),
-            Origin::Generate => self.generate_again(slot, batch, now, actions)?,
+            Origin::Generate => self.generate_again(slot, batch)?,
         }
         Ok(())
     }

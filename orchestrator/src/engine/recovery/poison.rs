@@ -1,16 +1,14 @@
 //! Messages that kill workers: the marker finds them, they become dead letters, and the rest of their batch is run again.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::Bytes;
 use wallaroo_protocol::{Group, NodeId, Skip, input, key};
 
 use crate::dead_message::DeadMessage;
 use crate::death::{Death, DeathCause, Marker};
-use crate::engine::batch::{Answer, Batch, CAREFUL_AFTER, Origin};
+use crate::engine::batch::{Batch, CAREFUL_AFTER, Origin};
 use crate::engine::invariant::Checked;
-use crate::engine::order::Finished;
 use crate::engine::{Action, CuttingError, Engine};
 use crate::ids::{ConnectionId, SlotId};
 use crate::plan::Input;
@@ -54,13 +52,7 @@ impl Engine {
 
     /// Asks a generator again for what a dead worker was asked. One that kills who asks it is asked for the values before only, and
     /// has ended.
-    pub(super) fn generate_again(
-        &mut self,
-        slot: SlotId,
-        mut batch: Batch,
-        now: Duration,
-        actions: &mut Vec<Action>,
-    ) -> Checked<()> {
+    pub(super) fn generate_again(&mut self, slot: SlotId, mut batch: Batch) -> Checked<()> {
         let Input::Generate(source, _) = self.plan.stages[batch.stage.index()].input else { return Ok(()) };
         if batch.skip.contains(&GENERATOR) {
             // To a worker it would mean all of the first value.
@@ -77,12 +69,8 @@ impl Engine {
             for later in later {
                 self.time.abandon(&later)?;
             }
-            if batch.messages == 0 {
-                // Nothing is left to be asked for, but its letters.
-                let finished = Finished { batch, answer: Answer::default(), elapsed: Duration::ZERO };
-                return self.emit(finished, now, actions);
-            }
         }
+        // Even if it is to be asked for nothing: its letters and its end come behind the values of batches before it.
         self.recovery.slots[slot].repeat.push_front(batch);
         Ok(())
     }
