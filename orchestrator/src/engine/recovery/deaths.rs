@@ -184,13 +184,7 @@ impl Engine {
     }
 
     /// Puts a batch of a dead worker, the last one first, where it is run again.
-    fn run_again(
-        &mut self,
-        slot: SlotId,
-        batch: Batch,
-        cause: &DeathCause,
-        actions: &mut Vec<Action>,
-    ) -> Checked<()> {
+    fn run_again(&mut self, slot: SlotId, batch: Batch, cause: &DeathCause, actions: &mut Vec<Action>) -> Checked<()> {
         match batch.origin {
             Origin::Frames { .. } | Origin::Values { .. } => {
                 self.recovery.repeat_first(batch);
