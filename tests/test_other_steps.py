@@ -193,7 +193,8 @@ import wallaroo as w
 def application_setup(args):
     times = w.source("times", w.file("in.txt", w.lines(), follow=True, event_time=float))
     shown = times.sink(w.tcp(args[0], w.lines()))
-    quarters = times{above}.key_by(lambda time: "all", name="key").window(w.tumbling(timedelta(minutes=15))).aggregate(w.count(), name="quarter")
+    windows = times{above}.key_by(lambda time: "all", name="key").window(w.tumbling(timedelta(minutes=15)))
+    quarters = windows.aggregate(w.count(), name="quarter")
     counts = quarters.map(lambda result: str(result.value))
     return w.application("quarters", shown, counts.sink(w.file("out.txt", w.lines())))
 """

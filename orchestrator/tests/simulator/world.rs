@@ -33,7 +33,6 @@ use crate::worker::{Seen, Worker};
 /// Steps after which a run that has not ended never will.
 const MOST_STEPS: usize = 200_000;
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct World {
     pub(crate) scenario: Scenario,
     random: Random,

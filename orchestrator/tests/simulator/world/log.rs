@@ -208,7 +208,7 @@ impl World {
     /// A run that had time to end has left nothing to finish, if all states can be saved.
     pub(super) fn check_settled(&self) {
         let config = &self.scenario.config;
-        let had_time = self.suspended_at.is_none_or(|at| self.now - at < config.stop_timeout);
+        let had_time = self.suspended_at.is_none_or(|at| self.now < at + config.stop_timeout);
         if config.logged && had_time && self.scenario.fatal_saving.is_none() {
             let left = self.log.replay(self.log.durable);
             assert!(left.is_settled(), "the last checkpoint leaves something: {left:#?}");
