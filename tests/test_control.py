@@ -148,7 +148,7 @@ def test_metrics_of_the_application(consumer, tmp_path):
         with urllib.request.urlopen(place) as response:
             text = response.read().decode()
         # A worker that has died has measured, too.
-        os.kill(run.workers()[0], signal.SIGKILL)
+        os.kill(run.seated()[0], signal.SIGKILL)
         send(run.address(), b"a\n")
         consumer.wait_count(31)
         with urllib.request.urlopen(place) as response:

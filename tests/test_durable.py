@@ -115,7 +115,7 @@ def test_a_worker_dies_and_then_the_orchestrator(tmp_path):
     stream = Words(tmp_path, SIZE)
     for _ in range(2):
         with run_until(stream, 0.1) as run:
-            os.kill(run.workers()[0], signal.SIGKILL)
+            os.kill(run.seated()[0], signal.SIGKILL)
             kill(run)
     finish(stream)
 

@@ -160,6 +160,6 @@ def test_workers_inherit_nothing_but_their_socket_and_their_marker(consumer, tmp
         with run_app(consumer, "numbered", workers=2, pass_fds=[secret.fileno()]) as run:
             send(run.address(), frames(messages(100)))
             consumer.wait_count(100)
-            for pid in run.workers()[:2]:
+            for pid in run.seated():
                 open_files = sorted(kind.split(":")[0] for kind in processes.descriptors(pid))
                 assert open_files == ["/dev/null", "/memfd", "pipe", "pipe", "socket"], processes.descriptors(pid)

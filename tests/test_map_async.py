@@ -76,9 +76,10 @@ def test_keys_keep_their_order_when_workers_are_killed(consumer, where):
     places = ["--in", "127.0.0.1:0", "--out", consumer.place]
     with Orchestrator(APP, *places, "--where", where, "--concurrency", "10") as run:
         send(run.address(), frames(sent))
-        for arrived in (500, 1_500):
+        for deaths, arrived in enumerate((500, 1_500), start=1):
             consumer.wait_count(arrived)
-            os.kill(run.workers()[0], signal.SIGKILL)
+            os.kill(run.seated()[0], signal.SIGKILL)
+            run.wait_for("worker died", count=deaths)
         consumer.wait_count(len(sent))
         run.stop()
         assert run.summary()["worker_deaths"] == 2
@@ -96,7 +97,7 @@ def test_calls_whose_results_are_in_the_log_are_not_made_again(tmp_path, where):
     with Orchestrator(APP, *args, options=options) as run:
         wait_for_lines(run, sink, 500)
         # The calls that this worker has under way are made again.
-        os.kill(run.workers()[0], signal.SIGKILL)
+        os.kill(run.seated()[0], signal.SIGKILL)
         wait_for_lines(run, sink, 1_000)
         run.signal(signal.SIGKILL)
         run.wait()

@@ -46,7 +46,7 @@ def test_verbs_outlive_their_workers(name, tmp_path):
             for half in (lines[: MESSAGES // 2], lines[MESSAGES // 2 :]):
                 pipe.write("".join(f"{line}\n" for line in half))
                 pipe.flush()
-                os.kill(run.workers()[0], signal.SIGKILL)
+                os.kill(run.seated()[0], signal.SIGKILL)
         assert run.wait() == 0, run.log()
         summary = run.summary()
     assert summary["worker_deaths"] >= 1

@@ -103,8 +103,8 @@ def run_with_deaths(tmp_path, kind, messages):
 
 
 def kill_seated(run, count):
-    """Kills the oldest workers, which are seated."""
-    for pid in run.workers()[:count]:
+    """Kills the oldest workers that have a slot, as many as there are of ``count``."""
+    for pid in run.seated()[:count]:
         os.kill(pid, signal.SIGKILL)
 
 

@@ -57,7 +57,7 @@ class Orchestrator(Running):
         environment.pop("VIRTUAL_ENV", None)
         stdin = subprocess.DEVNULL if stdin is None else stdin
         stdout = subprocess.DEVNULL if stdout is None else stdout
-        super().__init__(command, stdin=stdin, stdout=stdout, env=environment, cwd=cwd, pass_fds=pass_fds)
+        super().__init__(command, self.control, stdin=stdin, stdout=stdout, env=environment, cwd=cwd, pass_fds=pass_fds)
         self.pid = self.process.pid
 
     def __enter__(self):

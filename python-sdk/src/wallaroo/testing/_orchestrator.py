@@ -73,8 +73,9 @@ class Orchestrator:
         self._letters = Path(self._folder.name) / "dead-letters.jsonl"
         command = [orchestrator_command(), "run", "--log-format", "json", "--workers", str(workers)]
         command += ["--python", os.fspath(python), "--dead-letters", str(self._letters)]
-        command += ["--control", str(Path(self._folder.name) / "control.sock"), *options, os.fspath(app), *args]
-        self._run = Running(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        control = Path(self._folder.name) / "control.sock"
+        command += ["--control", str(control), *options, os.fspath(app), *args]
+        self._run = Running(command, control, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         self.process = self._run.process
 
     def __enter__(self) -> Orchestrator:
@@ -110,14 +111,14 @@ class Orchestrator:
         """Send a signal to a worker.
 
         Args:
-            pid: Which; without it the oldest that has work to do.
+            pid: Which; without it the oldest that has a slot, and so work to do.
             number: The signal.
 
         Returns:
             The worker's process id. What it held is rebuilt by the time anything that needs it comes out of a sink.
         """
         self._run.wait_until_ready()
-        pid = pid if pid is not None else self.workers()[0]
+        pid = pid if pid is not None else self._run.seated()[0]
         os.kill(pid, number)
         return pid
 

@@ -8,12 +8,16 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Callable, Union
 
 PATIENCE = 60.0
 """Seconds to wait for events that come at once on an idle machine."""
+
+POLL = 0.01
+"""Seconds between two looks at what no event tells of."""
 
 Event = dict[str, Any]
 Wanted = Union[str, Callable[[Event], bool]]
@@ -24,10 +28,12 @@ class Running:
 
     Args:
         command: The command line.
+        control: Its control socket.
         options: Further arguments of :class:`subprocess.Popen`.
     """
 
-    def __init__(self, command: Sequence[str], **options: Any) -> None:
+    def __init__(self, command: Sequence[str], control: Path, **options: Any) -> None:
+        self.control = control
         self.process: subprocess.Popen[bytes] = subprocess.Popen(command, stderr=subprocess.PIPE, **options)
         self.events: list[Event] = []
         self._news = threading.Condition()
@@ -80,6 +86,34 @@ class Running:
         """Return the process ids of the workers, standbys included, oldest first."""
         pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [int(pid) for pid in pids if b"wallaroo.worker" in _command_line(pid)]
+
+    def seated(self) -> list[int]:
+        """Return the process ids of the workers that have a slot, and so work to do, oldest first; at least one.
+
+        Raises:
+            AssertionError: None took a slot.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            told = {worker["pid"] for worker in self.status()["workers"] if worker["state"] == "seated"}
+            # The status may still know a worker that has just died.
+            if alive := [pid for pid in self.workers() if pid in told]:
+                return alive
+            time.sleep(POLL)
+        raise AssertionError(f"no worker took a slot within {PATIENCE:.0f} s\n{self.shown_log()}")
+
+    def status(self) -> dict[str, Any]:
+        """Return what ``wallaroo-orch status --json`` says.
+
+        Raises:
+            AssertionError: The process does not answer.
+        """
+        command = [orchestrator_command(), "status", "--json", "--control", str(self.control)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        if done.returncode != 0:
+            raise AssertionError(f"{done.stderr}\n{self.shown_log()}")
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
 
     def wait_for_end(self, timeout: float = PATIENCE) -> int:
         """Wait until the process has ended and its log is read. Return its exit code.
