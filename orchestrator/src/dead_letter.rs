@@ -201,6 +201,16 @@ impl DeadLetters {
         }
     }
 
+    /// Has one message written that only its sink knows of: what it weighs is not reported.
+    pub fn write_for_sink(&mut self, message: &DeadMessage) {
+        self.count += 1;
+        let letter = self.letter(message, None, Timestamp::now());
+        self.log(message.node, &letter);
+        if let Some(writer) = &self.writer {
+            writer.write(line(&letter), 0);
+        }
+    }
+
     /// Waits until all letters have been written. No more can be written then.
     ///
     /// # Cancel safety

@@ -205,8 +205,13 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
             signals.next().await;
         }
     };
+    let end = async {
+        let summary = runtime.close(&mut pools, &mut workers, outcome, hurry).await;
+        inputs.close(if summary.is_ok() { EXIT_GRACE } else { Duration::ZERO }).await;
+        summary
+    };
     tokio::select! {
-        summary = runtime.close(&mut pools, &mut workers, outcome, hurry) => summary,
+        summary = end => summary,
         never = control.refuse_all(Refusal::ending()) => never,
     }
 }
@@ -265,7 +270,7 @@ impl Runtime {
         let (stop, stop_suspended) = (inputs.stop.clone(), inputs.suspended.clone());
         let (sink_sender, sink_events) = mpsc::unbounded_channel();
         let mut sink_tasks = JoinSet::new();
-        let sinks = open_sinks(&plan, left.as_mut(), &sink_sender, &mut sink_tasks).await?;
+        let sinks = open_sinks(&plan, options, left.as_mut(), &sink_sender, &mut sink_tasks).await?;
         let pool_slots = named.iter().map(|(_, settings)| settings.slots).collect();
         let config = EngineConfig { pool_slots, logged: left.is_some(), ..options.engine.clone() };
         let Begun { engine, log, reports, undelivered, epoch } = Begun::new(&plan, config, left).await?;
@@ -387,7 +392,7 @@ impl Runtime {
             SourceConfig::Generator {} => {
                 format!("the generator {}", self.plan.name(self.plan.sources[source.index()].node))
             }
-            SourceConfig::Tcp { .. } => return,
+            SourceConfig::Tcp { .. } | SourceConfig::Connector { .. } => return,
         };
         self.left.push(InputLeft { input, reason });
     }
@@ -396,6 +401,7 @@ impl Runtime {
         for event in events {
             match event {
                 SinkEvent::Written { sink, bytes, .. } => self.feed(pools, Event::SinkWritten { sink, bytes })?,
+                SinkEvent::Rejected { sink, rejected } => self.rejected(sink, rejected)?,
                 SinkEvent::Failed { error, .. } => return Err(error.into()),
                 SinkEvent::Connected { sink } => tracing::debug!("sink {sink} is connected"),
                 SinkEvent::Disconnected { sink, error } => tracing::debug!("sink {sink} is disconnected: {error}"),

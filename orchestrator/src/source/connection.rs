@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -67,8 +66,6 @@ pub(super) trait Stream: AsyncRead + Unpin {
         false
     }
 }
-
-impl Stream for TcpStream {}
 
 impl Stream for OwnedReadHalf {}
 
@@ -214,8 +211,8 @@ impl Connection {
     }
 
     async fn deliver_block(&mut self, mut block: FrameBlock) -> Result<(), ConnectionError> {
-        if self.stream.is_some() {
-            acknowledged::check(&block, &self.peer)?;
+        if let Some(stream) = &self.stream {
+            acknowledged::open_messages(&mut block, stream, &self.peer)?;
         }
         let weight = block.weight();
         self.pay(weight).await?;

@@ -9,6 +9,8 @@ pub mod file;
 pub mod follow;
 pub mod framing;
 mod held;
+mod listening;
+pub mod partitions;
 mod reopening;
 mod rotation;
 mod streams;

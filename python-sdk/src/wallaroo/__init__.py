@@ -10,6 +10,7 @@ from wallaroo._errors import WallarooParameterError
 from wallaroo._hooks import on_start, on_stop
 from wallaroo._io.addresses import tcp_parse_input_addrs, tcp_parse_output_addrs
 from wallaroo._io.codecs import Codec, length_prefixed, lines, raw
+from wallaroo._io.connectors import RejectedMessageError, Sink, Source, connector
 from wallaroo._io.csv_codec import csv_lines
 from wallaroo._io.decoders import Decoder, decoder
 from wallaroo._io.encoders import Encoder, encoder
@@ -68,7 +69,10 @@ __all__ = [
     "Keyed",
     "KeyedPipeline",
     "Pipeline",
+    "RejectedMessageError",
+    "Sink",
     "SinkConfig",
+    "Source",
     "SourceConfig",
     "StdinSourceConfig",
     "StdoutSinkConfig",
@@ -86,6 +90,7 @@ __all__ = [
     "computation",
     "computation_batch",
     "computation_multi",
+    "connector",
     "count",
     "count_windows",
     "csv_lines",

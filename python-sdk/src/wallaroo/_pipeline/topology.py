@@ -376,7 +376,7 @@ def check_address_is_free(where: str, source_config: SourceConfig[Any], nodes: S
         WallarooParameterError: Only one of the two could read there.
     """
     described = source_config.describe()
-    if described["kind"] == "generator" or described.get("port") == 0:
+    if described["kind"] in ("generator", "connector") or described.get("port") == 0:
         return
     for node in nodes:
         if isinstance(node, SourceNode) and node.source.describe() == described:

@@ -1,0 +1,42 @@
+//! A source that a connector reads. Its process connects once for each partition and sends messages with their marks; it is told what
+//! is durable.
+
+use tokio::net::UnixListener;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::process::{Pauses, Program};
+use crate::source::{SourceContext, partitions};
+
+/// Runs the connector until it has read all partitions to their ends, or until `stop`. Then what it has sent is delivered, and it is
+/// told what of that is durable.
+pub async fn run(
+    program: Program,
+    (listener, socket): (UnixListener, String),
+    context: SourceContext,
+    stop: CancellationToken,
+) {
+    let complete = CancellationToken::new();
+    let served = partitions::run(listener, program.name.to_string(), context, stop.clone(), complete.clone());
+    let lives = async {
+        keep_running(&program, &socket, &stop).await;
+        complete.cancel();
+    };
+    tokio::join!(served, lives);
+}
+
+async fn keep_running(program: &Program, socket: &str, stop: &CancellationToken) {
+    let mut pauses = Pauses::default();
+    loop {
+        let begun = Instant::now();
+        let Err(reason) = program.run(socket).await else { return };
+        if stop.is_cancelled() {
+            return;
+        }
+        let pause = pauses.after(begun.elapsed(), false);
+        tokio::select! {
+            () = program.pause(&reason, pause) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
