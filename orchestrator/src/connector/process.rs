@@ -113,7 +113,7 @@ impl Program {
 
     /// Says that it has failed, and waits until it is to be started again.
     pub(super) async fn pause(&self, reason: &str, pause: Duration) {
-        tracing::warn!(target: "connector", connector = %self.name, "{reason}; it is started again in {} ms", pause.as_millis());
+        tracing::warn!("{}: {reason}; it is started again in {} ms", self.name, pause.as_millis());
         sleep(pause).await;
     }
 }

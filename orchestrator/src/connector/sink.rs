@@ -79,7 +79,7 @@ pub async fn run(
         queue.hear_the_rest().await;
         if queue.is_done() {
             if let Err(reason) = ended {
-                tracing::warn!(target: "connector", connector = %program.name, "everything is written, but at its end: {reason}");
+                tracing::warn!("{}: everything is written, but at its end: {reason}", program.name);
             }
             return;
         }
@@ -167,8 +167,8 @@ impl Queue {
 
     /// Writes, and hears what is written, until everything is or the process has closed its end.
     async fn write_all(&mut self, mut writer: OwnedWriteHalf) -> io::Result<()> {
-        self.pass_committed();
-        let go_on = greeting(&self.stream, self.position());
+        // What was committed may not have come here again yet.
+        let go_on = greeting(&self.stream, self.committed.max(self.done));
         tokio::io::AsyncWriteExt::write_all(&mut writer, &go_on).await?;
         let mut writer = Some(writer);
         loop {
