@@ -27,7 +27,7 @@ pub async fn run(
 
 async fn keep_running(program: &Program, socket: &str, stop: &CancellationToken) {
     let mut pauses = Pauses::default();
-    loop {
+    while !stop.is_cancelled() {
         let begun = Instant::now();
         let Err(reason) = program.run(socket).await else { return };
         if stop.is_cancelled() {

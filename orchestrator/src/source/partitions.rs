@@ -41,3 +41,6 @@ impl Listen for Partitions {
         Ok((reader, writer, self.name.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests;

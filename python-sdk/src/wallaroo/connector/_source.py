@@ -96,7 +96,7 @@ class Partition:
         self._name, self._source, self._config = name, source, config
         self._calls = Calls()
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(address)
+        self._address = address
         # What was sent and is not acknowledged: how many messages of the partition are behind each mark, and the bytes.
         self._sent: deque[tuple[int, bytes, int]] = deque()
         self._unacknowledged = 0
@@ -111,6 +111,8 @@ class Partition:
             Exception: What the user's code has raised.
         """
         mark = self._greet()
+        if mark is None:
+            return
         self._calls.call(self._source.open, self._name, unpack_position(mark))
         while not self._is_over and self._read():
             self._listen(wait=self._unacknowledged >= self._credit)
@@ -122,14 +124,21 @@ class Partition:
         self._calls.close()
         self._socket.close()
 
-    def _greet(self) -> bytes:
-        """Say which partition this is, and return the mark of the last message that was received."""
+    def _greet(self) -> bytes | None:
+        """Say which partition this is, and return the mark of the last message that was received.
+
+        ``None``: the orchestrator reads no more.
+        """
         name = (self._name or _WHOLE).encode()
-        self._socket.sendall(_HEADER.pack(len(name) + 1, _HELLO) + bytes([_VERSION]) + name)
+        try:
+            self._socket.connect(self._address)
+            self._socket.sendall(_HEADER.pack(len(name) + 1, _HELLO) + bytes([_VERSION]) + name)
+        except (ConnectionRefusedError, BrokenPipeError, ConnectionResetError):
+            return None
         while (frame := self._frame()) is None:
             self._receive()
             if self._is_over:
-                raise ConnectionError("the orchestrator has closed the connection")
+                return None
         kind, body = frame
         if kind != _WELCOME:
             raise ConnectionError(body.decode("utf-8", "replace"))
