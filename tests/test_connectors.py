@@ -91,6 +91,25 @@ def test_processes_of_connectors_are_killed(tmp_path):
     assert rows(tmp_path) == expected(2, 4_000)
 
 
+def test_what_is_away_is_in_the_status_until_it_is_back(tmp_path):
+    with run_app(tmp_path, 2, 6_000, "away") as run:
+        wait_for_rows(run, tmp_path, 500)
+        (tmp_path / "away").touch()
+        run.wait_for(lambda event: "sink \"connector Table\": exit code 1" in event["message"])
+        run.wait_for(lambda event: "source \"numbers\": exit code 1" in event["message"])
+        run.wait_for("the table is away")
+        told = run.status()
+        assert [told["sources"][0]["health"]["state"], told["sinks"][0]["health"]["state"]] == ["down", "down"]
+        assert [problem.partition(" has been down for ")[0] for problem in told["problems"]] == [
+            'source "numbers"',
+            'sink "connector Table"',
+        ]
+        assert told["sinks"][0]["health"]["reason"].endswith("exit code 1")
+        (tmp_path / "away").unlink()
+        assert run.wait(PATIENCE) == 0, run.log()
+    assert rows(tmp_path) == expected(2, 6_000)
+
+
 def test_the_orchestrator_is_killed(tmp_path):
     options = ["--state", tmp_path / "state"]
     rng = random.Random(5)

@@ -25,12 +25,14 @@ class Numbers(wallaroo.Source):
         self.acknowledged = None
 
     def read(self, limit, timeout):
+        if self.trouble == "away" and os.path.exists("away"):
+            raise ConnectionError("the numbers are away")
         if self.trouble == "exit" and self.next >= self.end // 2 and not os.path.exists(f"{self.partition}.exited"):
             open(f"{self.partition}.exited", "w").close()
             os._exit(7)
         if self.next == self.end:
             return None
-        if self.trouble == "slow":
+        if self.trouble in ("slow", "away"):
             time.sleep(0.005)
         numbers = range(self.next, min(self.next + min(limit, 100), self.end))
         self.next = numbers.stop
@@ -60,6 +62,8 @@ class Table(wallaroo.Sink):
         self.path, self.trouble = path, trouble
 
     def open(self):
+        if self.trouble == "away" and os.path.exists("away"):
+            raise ConnectionError("the table is away")
         self.database = sqlite3.connect(self.path, timeout=60)
         with self.database:
             self.database.execute("create table if not exists numbers (partition text, number integer)")
@@ -68,6 +72,8 @@ class Table(wallaroo.Sink):
         return None if found is None else found[0]
 
     def write(self, position, messages):
+        if self.trouble == "away" and os.path.exists("away"):
+            raise ConnectionError("the table is away")
         if self.trouble == "reject":
             for index, (_, number) in enumerate(messages):
                 if number % 1_000 == 13:

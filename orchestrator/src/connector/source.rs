@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::process::{Pauses, Program};
-use crate::source::{SourceContext, partitions};
+use crate::source::{SourceContext, SourceEvent, partitions};
 
 /// Runs the connector until it has read all partitions to their ends, or until `stop`. Then what it has sent is delivered, and it is
 /// told what of that is durable.
@@ -17,15 +17,20 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let complete = CancellationToken::new();
+    let (source, events) = (context.source, context.events.clone());
     let served = partitions::run(listener, program.name.to_string(), context, stop.clone(), complete.clone());
     let lives = async {
-        keep_running(&program, &socket, &stop).await;
+        keep_running(&program, &socket, &stop, |reason| {
+            // The runtime hangs up only when it is going away.
+            let _ = events.send(SourceEvent::Down { source, reason });
+        })
+        .await;
         complete.cancel();
     };
     tokio::join!(served, lives);
 }
 
-async fn keep_running(program: &Program, socket: &str, stop: &CancellationToken) {
+async fn keep_running(program: &Program, socket: &str, stop: &CancellationToken, down: impl Fn(String)) {
     let mut pauses = Pauses::default();
     while !stop.is_cancelled() {
         let begun = Instant::now();
@@ -33,6 +38,7 @@ async fn keep_running(program: &Program, socket: &str, stop: &CancellationToken)
         if stop.is_cancelled() {
             return;
         }
+        down(reason.clone());
         let pause = pauses.after(begun.elapsed(), false);
         tokio::select! {
             () = program.pause(&reason, pause) => {}

@@ -8,10 +8,8 @@ use super::workers::event_of;
 use super::{FailurePolicy, RunError, Runtime};
 use crate::dead_message::DeadMessage;
 use crate::engine::{Action, Event};
-use crate::ids::SinkId;
 use crate::limit::Limit;
 use crate::record::LetterId;
-use crate::sink::Rejected;
 use crate::worker::pool::PoolNews;
 use crate::worker::pools::Pools;
 
@@ -160,27 +158,6 @@ impl Runtime {
         // With a log it has been checked before the letter was in it, and one of an earlier run ends none.
         let latest = std::slice::from_ref(message);
         if self.log.is_some() { Ok(()) } else { self.check_letters(self.dead_letters.count(), latest) }
-    }
-
-    /// Makes a dead letter of a message that a sink's connector has refused.
-    pub(super) fn rejected(&mut self, sink: SinkId, rejected: Rejected) -> Result<(), RunError> {
-        let Rejected { payload, exception, message, traceback, value } = rejected;
-        let letter = DeadMessage {
-            node: self.plan.sinks[sink.index()].node,
-            key: None,
-            exception,
-            message,
-            traceback,
-            value,
-            payload,
-            payload_index: None,
-            codec: 0,
-            limit: None,
-            source: None,
-            connection: None,
-        };
-        self.dead_letters.write_for_sink(&letter);
-        self.check_letters(self.dead_letters.count(), std::slice::from_ref(&letter))
     }
 
     /// Fails if the run ends because of a dead letter. There are `count`, with the `latest`.

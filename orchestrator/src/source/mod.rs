@@ -80,6 +80,13 @@ pub enum SourceEvent {
         /// Why.
         outcome: CloseReason,
     },
+    /// A connector's process has ended before it was done. The next connection says that it is up again.
+    Down {
+        /// The source.
+        source: SourceId,
+        /// Why.
+        reason: String,
+    },
     /// Nothing more comes from this source: the file has ended, or the source was stopped and all it read is delivered.
     Ended {
         /// The source.
