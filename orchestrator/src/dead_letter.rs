@@ -270,6 +270,8 @@ impl DeadLetters {
             NodeKind::Source { source: SourceConfig::Tcp { acknowledged: true, .. }, .. } => {
                 Some(SourceFraming::Stream)
             }
+            // Nobody can send a message in place of a connector.
+            NodeKind::Source { source: SourceConfig::Connector { .. }, .. } => None,
             NodeKind::Source { framing: Some(framing), .. } => Some(framing.into()),
             _ => None,
         }

@@ -189,6 +189,10 @@ impl Connection {
                 }
             }
         }
+        if self.stream.as_ref().is_some_and(|stream| stream.is_marked()) {
+            // A connector's process that died in the middle of a message is followed by one that sends it again.
+            return Ok(CloseReason::End);
+        }
         if let Some(block) = cutter.finish().map_err(|error| self.broken(error))? {
             self.deliver_block(block).await?;
         }

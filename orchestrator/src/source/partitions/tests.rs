@@ -90,9 +90,10 @@ async fn a_partition_goes_on_behind_its_mark() {
     first.write_all(&marked(&[("eleven", "at eleven")])).await.expect("written");
     source.block().await;
 
-    // Its process has died.
+    // Its process dies in the middle of a message.
+    first.write_all(&marked(&[("twelve", "at twelve")])[..9]).await.expect("written");
     drop(first);
-    assert!(matches!(source.rig.next().await, SourceEvent::Closed { .. }));
+    assert!(matches!(source.rig.next().await, SourceEvent::Closed { outcome: CloseReason::End, .. }));
     let (_second, received, acknowledged, mark) = source.partition("known").await;
     assert_eq!((received, acknowledged, &mark[..]), (11, 9, &b"at eleven"[..]));
 }
