@@ -112,6 +112,33 @@ def test_connecting_waits_for_the_application(application, log):
                 assert "cannot connect" in said
 
 
+def test_a_connection_to_itself_is_none(application, monkeypatch, log):
+    to_itself, connect = [socket.socket()], socket.create_connection
+    to_itself[0].bind(("127.0.0.1", 0))
+    to_itself[0].connect(to_itself[0].getsockname())
+    monkeypatch.setattr(socket, "create_connection", lambda *args: to_itself.pop() if to_itself else connect(*args))
+    with Listener() as listener, SourceConnector(words(application, "feed", "--in", listener.port)) as connector:
+        connector.connect()
+        assert "Connection refused" in log.next()
+        connector.write("tea")
+        with listener.accept() as connection:
+            assert read(connection, 15) == frame(b"tea")
+
+
+def test_a_connection_that_takes_too_long_is_tried_again(application, monkeypatch, log):
+    failing, connect = [socket.timeout("timed out")], socket.create_connection
+
+    def connect_later(*args):
+        if failing:
+            raise failing.pop()
+        return connect(*args)
+
+    monkeypatch.setattr(socket, "create_connection", connect_later)
+    with Listener() as listener, SourceConnector(words(application, "feed", "--in", listener.port)) as connector:
+        connector.connect()
+        assert ": timed out; is the application running?" in log.next()
+
+
 def test_a_lost_connection_is_made_again(application, log):
     with Listener() as listener, SourceConnector(words(application, "feed", "--in", listener.port)) as connector:
         connector.connect()

@@ -22,4 +22,4 @@ def reason(error: Exception) -> str:
     """Return what the system says of an address that cannot be used, without further words of Python's."""
     number = getattr(error, "errno", None)
     # Those of names of hosts are below 0.
-    return os.strerror(number) if number is not None and number > 0 else str(getattr(error, "strerror", error))
+    return os.strerror(number) if number is not None and number > 0 else str(getattr(error, "strerror", None) or error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import sys
@@ -150,7 +151,7 @@ class SourceConnector:
         pause, reminder, waited = _FIRST_PAUSE, time.monotonic(), False
         while True:
             try:
-                connection = socket.create_connection(self._address, _CONNECT_TIMEOUT)
+                connection = _connection_to(self._address)
             except (OSError, UnicodeError) as error:
                 if isinstance(error, (socket.gaierror, UnicodeError)) and getattr(error, "errno", 0) not in _MAY_COME:
                     raise ConnectorError(
@@ -177,6 +178,15 @@ class SourceConnector:
 
     def _place(self) -> str:
         return "{}:{}".format(*self._address)
+
+
+def _connection_to(address: tuple[str, int]) -> socket.socket:
+    connection = socket.create_connection(address, _CONNECT_TIMEOUT)
+    if connection.getsockname() == connection.getpeername():
+        # Nobody listens, and the kernel has given the connection the very port that it connects to.
+        connection.close()
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "the connection leads to itself")
+    return connection
 
 
 def _is_closed(connection: socket.socket) -> bool:
