@@ -19,7 +19,17 @@ from wallaroo._io.short_configs import file, stdin, stdout, tcp
 from wallaroo._io.sinks import FileSinkConfig, SinkConfig, StdoutSinkConfig, TCPSinkConfig
 from wallaroo._io.sources import FileSourceConfig, GenSourceConfig, SourceConfig, StdinSourceConfig, TCPSourceConfig
 from wallaroo._legacy.builder import ApplicationBuilder
-from wallaroo._legacy.kafka import KafkaSinkCLIParser, KafkaSinkConfig, KafkaSourceCLIParser, KafkaSourceConfig
+from wallaroo._legacy.kafka import (
+    CustomKafkaSinkCLIParser,
+    CustomKafkaSourceCLIParser,
+    DefaultKafkaSinkCLIParser,
+    DefaultKafkaSourceCLIParser,
+    KafkaSinkCLIParser,
+    KafkaSinkConfig,
+    KafkaSourceCLIParser,
+    KafkaSourceConfig,
+)
+from wallaroo._legacy.kafka_options import kafka_parse_sink_options, kafka_parse_source_options
 from wallaroo._pipeline.application import application, build_application
 from wallaroo._pipeline.branches import Branches
 from wallaroo._pipeline.joining import Table
@@ -56,7 +66,11 @@ __all__ = [
     "Branches",
     "Codec",
     "Computation",
+    "CustomKafkaSinkCLIParser",
+    "CustomKafkaSourceCLIParser",
     "Decoder",
+    "DefaultKafkaSinkCLIParser",
+    "DefaultKafkaSourceCLIParser",
     "Encoder",
     "FileSinkConfig",
     "FileSourceConfig",
@@ -99,6 +113,8 @@ __all__ = [
     "file",
     "hours",
     "json_lines",
+    "kafka_parse_sink_options",
+    "kafka_parse_source_options",
     "key_extractor",
     "length_prefixed",
     "lines",

@@ -38,7 +38,7 @@ class SourceNode(NamedTuple):
             "source": self.source.describe(),
             "decoder": decoder_name(self.source),
             "framing": self.source.framing,
-            "event_time": self.source.event_time is not None,
+            "event_time": self.source.has_event_times,
         }
 
 
