@@ -53,7 +53,7 @@ def connectors(run):
     return [
         pid
         for pid in processes.children(run.pid)
-        if any("wallaroo.connector" in word for word in processes.command_line(pid))
+        if any("wallaroo._connector" in word for word in processes.command_line(pid))
     ]
 
 
@@ -95,8 +95,8 @@ def test_what_is_away_is_in_the_status_until_it_is_back(tmp_path):
     with run_app(tmp_path, 2, 6_000, "away") as run:
         wait_for_rows(run, tmp_path, 500)
         (tmp_path / "away").touch()
-        run.wait_for(lambda event: "sink \"connector Table\": exit code 1" in event["message"])
-        run.wait_for(lambda event: "source \"numbers\": exit code 1" in event["message"])
+        run.wait_for(lambda event: 'sink "connector Table": exit code 1' in event["message"])
+        run.wait_for(lambda event: 'source "numbers": exit code 1' in event["message"])
         run.wait_for("the table is away")
         told = run.status()
         assert [told["sources"][0]["health"]["state"], told["sinks"][0]["health"]["state"]] == ["down", "down"]

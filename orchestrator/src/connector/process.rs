@@ -26,7 +26,7 @@ const OUTPUT_GRACE: Duration = Duration::from_millis(50);
 
 /// Runs it. As for workers, no module of the current folder may take the place of one of Python's own.
 const START: &str =
-    "import sys; sys.path[:1] == [''] and sys.path.pop(0); from wallaroo.connector.__main__ import main; main()";
+    "import sys; sys.path[:1] == [''] and sys.path.pop(0); from wallaroo._connector.__main__ import main; main()";
 
 /// What a connector runs.
 #[derive(Debug, Clone)]

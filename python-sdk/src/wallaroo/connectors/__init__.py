@@ -1,6 +1,6 @@
-"""Connectors that come with the SDK and need the standard library alone: :class:`HttpSource`, :class:`HttpSink`, :class:`SqliteSink`.
+"""Connectors that come with the SDK and need the standard library alone.
 
-Each is a :class:`wallaroo.Source` or a :class:`wallaroo.Sink`, for :func:`wallaroo.source`, ``.sink(...)`` and
+:class:`HttpSource`, :class:`HttpSink` and :class:`SqliteSink`. Each is a :class:`wallaroo.Source` or a :class:`wallaroo.Sink`, for :func:`wallaroo.source`, ``.sink(...)`` and
 :func:`wallaroo.connector`.
 """
 

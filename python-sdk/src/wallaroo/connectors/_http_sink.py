@@ -16,9 +16,9 @@ _AGAIN_LATER = (408, 425, 429)
 class HttpSink(Sink[bytes]):
     r"""Send messages to a web server, many in one ``POST`` request, each with ``separator`` behind it.
 
-    An answer of the 200s says that all are taken. One of the 400s, other than 408, 425 and 429, says that the server will
-    never take them: they are sent one by one then, and what is refused alone is a dead letter. After any other answer,
-    or none, they are sent again, after a pause. So they come at least once. Each request has the header
+    An answer of the 200s says that all are taken. One of the 400s, other than 408, 425 and 429, says that the server
+    will never take them: they are sent one by one then, and what is refused alone is a dead letter. After any other
+    answer, or none, they are sent again, after a pause. So they come at least once. Each request has the header
     ``Idempotency-Key``: one that comes again in one piece has the same key, by which a server can tell.
 
     Args:
@@ -50,23 +50,29 @@ class HttpSink(Sink[bytes]):
         self.headers = {"Content-Type": "application/x-ndjson", **(headers or {})}
 
     def open(self) -> None:
-        """Do nothing: each request has a connection of its own."""
+        """Get ready: each request has a connection of its own."""
+        # The position of messages that are sent one by one, and how many of these were taken.
+        self._parted: str | None = None
+        self._taken = 0
 
     def write(self, position: str, messages: list[bytes]) -> None:
         """Send them."""
-        try:
-            self._post(position, messages)
-        except _RefusedError as refusal:
-            if len(messages) == 1:
-                raise RejectedMessageError(0, str(refusal)) from None
-        else:
-            return
-        for index, message in enumerate(messages):
+        if position != self._parted:
             try:
-                self._post(f"{position}/{index}", [message])
+                self._post(position, messages)
             except _RefusedError as refusal:
-                # Those before it are sent again, each with the key that it had.
+                if len(messages) == 1:
+                    raise RejectedMessageError(0, str(refusal)) from None
+                self._parted, self._taken = position, 0
+            else:
+                return
+        # Called again without one that was refused, it goes on behind those that were taken.
+        for index in range(self._taken, len(messages)):
+            try:
+                self._post(f"{position}/{index}", [messages[index]])
+            except _RefusedError as refusal:
                 raise RejectedMessageError(index, str(refusal)) from None
+            self._taken = index + 1
 
     def _post(self, key: str, messages: list[bytes]) -> None:
         body = b"".join(part for message in messages for part in (message, self.separator))

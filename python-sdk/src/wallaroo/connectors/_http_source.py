@@ -1,4 +1,4 @@
-"""A source that is a web server: the bodies of ``POST`` requests are messages, and are answered once they are durable."""
+"""A source that is a web server: bodies of ``POST`` requests are messages, and are answered once they are durable."""
 
 from __future__ import annotations
 
@@ -111,7 +111,10 @@ class HttpSource(Source[bytes]):
         self._server.server_close()
 
     def take(self, messages: list[bytes]) -> str | None:
-        """Have messages read, and wait until they are durable. Return why they are not. Called by the server's threads."""
+        """Have messages read, and wait until they are durable. Return why they are not.
+
+        Called by the server's threads.
+        """
         if not messages:
             return None
         request = _Request(messages)

@@ -18,17 +18,18 @@ _POSITIONS = "wallaroo_positions"
 class SqliteSink(Sink[Mapping[str, Any]]):
     """Write each message as a row of a table: its values by the names of columns.
 
-    The position is in the table ``wallaroo_positions`` of the same file, written in the same transaction as the rows: with
-    ``--state``, each row is written exactly once, whatever dies. A message that the table does not take is a dead letter:
-    it lacks a column, breaks a constraint, or has a value that SQLite does not know. A file that is locked is waited for.
+    The position is in the table ``wallaroo_positions`` of the same file, written in the same transaction as the rows:
+    with ``--state``, each row is written exactly once, whatever dies. A message that the table does not take is a dead
+    letter: it lacks a column, breaks a constraint, or has a value that SQLite does not know. A file that is locked is
+    waited for.
 
     Args:
-        path: The database's file; a relative path is relative to where ``wallaroo-orch`` was started. It is made if it does not
-            exist.
+        path: The database's file; a relative path is relative to where ``wallaroo-orch`` was started. It is made if it
+            does not exist.
         table: The table.
         columns: Its columns that are written. ``None``: those that the table has.
-        key: The columns that tell rows apart: a row that is there is changed then. The table must have a unique index or
-            primary key on them.
+        key: The columns that tell rows apart: a row that is there is changed then. The table must have a unique index
+            or primary key on them.
         create: A statement that makes the table, run at the beginning: ``create table if not exists ...``.
 
     Raises:

@@ -12,8 +12,8 @@ from collections import deque
 from typing import Any
 
 from wallaroo._steps.objects import shown_type
-from wallaroo.connector._calls import Calls
-from wallaroo.connector._positions import pack_position, unpack_position
+from wallaroo._connector._calls import Calls
+from wallaroo._connector._positions import pack_position, unpack_position
 from wallaroo.worker._failures import user_traceback
 from wallaroo.worker._log_levels import write_error
 

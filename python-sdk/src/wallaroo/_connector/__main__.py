@@ -1,4 +1,4 @@
-"""``python -m wallaroo.connector --node N --socket NAME --application APP [--code DIR] -- ARGS...``: by ``wallaroo-orch``.
+"""``python -m wallaroo._connector --node N --socket NAME --application APP [--code DIR] -- ARGS...``: by ``wallaroo-orch``.
 
 ``N`` is the node of the source or sink, ``NAME`` the abstract socket at which the orchestrator listens, ``DIR`` where the
 code of the edition is kept. The process ends with 0 when it is done, with 3 if the application cannot be loaded, and with
@@ -14,8 +14,8 @@ import sys
 from typing import Any, NoReturn
 
 from wallaroo._io.connectors import Sink, Source
-from wallaroo.connector._sink import SinkRun
-from wallaroo.connector._source import SourceRun
+from wallaroo._connector._sink import SinkRun
+from wallaroo._connector._source import SourceRun
 from wallaroo.worker._failures import user_traceback
 from wallaroo.worker._load import LoadError, describe
 from wallaroo.worker._log_levels import mark_levels, write_error
@@ -41,7 +41,7 @@ def _options(words: list[str]) -> tuple[dict[str, str], list[str]]:
     end = words.index("--") if "--" in words else len(words)
     options = dict(zip(words[0:end:2], words[1:end:2]))
     if end % 2 or not {"--node", "--socket", "--application"} <= options.keys():
-        usage = "python -m wallaroo.connector --node N --socket NAME --application APP [--code DIR] -- ARGS..."
+        usage = "python -m wallaroo._connector --node N --socket NAME --application APP [--code DIR] -- ARGS..."
         sys.exit(f"usage: {usage}, started by wallaroo-orch")
     return options, words[end + 1 :]
 

@@ -11,7 +11,7 @@ import msgpack
 
 from wallaroo._io.connectors import LENGTH, RejectedMessageError
 from wallaroo._steps.objects import shown_type
-from wallaroo.connector._calls import Calls
+from wallaroo._connector._calls import Calls
 from wallaroo.worker._failures import exception_type, user_traceback
 
 _OPENED, _WRITTEN, _REJECTED = 1, 2, 3
