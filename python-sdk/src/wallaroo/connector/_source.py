@@ -49,12 +49,11 @@ class SourceRun:
         """Read all partitions.
 
         Raises:
-            Exception: What the user's code has raised in ``partitions``. What it raises in a partition ends the process.
+            Exception: What the user's code has raised in ``partitions``. What it raises elsewhere ends the process.
         """
         calls = Calls()
-        names = list(calls.call(self._config.connector.partitions))
+        names = check_names(calls.call(self._config.connector.partitions))
         calls.close()
-        _check_names(names)
         threads = [threading.Thread(target=self._read, args=(name,), name=f"partition {name}") for name in names]
         for thread in threads:
             thread.start()
@@ -70,7 +69,16 @@ class SourceRun:
             os._exit(1)
 
 
-def _check_names(names: list[Any]) -> None:
+def check_names(given: Any) -> list[str]:
+    """Return the names of partitions.
+
+    Raises:
+        TypeError: They are not a list of ``str``.
+        ValueError: One is too long, or comes twice.
+    """
+    if isinstance(given, (str, bytes)):
+        raise TypeError(f"partitions() returned {given!r}, which is one name: it returns a list of names")
+    names = list(given)
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"partitions() returned {name!r}, which is {shown_type(name)}; a partition's name is a str")
@@ -78,8 +86,10 @@ def _check_names(names: list[Any]) -> None:
             raise ValueError(
                 f"partitions() returned a name of {len(name.encode())} bytes, and 255 are possible: {name}"
             )
-    if len(set(names)) < len(names):
-        raise ValueError(f"partitions() returned a name twice: {names}")
+    if len({name or _WHOLE for name in names}) < len(names):
+        same = f" ({_WHOLE!r} is how the log names the partition '')" if "" in names and _WHOLE in names else ""
+        raise ValueError(f"partitions() returned a name twice: {names}{same}")
+    return names
 
 
 class Partition:
@@ -135,8 +145,8 @@ class Partition:
             raise ConnectionError(body.decode("utf-8", "replace"))
         self._count, self._acknowledged, self._credit = _WELCOME_BODY.unpack_from(body)
         mark = body[_WELCOME_BODY.size :]
-        if self._acknowledged < self._count:
-            # An earlier process has sent these.
+        if mark:
+            # An earlier process has sent these. It may have ended before it was told that they are durable.
             self._sent.append((self._count, mark, 0))
         return mark
 
