@@ -1,8 +1,8 @@
-"""``python -m wallaroo._connector --node N --socket NAME --application APP [--code DIR] -- ARGS...``: by ``wallaroo-orch``.
+"""``python -m wallaroo._connector --node N --socket NAME --application APP [--code DIR] -- ARGS...``.
 
-``N`` is the node of the source or sink, ``NAME`` the abstract socket at which the orchestrator listens, ``DIR`` where the
-code of the edition is kept. The process ends with 0 when it is done, with 3 if the application cannot be loaded, and with
-1 after an exception, whose traceback is on standard error.
+``wallaroo-orch`` starts it. ``N`` is the node of the source or sink, ``NAME`` the abstract socket at which the
+orchestrator listens, ``DIR`` where the code of the edition is kept. The process ends with 0 when it is done, with 3 if
+the application cannot be loaded, and with 1 after an exception, whose traceback is on standard error.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-from wallaroo._io.connectors import Sink, Source
 from wallaroo._connector._sink import SinkRun
 from wallaroo._connector._source import SourceRun
+from wallaroo._io.connectors import Sink, Source
 from wallaroo.worker._failures import user_traceback
 from wallaroo.worker._load import LoadError, describe
 from wallaroo.worker._log_levels import mark_levels, write_error

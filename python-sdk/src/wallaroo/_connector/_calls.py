@@ -1,4 +1,4 @@
-"""Calls of the user's methods, which may be ``async``: each thread has an event loop of its own, made when it is needed."""
+"""Calls of the user's methods, which may be ``async``: each thread has an event loop of its own, if it needs one."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ class Calls:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
 
+    def abandon(self) -> None:
+        """Close the event loop, if there is one, without running it: as the end of the process would."""
+        if self._loop is not None:
+            self._loop.set_exception_handler(_say_nothing)
+            self._loop.close()
+
     def _wait_for(self, awaitable: Any) -> Any:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
@@ -33,3 +39,7 @@ class Calls:
 
 async def _result_of(awaitable: Any) -> Any:
     return await awaitable
+
+
+def _say_nothing(*_: object) -> None:
+    """Do nothing about tasks that have not ended."""

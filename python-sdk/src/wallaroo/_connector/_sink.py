@@ -9,9 +9,9 @@ from typing import Any
 
 import msgpack
 
+from wallaroo._connector._calls import Calls
 from wallaroo._io.connectors import LENGTH, RejectedMessageError
 from wallaroo._steps.objects import shown_type
-from wallaroo._connector._calls import Calls
 from wallaroo.worker._failures import exception_type, user_traceback
 
 _OPENED, _WRITTEN, _REJECTED = 1, 2, 3
@@ -47,7 +47,7 @@ class SinkRun:
         Raises:
             Exception: What the user's code has raised.
         """
-        self._say(_OPENED, _position_bytes(self._calls.call(self._sink.open)))
+        self._say(_OPENED, position_bytes(self._calls.call(self._sink.open)))
         if not self._begin():
             return
         while payloads := self._next():
@@ -80,7 +80,8 @@ class SinkRun:
                 return []
 
     def _cut(self) -> list[bytes]:
-        messages, start, received = [], 0, self._received
+        messages: list[bytes] = []
+        start, received = 0, self._received
         while len(messages) < LIMIT and start + LENGTH.size <= len(received):
             (length,) = LENGTH.unpack_from(received, start)
             end = start + LENGTH.size + length
@@ -133,7 +134,12 @@ class SinkRun:
         return bool(received)
 
 
-def _position_bytes(position: Any) -> bytes:
+def position_bytes(position: Any) -> bytes:
+    """Return what ``open`` has returned as bytes; none for ``None``.
+
+    Raises:
+        TypeError: It is neither text nor ``None``.
+    """
     if position is None:
         return b""
     if isinstance(position, (bytes, bytearray)):

@@ -11,9 +11,9 @@ import threading
 from collections import deque
 from typing import Any
 
-from wallaroo._steps.objects import shown_type
 from wallaroo._connector._calls import Calls
-from wallaroo._connector._positions import pack_position, unpack_position
+from wallaroo._connector._positions import pack_position, packer, unpack_position
+from wallaroo._steps.objects import shown_type
 from wallaroo.worker._failures import user_traceback
 from wallaroo.worker._log_levels import write_error
 
@@ -49,12 +49,11 @@ class SourceRun:
         """Read all partitions.
 
         Raises:
-            Exception: What the user's code has raised in ``partitions``. What it raises in a partition ends the process.
+            Exception: What the user's code has raised in ``partitions``. What it raises elsewhere ends the process.
         """
         calls = Calls()
-        names = list(calls.call(self._config.connector.partitions))
+        names = check_names(calls.call(self._config.connector.partitions))
         calls.close()
-        _check_names(names)
         threads = [threading.Thread(target=self._read, args=(name,), name=f"partition {name}") for name in names]
         for thread in threads:
             thread.start()
@@ -70,7 +69,16 @@ class SourceRun:
             os._exit(1)
 
 
-def _check_names(names: list[Any]) -> None:
+def check_names(given: Any) -> list[str]:
+    """Return the names of partitions.
+
+    Raises:
+        TypeError: They are not a list of ``str``.
+        ValueError: One is too long, or comes twice.
+    """
+    if isinstance(given, (str, bytes)):
+        raise TypeError(f"partitions() returned {given!r}, which is one name: it returns a list of names")
+    names = list(given)
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"partitions() returned {name!r}, which is {shown_type(name)}; a partition's name is a str")
@@ -78,8 +86,10 @@ def _check_names(names: list[Any]) -> None:
             raise ValueError(
                 f"partitions() returned a name of {len(name.encode())} bytes, and 255 are possible: {name}"
             )
-    if len(set(names)) < len(names):
-        raise ValueError(f"partitions() returned a name twice: {names}")
+    if len({name or _WHOLE for name in names}) < len(names):
+        same = f" ({_WHOLE!r} is how the log names the partition '')" if "" in names and _WHOLE in names else ""
+        raise ValueError(f"partitions() returned a name twice: {names}{same}")
+    return names
 
 
 class Partition:
@@ -94,7 +104,7 @@ class Partition:
 
     def __init__(self, name: str, source: Any, config: Any, address: str) -> None:
         self._name, self._source, self._config = name, source, config
-        self._calls = Calls()
+        self._calls, self._pack = Calls(), packer()
         self._socket = socket.socket(socket.AF_UNIX)
         self._address = address
         # What was sent and is not acknowledged: how many messages of the partition are behind each mark, and the bytes.
@@ -144,8 +154,8 @@ class Partition:
             raise ConnectionError(body.decode("utf-8", "replace"))
         self._count, self._acknowledged, self._credit = _WELCOME_BODY.unpack_from(body)
         mark = body[_WELCOME_BODY.size :]
-        if self._acknowledged < self._count:
-            # An earlier process has sent these.
+        if mark:
+            # An earlier process has sent these. It may have ended before it was told that they are durable.
             self._sent.append((self._count, mark, 0))
         return mark
 
@@ -155,7 +165,8 @@ class Partition:
         messages = self._calls.call(self._source.read, LIMIT, timeout)
         if messages is None:
             return False
-        to_payload, head = self._config.to_payload, _MESSAGE.pack
+        to_payload, head, pack, sent = self._config.to_payload, _MESSAGE.pack, self._pack, self._sent
+        count = self._count
         parts: list[bytes] = []
         size = 0
         for given in messages:
@@ -163,12 +174,13 @@ class Partition:
                 message, position = given
             except (TypeError, ValueError):
                 raise TypeError(f"read() returned {given!r} as a message and its position") from None
-            payload, mark = to_payload(message), pack_position(position)
-            parts += (head(4 + len(payload) + len(mark), _MARKED, len(mark)), payload, mark)
-            self._count += 1
+            payload, mark = to_payload(message), pack_position(position, pack)
             weight = len(payload) + len(mark)
+            parts += (head(4 + weight, _MARKED, len(mark)), payload, mark)
+            count += 1
             size += weight
-            self._sent.append((self._count, mark, weight))
+            sent.append((count, mark, weight))
+        self._count = count
         self._unacknowledged += size
         if parts:
             self._send(b"".join(parts))

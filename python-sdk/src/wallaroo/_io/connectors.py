@@ -1,7 +1,7 @@
 """Connectors that an application writes itself: what reads a source or writes a sink, in a process of its own.
 
-:class:`Source` and :class:`Sink` are what the user's classes derive from; :func:`connector` makes a source or sink config
-of one. ``spec/connectors.md`` says how their processes and the orchestrator talk.
+:class:`Source` and :class:`Sink` are what the user's classes derive from; :func:`connector` makes a source or sink
+config of one. ``spec/connectors.md`` says how their processes and the orchestrator talk.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ LENGTH = struct.Struct(">I")
 class Source(ABC, Generic[T_co]):
     """What reads a source, written by the user. Generic in its messages.
 
-    It runs in a process of its own. Each partition is read by a copy of the object, in a thread of its own, so nothing has
-    to be thread-safe. An exception ends the process; another one is started after a pause, and goes on where the
+    It runs in a process of its own. Each partition is read by a copy of the object, in a thread of its own, so nothing
+    has to be thread-safe. An exception ends the process; another one is started after a pause, and goes on where the
     orchestrator has received messages up to. Nothing is lost or doubled by that. Any method may be ``async``.
 
     Example:
@@ -106,7 +106,7 @@ class Source(ABC, Generic[T_co]):
 
 
 class Sink(ABC, Generic[T_contra]):
-    """What writes a sink, written by the user. Generic in the messages it takes.
+    r"""What writes a sink, written by the user. Generic in the messages it takes.
 
     It runs in a process of its own. An exception ends the process; another one is started after a pause and is given
     again what :meth:`write` had not returned from. A sink that stores the position together with what it writes, in one
@@ -120,7 +120,7 @@ class Sink(ABC, Generic[T_contra]):
         ...     def open(self):
         ...         self.file = open(self.path, "a")
         ...     def write(self, position, messages):
-        ...         self.file.writelines(f"{message}\\n" for message in messages)
+        ...         self.file.writelines(f"{message}\n" for message in messages)
         ...         self.file.flush()
         ...     def close(self):
         ...         self.file.close()
@@ -154,7 +154,7 @@ class Sink(ABC, Generic[T_contra]):
 
 
 class RejectedMessageError(Exception):
-    """Raised by :meth:`Sink.write`: a message can never be written, and becomes a dead letter.
+    r"""Raised by :meth:`Sink.write`: a message can never be written, and becomes a dead letter.
 
     None of the messages of that call may have been written: :meth:`Sink.write` is called again with the others.
 
@@ -166,7 +166,7 @@ class RejectedMessageError(Exception):
         >>> import wallaroo
         >>> def write(position, messages):
         ...     for index, message in enumerate(messages):
-        ...         if "\\0" in message:
+        ...         if "\0" in message:
         ...             raise wallaroo.RejectedMessageError(index, "the database takes no NUL")
     """
 
