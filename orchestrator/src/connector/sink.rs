@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::process::{Pauses, Program};
 use crate::ids::SinkId;
-use crate::local_socket::accept;
+use crate::local_socket::{accept, listen as listen_anew};
 use crate::sink::{Outbox, Rejected, SinkChunks, SinkError, SinkEvent, SinkEvents};
 
 /// Chunks of one write.
@@ -59,21 +59,18 @@ enum Said {
 }
 
 /// Runs the connector until `chunks` is closed and everything is written. It never gives up before.
-pub async fn run(
-    program: Program,
-    (listener, socket): (UnixListener, String),
-    progress: Progress,
-    sink: SinkId,
-    chunks: SinkChunks,
-    events: SinkEvents,
-) {
+pub async fn run(program: Program, progress: Progress, sink: SinkId, chunks: SinkChunks, events: SinkEvents) {
     let mut queue = Queue::new(progress, sink, chunks, events);
     let mut pauses = Pauses::default();
     loop {
         let (begun, before) = (Instant::now(), queue.done);
-        let ended = tokio::select! {
-            reason = queue.serve(&program, &listener) => Err(reason),
-            ended = program.run(&socket) => ended,
+        // A socket of its own for each process: nothing that one before has begun is met there.
+        let ended = match listen_anew() {
+            Ok((listener, socket)) => tokio::select! {
+                reason = queue.serve(&program, &listener) => Err(reason),
+                ended = program.run(&socket) => ended,
+            },
+            Err(error) => Err(format!("there is no socket for its process: {error}")),
         };
         // What it said before it ended.
         queue.hear_the_rest().await;

@@ -251,7 +251,7 @@ pub(super) async fn open_sinks(
                 let delivered = left.as_mut().map_or(Ok(0), |left| left.delivered(id, || Ok(0)))?;
                 let run = left.as_ref().map_or(run_tag(), |left| &left.folder_id);
                 let progress = connector::sink::Progress { stream: format!("{run} {name}").into(), delivered };
-                tasks.spawn(connector::sink::run(program, listen()?, progress, id, chunks, events));
+                tasks.spawn(connector::sink::run(program, progress, id, chunks, events));
             }
             (_, Some(file)) => drop(tasks.spawn(sink::file::run(file, id, chunks, events))),
             (_, None) => {}
