@@ -5,6 +5,8 @@ An application is a module with ``application_setup(args)`` that returns what :m
     wallaroo-orch run word_count.py --in 127.0.0.1:7010 --out 127.0.0.1:7002
 """
 
+# The package of a name that is a function's here. Loaded first: when it is loaded, it takes the name.
+import wallaroo.connector as _connector_process  # noqa: F401
 from wallaroo import metrics
 from wallaroo._errors import WallarooParameterError
 from wallaroo._hooks import on_start, on_stop

@@ -1,7 +1,7 @@
 """Connectors that an application writes itself: what reads a source or writes a sink, in a process of its own.
 
-:class:`Source` and :class:`Sink` are what the user's classes derive from; :func:`connector` makes a source or sink config
-of one. ``spec/connectors.md`` says how their processes and the orchestrator talk.
+:class:`Source` and :class:`Sink` are what the user's classes derive from; :func:`connector` makes a source or sink
+config of one. ``spec/connectors.md`` says how their processes and the orchestrator talk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wallaroo._io.codecs import Codec
 from wallaroo._io.sinks import SinkConfig
 from wallaroo._io.sources import MAX_AHEAD, EventTime, SourceConfig
 from wallaroo._steps.durations import Duration
-from wallaroo._steps.objects import check_arity, qualified_name, shown_type
+from wallaroo._steps.objects import check_arity, qualified_name, shown_type, yields
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -38,8 +38,8 @@ LENGTH = struct.Struct(">I")
 class Source(ABC, Generic[T_co]):
     """What reads a source, written by the user. Generic in its messages.
 
-    It runs in a process of its own. Each partition is read by a copy of the object, in a thread of its own, so nothing has
-    to be thread-safe. An exception ends the process; another one is started after a pause, and goes on where the
+    It runs in a process of its own. Each partition is read by a copy of the object, in a thread of its own, so nothing
+    has to be thread-safe. An exception ends the process; another one is started after a pause, and goes on where the
     orchestrator has received messages up to. Nothing is lost or doubled by that. Any method may be ``async``.
 
     Example:
@@ -98,7 +98,8 @@ class Source(ABC, Generic[T_co]):
         written by the sinks.
 
         Args:
-            position: That of a message; those before it are durable too, and are not named.
+            position: That of a message; those before it are durable too, and are not named. A process before this one
+                may have read it, and may have been told the same.
         """
 
     def close(self) -> Maybe[None]:
@@ -106,7 +107,7 @@ class Source(ABC, Generic[T_co]):
 
 
 class Sink(ABC, Generic[T_contra]):
-    """What writes a sink, written by the user. Generic in the messages it takes.
+    r"""What writes a sink, written by the user. Generic in the messages it takes.
 
     It runs in a process of its own. An exception ends the process; another one is started after a pause and is given
     again what :meth:`write` had not returned from. A sink that stores the position together with what it writes, in one
@@ -120,7 +121,7 @@ class Sink(ABC, Generic[T_contra]):
         ...     def open(self):
         ...         self.file = open(self.path, "a")
         ...     def write(self, position, messages):
-        ...         self.file.writelines(f"{message}\\n" for message in messages)
+        ...         self.file.writelines(f"{message}\n" for message in messages)
         ...         self.file.flush()
         ...     def close(self):
         ...         self.file.close()
@@ -154,7 +155,7 @@ class Sink(ABC, Generic[T_contra]):
 
 
 class RejectedMessageError(Exception):
-    """Raised by :meth:`Sink.write`: a message can never be written, and becomes a dead letter.
+    r"""Raised by :meth:`Sink.write`: a message can never be written, and becomes a dead letter.
 
     None of the messages of that call may have been written: :meth:`Sink.write` is called again with the others.
 
@@ -166,7 +167,7 @@ class RejectedMessageError(Exception):
         >>> import wallaroo
         >>> def write(position, messages):
         ...     for index, message in enumerate(messages):
-        ...         if "\\0" in message:
+        ...         if "\0" in message:
         ...             raise wallaroo.RejectedMessageError(index, "the database takes no NUL")
     """
 
@@ -335,10 +336,11 @@ def connector(
         _check_methods(where, source_or_sink, {"acknowledge": ("position",), "partitions": (), "close": ()})
         return ConnectorSourceConfig(source_or_sink, codec, event_time, max_ahead, pool)
     if isinstance(source_or_sink, Sink):
-        if event_time is not None:
-            raise WallarooParameterError(
-                f"{where}: event_time is for sources, and this is a sink", hint="leave event_time out of a sink"
-            )
+        for name, is_given in {"event_time": event_time is not None, "max_ahead": max_ahead != MAX_AHEAD}.items():
+            if is_given:
+                raise WallarooParameterError(
+                    f"{where}: {name} is for sources, and this is a sink", hint=f"leave {name} out of a sink"
+                )
         _check_methods(where, source_or_sink, {"open": (), "write": ("position", "messages"), "close": ()})
         return ConnectorSinkConfig(source_or_sink, codec, pool)
     shown = "a class" if isinstance(source_or_sink, type) else shown_type(source_or_sink)
@@ -350,8 +352,13 @@ def connector(
 
 def _check_methods(where: str, connector: object, methods: dict[str, tuple[str, ...]]) -> None:
     for name, arguments in methods.items():
-        method = getattr(connector, name)
-        check_arity(f"{where}: {name}", method, f"{name}({', '.join(arguments)})", arguments)
+        method, define_as = getattr(connector, name), f"{name}({', '.join(arguments)})"
+        check_arity(f"{where}: {name}", method, define_as, arguments)
+        if yields(method):
+            raise WallarooParameterError(
+                f"{where}: {name} yields, and nothing would iterate",
+                hint=f"return the result: def {define_as}, or async def",
+            )
 
 
 def config_of(given: Any) -> Any:
