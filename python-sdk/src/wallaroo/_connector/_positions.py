@@ -38,8 +38,10 @@ def pack_position(position: Any, pack: Pack | None = None) -> bytes:
         _check(position, position)
     try:
         packed = (pack or packer())(position)
-    except (OverflowError, ValueError) as error:
-        raise ValueError(f"the position {position!r} cannot be kept: {error}") from None
+    except (OverflowError, TypeError, ValueError):
+        raise ValueError(
+            f"the position {position!r} cannot be kept: it has an int of more than 64 bits, or a str that is not UTF-8"
+        ) from None
     if len(packed) > LONGEST:
         raise ValueError(f"a position has {len(packed)} bytes, and may have {LONGEST}")
     return packed

@@ -48,10 +48,9 @@ class SinkRun:
             Exception: What the user's code has raised.
         """
         self._say(_OPENED, position_bytes(self._calls.call(self._sink.open)))
-        if not self._begin():
-            return
-        while payloads := self._next():
-            self._write(payloads)
+        if self._begin():
+            while payloads := self._next():
+                self._write(payloads)
         self._calls.call(self._sink.close)
         self._calls.close()
 

@@ -18,7 +18,7 @@ from wallaroo._io.codecs import Codec
 from wallaroo._io.sinks import SinkConfig
 from wallaroo._io.sources import MAX_AHEAD, EventTime, SourceConfig
 from wallaroo._steps.durations import Duration
-from wallaroo._steps.objects import check_arity, qualified_name, shown_type
+from wallaroo._steps.objects import check_arity, qualified_name, shown_type, yields
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -98,7 +98,8 @@ class Source(ABC, Generic[T_co]):
         written by the sinks.
 
         Args:
-            position: That of a message; those before it are durable too, and are not named.
+            position: That of a message; those before it are durable too, and are not named. A process before this one
+                may have read it, and may have been told the same.
         """
 
     def close(self) -> Maybe[None]:
@@ -335,10 +336,11 @@ def connector(
         _check_methods(where, source_or_sink, {"acknowledge": ("position",), "partitions": (), "close": ()})
         return ConnectorSourceConfig(source_or_sink, codec, event_time, max_ahead, pool)
     if isinstance(source_or_sink, Sink):
-        if event_time is not None:
-            raise WallarooParameterError(
-                f"{where}: event_time is for sources, and this is a sink", hint="leave event_time out of a sink"
-            )
+        for name, is_given in {"event_time": event_time is not None, "max_ahead": max_ahead != MAX_AHEAD}.items():
+            if is_given:
+                raise WallarooParameterError(
+                    f"{where}: {name} is for sources, and this is a sink", hint=f"leave {name} out of a sink"
+                )
         _check_methods(where, source_or_sink, {"open": (), "write": ("position", "messages"), "close": ()})
         return ConnectorSinkConfig(source_or_sink, codec, pool)
     shown = "a class" if isinstance(source_or_sink, type) else shown_type(source_or_sink)
@@ -350,8 +352,13 @@ def connector(
 
 def _check_methods(where: str, connector: object, methods: dict[str, tuple[str, ...]]) -> None:
     for name, arguments in methods.items():
-        method = getattr(connector, name)
-        check_arity(f"{where}: {name}", method, f"{name}({', '.join(arguments)})", arguments)
+        method, define_as = getattr(connector, name), f"{name}({', '.join(arguments)})"
+        check_arity(f"{where}: {name}", method, define_as, arguments)
+        if yields(method):
+            raise WallarooParameterError(
+                f"{where}: {name} yields, and nothing would iterate",
+                hint=f"return the result: def {define_as}, or async def",
+            )
 
 
 def config_of(given: Any) -> Any:

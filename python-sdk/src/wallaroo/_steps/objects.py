@@ -266,6 +266,11 @@ def is_generator(function: Any) -> bool:
     return bool(_flags(function) & _GENERATOR)
 
 
+def yields(function: Any) -> bool:
+    """Whether ``function`` yields, async or not."""
+    return bool(_flags(function) & (_GENERATOR | _ASYNC_GENERATOR))
+
+
 def is_async(function: Any) -> bool:
     """Whether ``function`` is an ``async def``."""
     return bool(_flags(function) & (_COROUTINE | _ASYNC_GENERATOR))

@@ -209,7 +209,9 @@ def _files_of(connector: object) -> frozenset[str]:
     """Return the files of a connector's methods, as its code names them."""
     kinds = [kind for kind in type(connector).__mro__ if kind not in (Source, Sink)]
     methods = [method for kind in kinds for method in vars(kind).values() if isinstance(method, FunctionType)]
-    return frozenset(method.__code__.co_filename for method in methods)
+    # PyPy has functions whose code is not of a file.
+    files = (getattr(method.__code__, "co_filename", None) for method in methods)
+    return frozenset(file for file in files if file is not None)
 
 
 def made_by(make: Callable[[], Any], kind: type, check: str) -> Any:
