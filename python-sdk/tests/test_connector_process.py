@@ -549,5 +549,5 @@ def test_an_application_that_cannot_be_loaded(tmp_path):
 
 def test_its_command_line():
     process = run_process("--node", 0)
-    assert "usage: python -m wallaroo.connector --node N" in process.communicate(timeout=PATIENCE)[1]
+    assert "usage: python -m wallaroo._connector --node N" in process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 1

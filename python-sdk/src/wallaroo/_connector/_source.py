@@ -29,8 +29,14 @@ _TIMEOUT = 0.5
 """Seconds that a read may wait while everything is acknowledged."""
 _SHORT_TIMEOUT = 0.02
 """Seconds that a read may wait while something is not."""
+_NOT_WANTED = 75
+"""Exit code of a process that came when nothing was read any more."""
 _WHOLE = "whole"
 """The stream of a source that has no partitions by name: a stream must have one."""
+
+
+class NotWantedError(ConnectionError):
+    """The orchestrator stopped reading before a partition was opened."""
 
 
 class SourceRun:
@@ -63,6 +69,8 @@ class SourceRun:
     def _read(self, name: str) -> None:
         try:
             Partition(name, copy.copy(self._config.connector), self._config, self._address).run()
+        except NotWantedError:
+            os._exit(_NOT_WANTED)
         except BaseException as error:  # noqa: BLE001 - the user's
             write_error(f"partition {name!r}: {user_traceback(error) or repr(error)}")
             # The other partitions begin again, too: what they have sent is kept.
@@ -121,8 +129,6 @@ class Partition:
             Exception: What the user's code has raised.
         """
         mark = self._greet()
-        if mark is None:
-            return
         self._calls.call(self._source.open, self._name, unpack_position(mark))
         while not self._is_over and self._read():
             self._listen(wait=self._unacknowledged >= self._credit)
@@ -134,21 +140,22 @@ class Partition:
         self._calls.close()
         self._socket.close()
 
-    def _greet(self) -> bytes | None:
+    def _greet(self) -> bytes:
         """Say which partition this is, and return the mark of the last message that was received.
 
-        ``None``: the orchestrator reads no more.
+        Raises:
+            NotWantedError: The orchestrator reads no more.
         """
         name = (self._name or _WHOLE).encode()
         try:
             self._socket.connect(self._address)
             self._socket.sendall(_HEADER.pack(len(name) + 1, _HELLO) + bytes([_VERSION]) + name)
-        except (ConnectionRefusedError, BrokenPipeError, ConnectionResetError):
-            return None
+        except (ConnectionRefusedError, BrokenPipeError, ConnectionResetError) as error:
+            raise NotWantedError(str(error)) from None
         while (frame := self._frame()) is None:
             self._receive()
             if self._is_over:
-                return None
+                raise NotWantedError("the orchestrator has closed the connection")
         kind, body = frame
         if kind != _WELCOME:
             raise ConnectionError(body.decode("utf-8", "replace"))
