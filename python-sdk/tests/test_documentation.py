@@ -10,6 +10,7 @@ import pytest
 
 import wallaroo
 import wallaroo.client
+import wallaroo.connectors
 import wallaroo.experimental
 import wallaroo.testing
 
@@ -18,7 +19,7 @@ NAMES = [
     *((wallaroo, name) for name in ("max", "min", "sum")),
     *(
         (module, name)
-        for module in (wallaroo.client, wallaroo.experimental, wallaroo.metrics, wallaroo.testing)
+        for module in (wallaroo.client, wallaroo.connectors, wallaroo.experimental, wallaroo.metrics, wallaroo.testing)
         for name in module.__all__
     ),
 ]
