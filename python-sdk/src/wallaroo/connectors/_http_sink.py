@@ -56,7 +56,16 @@ class HttpSink(Sink[bytes]):
         self._taken = 0
 
     def write(self, position: str, messages: list[bytes]) -> None:
-        """Send them."""
+        """Send messages.
+
+        Args:
+            position: Where the sink is behind these messages; the request's key.
+            messages: As the codec has written them.
+
+        Raises:
+            RejectedMessageError: The server will never take one of them.
+            OSError: It did not answer, or may take them later.
+        """
         if position != self._parted:
             try:
                 self._post(position, messages)

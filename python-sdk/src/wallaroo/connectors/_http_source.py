@@ -75,7 +75,12 @@ class HttpSource(Source[bytes]):
         self.max_body, self.max_pending, self.patience = max_body, max_pending, patience
 
     def open(self, partition: str, position: Any) -> None:
-        """Listen."""
+        """Listen.
+
+        Args:
+            partition: There is one, without a name.
+            position: How many messages there were before.
+        """
         # A position is a number of messages. Nobody is asked for one: who was not answered sends again.
         self._count = 0 if position is None else int(position)
         self._waiting: queue.Queue[_Request] = queue.Queue(self.max_pending)
@@ -85,7 +90,15 @@ class HttpSource(Source[bytes]):
         threading.Thread(target=self._server.serve_forever, name="http source", daemon=True).start()
 
     def read(self, limit: int, timeout: float) -> list[tuple[bytes, int]]:
-        """Return the messages of requests that have come. Those of one request are never parted."""
+        """Return the messages of requests that have come.
+
+        Args:
+            limit: No more requests are taken once there are so many messages.
+            timeout: How long a first one is waited for, in seconds.
+
+        Returns:
+            Messages, each with its number. Those of one request are never parted.
+        """
         read: list[tuple[bytes, int]] = []
         deadline = time.monotonic() + timeout
         while len(read) < limit:
@@ -100,7 +113,11 @@ class HttpSource(Source[bytes]):
         return read
 
     def acknowledge(self, position: Any) -> None:
-        """Answer the requests whose messages are all durable."""
+        """Answer the requests whose messages are all durable.
+
+        Args:
+            position: The number of the last message that is durable.
+        """
         while self._sent and self._sent[0][0] <= position:
             self._sent.popleft()[1].is_durable.set()
 
@@ -110,7 +127,7 @@ class HttpSource(Source[bytes]):
         self._server.shutdown()
         self._server.server_close()
 
-    def take(self, messages: list[bytes]) -> str | None:
+    def _submit(self, messages: list[bytes]) -> str | None:
         """Have messages read, and wait until they are durable. Return why they are not.
 
         Called by the server's threads.
@@ -159,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _take(self, body: bytes) -> None:
         separator = self.server.source.separator
         messages = [body] if separator is None else [part for part in body.split(separator) if part]
-        refusal = self.server.source.take(messages)
+        refusal = self.server.source._submit(messages)
         if refusal is None:
             self.send_response(204)
             self.end_headers()

@@ -59,7 +59,14 @@ class SqliteSink(Sink[Mapping[str, Any]]):
         self.create = create
 
     def open(self) -> str | None:
-        """Open the database and return the position that it has."""
+        """Open the database.
+
+        Returns:
+            The position that it has, ``None`` if it has none.
+
+        Raises:
+            sqlite3.OperationalError: It cannot be opened, or has no such table.
+        """
         self._database = sqlite3.connect(self.path, timeout=60)
         with self._database:
             if self.create is not None:
@@ -78,7 +85,15 @@ class SqliteSink(Sink[Mapping[str, Any]]):
         return None if found is None else str(found[0])
 
     def write(self, position: str, messages: list[Mapping[str, Any]]) -> None:
-        """Write rows and the position in one transaction."""
+        """Write rows and the position in one transaction.
+
+        Args:
+            position: Where the sink is behind these messages.
+            messages: The rows, each a dict by column.
+
+        Raises:
+            RejectedMessageError: The table does not take one of them; none is written.
+        """
         # The transaction is undone by an exception.
         with self._database:
             for index, message in enumerate(messages):
