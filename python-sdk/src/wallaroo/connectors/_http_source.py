@@ -84,6 +84,7 @@ class HttpSource(Source[bytes]):
         # A position is a number of messages. Nobody is asked for one: who was not answered sends again.
         self._count = 0 if position is None else int(position)
         self._waiting: queue.Queue[_Request] = queue.Queue(self.max_pending)
+        self._unread: deque[bytes] = deque()
         self._sent: deque[tuple[int, _Request]] = deque()
         self._is_open = True
         self._server = _Server((self.host, self.port), self)
@@ -93,23 +94,26 @@ class HttpSource(Source[bytes]):
         """Return the messages of requests that have come.
 
         Args:
-            limit: No more requests are taken once there are so many messages.
+            limit: How many messages, at most. Those of one request may be parted.
             timeout: How long a first one is waited for, in seconds.
 
         Returns:
-            Messages, each with its number. Those of one request are never parted.
+            Messages, each with its number.
         """
         read: list[tuple[bytes, int]] = []
         deadline = time.monotonic() + timeout
         while len(read) < limit:
-            try:
-                request = self._waiting.get(timeout=max(0.0, deadline - time.monotonic()) if not read else 0)
-            except queue.Empty:
-                break
-            for message in request.messages:
-                self._count += 1
-                read.append((message, self._count))
-            self._sent.append((self._count, request))
+            if not self._unread:
+                left = 0.0 if read else max(0.0, deadline - time.monotonic())
+                try:
+                    self._request = self._waiting.get(timeout=left) if left else self._waiting.get_nowait()
+                except queue.Empty:
+                    break
+                self._unread.extend(self._request.messages)
+            self._count += 1
+            read.append((self._unread.popleft(), self._count))
+            if not self._unread:
+                self._sent.append((self._count, self._request))
         return read
 
     def acknowledge(self, position: Any) -> None:
