@@ -4,12 +4,14 @@ import json
 import os
 import sqlite3
 import sys
+from functools import partial
 
 import pytest
 
 import wallaroo
-from wallaroo.testing import check_sink
+from wallaroo.testing import check_sink as check_with_little_patience
 
+check_sink = partial(check_with_little_patience, patience=60)
 # PyPy has to look through all of its memory to find what the end of an object's process closes.
 IS_SLOW = sys.implementation.name == "pypy"
 quick = pytest.mark.skipif(IS_SLOW, reason="each death takes a while")
@@ -146,7 +148,7 @@ def test_a_file_passes(kind, tmp_path):
 
 def check_table(kind, folder, messages=WORDS, **options):
     path = folder / "words.db"
-    check_sink(lambda: kind(path), messages, lambda: words_in(path), patience=20, **options)
+    check_sink(lambda: kind(path), messages, lambda: words_in(path), **options)
 
 
 def test_a_table_passes(tmp_path):
