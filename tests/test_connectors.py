@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import sqlite3
+import sys
 import time
 
 import pytest
@@ -64,6 +65,12 @@ def test_all_of_it_comes_once_and_in_order(tmp_path, trouble):
         for partition in range(3):
             run.wait_for(f"closed p{partition} behind 4999")
     assert rows(tmp_path) == expected(3, 5_000)
+
+
+def test_connectors_with_codecs_and_pools(tmp_path):
+    with run_app(tmp_path, 2, 1_000, "codec", options=["--pool", f"readers={sys.executable}"]) as run:
+        assert run.wait() == 0, run.log()
+    assert rows(tmp_path) == expected(2, 1_000)
 
 
 def test_a_message_that_is_rejected_is_a_dead_letter(tmp_path):

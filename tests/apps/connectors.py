@@ -3,6 +3,7 @@
 Arguments: the path of the database, how many partitions, how many numbers in each; and what goes wrong, if anything.
 """
 
+import json
 import os
 import sqlite3
 import time
@@ -90,8 +91,27 @@ class Table(wallaroo.Sink):
         self.database.close()
 
 
+class CodedNumbers(Numbers):
+    """The same, as JSON that a codec decodes."""
+
+    def read(self, limit, timeout):
+        messages = super().read(limit, timeout)
+        return messages and [(json.dumps(message).encode(), position) for message, position in messages]
+
+
+class CodedTable(Table):
+    """The same, of JSON that a codec has encoded."""
+
+    def write(self, position, messages):
+        super().write(position, [json.loads(message) for message in messages])
+
+
 def application_setup(args):
     path, count, end, trouble = args[0], int(args[1]), int(args[2]), args[3] if len(args) > 3 else None
+    if trouble == "codec":
+        source = wallaroo.connector(CodedNumbers(count, end, trouble), wallaroo.json_lines(), pool="readers")
+        sink = wallaroo.connector(CodedTable(path, trouble), wallaroo.json_lines())
+        return wallaroo.application("copy", wallaroo.source("numbers", source).sink(sink))
     source = AsyncNumbers if trouble == "async" else Numbers
     numbers = wallaroo.source("numbers", source(count, end, trouble))
     doubled = numbers.map(lambda message: message, name="same")

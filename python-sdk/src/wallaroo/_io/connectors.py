@@ -88,7 +88,7 @@ class Source(ABC, Generic[T_co]):
         Returns:
             Messages and positions; an empty list if there are none now; ``None`` if the partition has ended. A position
             is all that reading needs to go on behind its message: ``bytes``, ``str``, ``int``, or a tuple of these.
-            With a codec, a message is the ``bytes`` that it decodes.
+            With a codec, a message is the ``bytes`` that it decodes; without one, ``None`` is left out.
         """
 
     def acknowledge(self, position: Any) -> Maybe[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import time
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ from wallaroo._connector._positions import pack_position, unpack_position
 from wallaroo.testing._killable import Death, Killable
 from wallaroo.testing._story import Story, counted, from_to, shown, shown_list
 
-SHORT = 0.02
-"""Seconds that a read may wait."""
+SHORT, LONG = 0.02, 0.1
+"""Seconds that a read may wait: these by turns."""
 _LATE = 0.5
 """Seconds by which the fastest of several reads may come too late."""
 _LOOKS = 5
@@ -99,8 +100,9 @@ class Reading:
         """Read until so many messages have come, the partition has ended, or nothing has come for ``quiet`` seconds."""
         taken: Taken = []
         silent_since = time.monotonic()
+        timeouts = itertools.cycle([SHORT, LONG])
         while len(taken) < count:
-            more = self.read(min(limit(), count - len(taken)))
+            more = self.read(min(limit(), count - len(taken)), next(timeouts))
             if more is None:
                 break
             taken += more
