@@ -27,6 +27,7 @@ from wallaroo._pipeline.pipeline import Pipeline, source
 from wallaroo._pipeline.topology import Application
 from wallaroo._pipeline.windowed import WindowedPipeline
 from wallaroo._steps.computations import Computation
+from wallaroo._steps.context import Context
 from wallaroo._steps.decorators import (
     computation,
     computation_batch,
@@ -55,6 +56,7 @@ __all__ = [
     "Branches",
     "Codec",
     "Computation",
+    "Context",
     "Decoder",
     "Encoder",
     "FileSinkConfig",

@@ -42,6 +42,8 @@ class Position:
     # When each message of a source's batch arrived, and the windows of the stage.
     arrivals: Sequence[int] = ()
     windows: StageWindows
+    # Of each group: the number of the next timer that is called before one of its messages.
+    called_before: dict[int, int]
 
     def __init__(self) -> None:
         # What steps that hold values back have still to do; that may hold back others further down.
