@@ -10,7 +10,7 @@ At the end of time nothing is due: a drain calls no timer of the user's.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, ClassVar
+from typing import Any, Callable
 
 from wallaroo._codec.key_tags import untagged
 from wallaroo._codec.protocol import END
@@ -20,7 +20,6 @@ from wallaroo._steps.errors import ErrorPolicy
 from wallaroo._steps.state_versions import VersionedState
 from wallaroo._steps.timers import Timers
 from wallaroo._windows.timed_state import TimedState
-from wallaroo._windows.windowed import ClosedBy
 from wallaroo.worker._depth_first import Position, Push
 from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._guarded import guarded
@@ -105,7 +104,7 @@ class TimedStates(StepWindows):
         windows: How long states live.
     """
 
-    closed_by: ClassVar[ClosedBy] = "time"
+    closed_by = "time"
 
     def __init__(
         self, node_id: int, node: WindowNode, table: StateTable, delay_above: int, windows: TimedState

@@ -1,0 +1,577 @@
+"""``stateful`` with ``ttl=``, ``on_timer=`` and ``ctx``: when timers are called, and when states end."""
+
+from __future__ import annotations
+
+import operator
+import pickle
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wallaroo
+import wallaroo.testing
+from verbs import failures, literal, outputs, steps, to_stdout, values
+from wallaroo._codec.protocol import CAREFUL, WHOLE
+from wallaroo._steps.timers import Timers
+from wallaroo.testing import InProcess
+from wallaroo.worker._timed_state import FIRST_CALLED_BEFORE
+
+SECOND = 1_000_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def seconds(count):
+    return timedelta(seconds=count)
+
+
+def at(second):
+    return EPOCH + seconds(second)
+
+
+def passed(time):
+    """Seconds since 1970."""
+    return (time - EPOCH).total_seconds()
+
+
+def timed():
+    """Messages are ``(seconds, key, what)``."""
+    source = wallaroo.StdinSourceConfig(literal, event_time=lambda message: message[0] * SECOND)
+    return wallaroo.source("messages", source).key_by(operator.itemgetter(1))
+
+
+class Seen:
+    def __init__(self):
+        self.whats = []
+
+
+def act(message, seen, ctx):
+    """Does what a message says, and gives what it finds."""
+    what = message[2]
+    seen.whats.append(what)
+    found = (ctx.key, passed(ctx.now), list(seen.whats))
+    assert (ctx.tag, ctx.window) == (None, None)
+    if what[0] == "after":
+        ctx.set_timer(seconds(what[1]), *what[2:])
+    elif what[0] == "at":
+        ctx.set_timer(at(what[1]), *what[2:])
+    elif what[0] == "cancel":
+        ctx.cancel_timer(*what[1:])
+    elif what[0] == "delete":
+        ctx.delete_state()
+    elif what[0] == "fail":
+        raise KeyError(what)
+    return found
+
+
+def ring(seen, ctx):
+    """Gives what a timer finds. One whose name has digits is set again, as long as it is not 0."""
+    seen.whats.append(ctx.tag)
+    assert ctx.window is None
+    if ctx.tag is not None and ctx.tag.isdigit() and int(ctx.tag):
+        ctx.set_timer(seconds(3), str(int(ctx.tag) - 1))
+    if ctx.tag == "delete":
+        ctx.delete_state()
+    return (ctx.key, passed(ctx.now), list(seen.whats), ctx.tag)
+
+
+def acted(stream, batch=1, restarts=False, **options):
+    found = outputs(timed().stateful(act, Seen, on_timer=ring, **options), stream, batch=batch, restarts=restarts)
+    return [literal(line.encode()) for line in found]
+
+
+def model(stream, ttl):
+    """What is given for each key, message by message."""
+    watermark, kept, given_for = -1, {}, {}
+
+    def run_until(key, watermark):
+        own = kept[key]
+        while own["timers"]:
+            (tag, time) = min(own["timers"].items(), key=lambda item: item[1])
+            if time[0] > watermark:
+                return
+            del own["timers"][tag]
+            whats = own["whats"] = [*(own["whats"] or []), tag]
+            own["used"] = max(own["used"], time[0])
+            if tag is not None and tag.isdigit() and int(tag):
+                set_timer(own, time[0] + 3, str(int(tag) - 1))
+            given_for[key].append((key, time[0], list(whats), tag))
+            if tag == "delete":
+                own["whats"], own["timers"] = None, {}
+        if ttl is not None and own["used"] + ttl <= watermark:
+            own["whats"] = None
+
+    def set_timer(own, time, tag=None):
+        own["number"] += 1
+        own["timers"][tag] = time, own["number"]
+
+    for time, key, what in stream:
+        watermark = max(watermark, time)
+        own = kept.setdefault(key, {"whats": None, "timers": {}, "used": -1, "number": 0})
+        given_for.setdefault(key, [])
+        run_until(key, watermark)
+        whats = own["whats"] = [*(own["whats"] or []), what]
+        own["used"] = max(own["used"], watermark)
+        given_for[key].append((key, watermark, list(whats)))
+        if what[0] == "after":
+            set_timer(own, watermark + what[1], *what[2:])
+        elif what[0] == "at":
+            set_timer(own, max(watermark, what[1]), *what[2:])
+        elif what[0] == "cancel":
+            own["timers"].pop(what[1] if len(what) > 1 else None, None)
+        elif what[0] == "delete":
+            own["whats"], own["timers"] = None, {}
+        run_until(key, watermark)
+    for key in kept:
+        run_until(key, watermark)
+    return given_for
+
+
+def of_each_key(found):
+    return {key: [each for each in found if each[0] == key] for key in dict.fromkeys(each[0] for each in found)}
+
+
+tags = st.tuples() | st.sampled_from([("x",), ("delete",), ("0",), ("2",), ("5",)])
+whats = st.one_of(
+    st.just(("touch",)),
+    st.tuples(st.just("after"), st.integers(0, 15)).flatmap(lambda what: tags.map(lambda tag: what + tag)),
+    st.tuples(st.just("at"), st.integers(0, 60)).flatmap(lambda what: tags.map(lambda tag: what + tag)),
+    tags.map(lambda tag: ("cancel", *tag)),
+    st.just(("delete",)),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    stream=st.lists(st.tuples(st.integers(0, 50), st.sampled_from("abc"), whats), max_size=30),
+    ttl=st.none() | st.integers(1, 20),
+    batch=st.sampled_from([1, 2, 5, 100]),
+    restarts=st.booleans(),
+    in_order=st.booleans(),
+    atomic=st.booleans(),
+)
+def test_what_is_given_is_what_a_model_gives(stream, ttl, batch, restarts, in_order, atomic):
+    stream = sorted(stream) if in_order else stream
+    found = acted(stream, batch, restarts, ttl=None if ttl is None else seconds(ttl), atomic=atomic)
+    assert of_each_key(found) == model(stream, ttl)
+
+
+def test_a_timer_is_called_before_a_message_of_its_time_and_with_what_the_key_has():
+    stream = [(1, "a", ("after", 9)), (9, "a", ("touch",)), (10, "a", ("touch",)), (25, "b", ("touch",))]
+    assert acted(stream) == [
+        ("a", 1, [("after", 9)]),
+        ("a", 9, [("after", 9), ("touch",)]),
+        ("a", 10, [("after", 9), ("touch",), None], None),
+        ("a", 10, [("after", 9), ("touch",), None, ("touch",)]),
+        ("b", 25, [("touch",)]),
+    ]
+
+
+def test_timers_have_names_and_are_moved():
+    stream = [(0, "a", ("after", 5)), (1, "a", ("after", 5, "x")), (2, "a", ("after", 9)), (50, "b", ("touch",))]
+    assert [each[1::2] for each in acted(stream)] == [(0,), (1,), (2,), (50,), (6, "x"), (11, None)]
+    assert acted([(0, "a", ("after", 5)), (1, "a", ("cancel",)), (9, "a", ("touch",))])[-1][1:2] == (9,)
+
+
+def test_a_timer_that_is_set_for_the_past_is_called_at_once():
+    stream = [(20, "a", ("at", 3)), (20, "a", ("after", 0)), (20, "a", ("touch",))]
+    assert [each[1::2] for each in acted(stream)] == [(20,), (20, None), (20,), (20, None), (20,)]
+
+
+def test_a_timer_may_set_the_next_one():
+    assert [each[1::2] for each in acted([(0, "a", ("after", 1, "3")), (8, "b", ("touch",))])] == [
+        (0,),
+        (8,),
+        (1, "3"),
+        (4, "2"),
+        (7, "1"),
+    ]
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_end_calls_no_timer(batch, restarts):
+    stream = [(0, "a", ("after", 10)), (9, "b", ("after", 1)), (9, "a", ("touch",))]
+    assert [each[1::2] for each in sorted(acted(stream, batch, restarts), key=str)] == [(0,), (9,), (9,)]
+
+
+def test_the_time_is_that_of_arrival_without_event_times():
+    def watch(message, seen, ctx):
+        ctx.set_timer(wallaroo.minutes(30))
+
+    def warn(seen, ctx):
+        return f"{ctx.key} at {ctx.now:%H:%M:%S}"
+
+    app = InProcess(to_stdout(values().key_by(str).stateful(watch, Seen, on_timer=warn)))
+    app.advance(timedelta(minutes=1))
+    app.send(["1", "2"])
+    app.advance(timedelta(minutes=20))
+    app.send(["1"])
+    app.advance(timedelta(minutes=10))
+    assert app.outcome.lines == ["'2 at 00:31:00'"]
+    app.advance(timedelta(minutes=20))
+    assert app.outcome.lines == ["'2 at 00:31:00'", "'1 at 00:51:00'"]
+    app.send(["3"])
+    app.end()
+    assert len(app.outcome.lines) == 2
+
+
+def test_of_two_sources_the_slower_one_says_how_far_time_has_come():
+    def source(name):
+        return wallaroo.source(
+            name, wallaroo.FileSourceConfig(name, literal, event_time=lambda message: message[0] * SECOND)
+        )
+
+    p = source("one").merge(source("two")).key_by(operator.itemgetter(1)).stateful(act, Seen, on_timer=ring)
+    app = InProcess(to_stdout(p))
+    app.send([str((100, "a", ("after", 5)))], source="one")
+    app.send([str((200, "a", ("at", 150)))], source="one")
+    app.send([str((10, "a", ("touch",)))], source="two")
+    found = [literal(line.encode())[1::2] for line in app.outcome.lines]
+    assert found == [(100,), (200,), (10,)], "now is no earlier than the message"
+    app.send([str((199, "b", ("touch",)))], source="two")
+    app.send([str((200, "b", ("touch",)))], source="two")
+    found = [literal(line.encode())[1::2] for line in app.outcome.lines[3:]]
+    assert found == [(199,), (200,), (200, None)], "the second call has moved it"
+
+
+def kept(app):
+    """The states of the only table, by key."""
+    (table,) = app._tables._tables.values()
+    for key in list(table._restored):
+        table.open(key)
+    return {key: state.state for key, state in table.live.items() if not state.is_empty()}
+
+
+def test_a_state_that_is_not_used_is_dropped():
+    count = timed().stateful(lambda message, seen: len(seen.append(message) or seen), list, ttl=seconds(10))
+    stream = [(0, "a", 0), (9, "a", 0), (18, "a", 0), (28, "a", 0), (30, "b", 0), (37, "a", 0), (47, "b", 0)]
+    assert outputs(count, stream) == ["1", "2", "3", "1", "1", "2", "1"]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_nothing_is_kept_of_keys_that_do_not_return(restarts):
+    p = timed().stateful(lambda message, seen: seen.append(message), list, ttl=wallaroo.seconds(10))
+    app = InProcess(to_stdout(p), restarts=restarts)
+    app.send([str((1, key, 0)) for key in range(50)])
+    app.send([str((9, 1, 0))])
+    assert len(kept(app)) == 50
+    app.send([str((11, "b", 0))])
+    assert set(kept(app)) == {1, "b"}
+    app.send([str((100, "c", 0))])
+    (table,) = app._tables._tables.values()
+    if restarts:
+        assert set(table._restored) | set(table.live) == {"c"}
+    assert set(kept(app)) == {"c"}
+    app.end()
+
+
+def test_a_deleted_state_is_not_kept():
+    app = InProcess(to_stdout(timed().stateful(act, Seen, on_timer=ring)), restarts=True)
+    app.send([str((1, "a", ("after", 5))), str((2, "b", ("after", 5, "delete"))), str((3, "a", ("delete",)))])
+    assert set(kept(app)) == {"b"}
+    app.send([str((9, "c", ("touch",)))])
+    assert set(kept(app)) == {"c"}
+
+
+def test_a_timer_keeps_its_state():
+    stream = [(0, "a", ("after", 50)), (40, "a", ("touch",)), (59, "a", ("touch",)), (69, "a", ("touch",))]
+    assert [len(each[2]) for each in acted(stream, ttl=seconds(10))] == [1, 2, 3, 4, 1]
+
+
+def test_state_is_dropped_by_a_function_without_on_timer():
+    def last(message, seen, ctx):
+        seen.append(message[2])
+        if message[2] == "end":
+            ctx.delete_state()
+        return " ".join(seen)
+
+    stream = [(0, "a", "x"), (1, "a", "end"), (2, "a", "y")]
+    assert outputs(timed().stateful(last, list), stream, restarts=True) == ["'x'", "'x end'", "'y'"]
+
+
+def test_a_timer_set_after_the_state_was_deleted_finds_a_new_one():
+    def again(message, seen, ctx):
+        seen.whats.append("old")
+        ctx.set_timer(seconds(1))
+        ctx.delete_state()
+        ctx.set_timer(seconds(2), "new")
+
+    p = timed().stateful(again, Seen, on_timer=ring)
+    assert outputs(p, [(0, "a", 0), (9, "b", 0)]) == ["('a', 2.0, ['new'], 'new')"]
+
+
+def test_without_a_key():
+    p = values().stateful(lambda message, seen, ctx: (ctx.key, len(seen.append(message) or seen)), list)
+    assert outputs(p, [1, 2]) == ["(None, 1)", "(None, 2)"]
+
+
+def test_ctx_has_the_key_as_it_was_given():
+    p = values().key_by(lambda number: number > 1).stateful(lambda number, seen, ctx: ctx.key, list)
+    assert outputs(p, [1, 2]) == ["False", "True"]
+
+
+def test_windows_below_have_the_times_of_timers():
+    below = timed().stateful(act, Seen, on_timer=ring).filter(lambda found: len(found) == 4)
+    stream = [(1, "a", ("after", 10)), (2, "b", ("after", 3)), (12, "a", ("touch",)), (40, "b", ("touch",))]
+    for counted in (below, below.key_by(lambda found: found[0])):
+        windows = counted.window(wallaroo.tumbling(seconds(10))).aggregate(wallaroo.count())
+        p = windows.map(lambda window: (window.key, window.start.second, window.value, window.closed_by))
+        found = outputs(p, stream, batch=2)
+        assert sorted(found) == ["('a', 10, 1, 'time')", "('b', 0, 1, 'time')"]
+
+
+def test_below_windows_it_goes_by_their_time():
+    def watch(window, seen, ctx):
+        ctx.set_timer(seconds(15))
+        return f"{ctx.key} {passed(ctx.now)}"
+
+    windows = timed().window(wallaroo.tumbling(seconds(10), delay=seconds(5))).aggregate(wallaroo.count())
+    for p in (windows, windows.key_by(lambda window: window.key)):
+        p = p.stateful(watch, Seen, on_timer=lambda seen, ctx: f"{ctx.key} quiet at {passed(ctx.now)}")
+        found = outputs(p, [(1, "a", 0), (12, "a", 0), (50, "b", 0), (90, "b", 0)], batch=2)
+        assert [line for line in found if line.startswith("'a")] == [
+            "'a 9.999999'",
+            "'a 19.999999'",
+            "'a quiet at 34.999999'",
+        ]
+
+
+class FailedError(Exception):
+    pass
+
+
+def fail_first(seen, ctx):
+    seen.whats.append("tried")
+    ctx.set_timer(seconds(5), "later")
+    if len(seen.whats) < 3:
+        raise FailedError(ctx.tag)
+    return len(seen.whats)
+
+
+STREAM = [(0, "a", ("after", 1)), (3, "b", ("touch",))]
+
+
+def test_a_timer_that_fails_is_a_dead_letter():
+    p = timed().stateful(act, Seen, on_timer=fail_first, name="act").filter(lambda found: isinstance(found, int))
+    outcome = wallaroo.testing.run(to_stdout(p), [*map(str, STREAM), str((9, "b", ("touch",)))])
+    (letter,) = outcome.dead_letters
+    assert (letter.step, letter.key, letter.message) == ("act", "a", "None")
+    assert letter.exception.endswith("test_timed_state.FailedError")
+    assert letter.value.whats == [("after", 1), "tried"]
+    assert outcome.lines == ["3"], "the state stays as the call has left it, and the timer that it set"
+
+
+def test_what_a_step_does_about_errors_it_does_for_timers():
+    def run(**options):
+        p = timed().stateful(act, Seen, on_timer=fail_first, **options).filter(lambda found: isinstance(found, int))
+        return failures(p, STREAM)
+
+    assert run(retries=1) == (["3"], [])
+    assert run(on_error="skip") == ([], [])
+    given, letters = run(on_error=lambda message, error: 7)
+    assert (given, len(letters)) == ([], 1)
+    with pytest.raises(wallaroo.testing.RunStoppedError, match="FailedError"):
+        run(on_error="stop")
+    assert run(atomic=True, retries=9)[1] != []
+    p = timed().stateful(act, Seen, on_timer=ring, on_error=lambda message, error: message[:2])
+    assert outputs(p, [(0, "a", ("fail",))]) == ["(0, 'a')"]
+
+
+def test_with_atomic_a_failure_leaves_no_trace_in_timers_either():
+    def fail(message, seen, ctx):
+        seen.append(message[2])
+        ctx.set_timer(seconds(message[2]), str(message[2]))
+        if message[2] % 2:
+            ctx.delete_state()
+            raise FailedError
+        return list(seen)
+
+    p = timed().stateful(fail, list, on_timer=lambda seen, ctx: (ctx.tag, list(seen)), atomic=True)
+    given, letters = failures(p, [(0, "a", 2), (0, "a", 1), (0, "a", 4), (9, "b", 0)])
+    assert given == ["[2]", "[2, 4]", "[0]", "('0', [0])", "('2', [2, 4])", "('4', [2, 4])"]
+    assert len(letters) == 1
+
+
+class Old:
+    def __init__(self):
+        self.euros = 1
+
+
+class New:
+    def __init__(self):
+        self.cents = 5
+
+
+def to_cents(old, version):
+    assert version == 1
+    new = New()
+    new.cents = 100 * old.euros
+    return new
+
+
+def test_states_have_versions():
+    def cents(message, state, ctx):
+        state.cents += 1
+        return state.cents
+
+    old = InProcess(to_stdout(timed().stateful(lambda message, state, ctx: None, Old, name="step")))
+    old.send([str((1, "a", 0))])
+    (table,) = old._tables._tables.values()
+    saved = table.pickled("a")
+    migrated = wallaroo.state(New, version=2, migrate=to_cents)
+    new = InProcess(to_stdout(timed().stateful(cents, migrated, name="step", ttl=seconds(9))), restarts=True)
+    (table,) = new._tables._tables.values()
+    table.restore("a", saved)
+    assert table.try_out("a", saved) is None
+    new.send([str((2, "a", 0)), str((2, "a", 0)), str((2, "b", 0))])
+    assert new.outcome.lines == ["101", "102", "6"]
+    assert table.pickled("a")[:1] != saved[:1] if "a" in table.live else table._restored["a"][:1] != saved[:1]
+
+
+def test_newer_code_that_lacks_something_is_found():
+    old = InProcess(to_stdout(timed().stateful(lambda message, state, ctx: None, Old, name="step")))
+    old.send([str((1, "a", 0))])
+    (table,) = old._tables._tables.values()
+    saved = table.pickled("a")
+    new = InProcess(to_stdout(timed().stateful(lambda message, state, ctx: None, New, name="step")))
+    (table,) = new._tables._tables.values()
+    assert f"is of type {__name__}.Old, and a new one of type {__name__}.New" in table.try_out("a", saved)
+
+
+def test_a_state_cannot_keep_ctx():
+    p = values().stateful(lambda message, state, ctx: state.append(ctx), list)
+    with pytest.raises(wallaroo.testing.UnsavedStateError, match="ctx is good for one call"):
+        outputs(p, [1], restarts=True)
+
+
+def test_names_and_the_graph():
+    p = timed().stateful(act, Seen, on_timer=ring)
+    assert steps(p.stateful(act, Seen, ttl=5).stateful(lambda m, s, ctx: m, Seen))[1:] == ["act", "act-2", "stateful"]
+    nodes = [node for node in to_stdout(p.stateful(act, Seen, ttl=5)).describe()["nodes"] if node["kind"] == "window"]
+    assert [node["table"] for node in nodes] == ["act", "act-2"]
+    assert nodes[0]["window"] == nodes[1]["window"], "newer code may have another ttl"
+    assert nodes[0]["table_type"] == f"{__name__}.Seen"
+
+
+def test_a_plain_state_costs_no_time():
+    (node,) = [node for node in to_stdout(values().stateful(lambda m, s: m, Seen)).nodes if node.name == "stateful"]
+    assert node.kind == "state"
+    (node,) = [
+        node for node in to_stdout(values().stateful(lambda m, s, c=0: m, Seen)).nodes if node.name == "stateful"
+    ]
+    assert node.kind == "state"
+
+
+@pytest.mark.parametrize(
+    ("set_timer", "exception", "words"),
+    [
+        (lambda ctx: ctx.set_timer(1.5), "TypeError", "set_timer: the time is of type float; give a datetime"),
+        (lambda ctx: ctx.set_timer(True), "TypeError", "set_timer: the time is of type bool; give a datetime"),
+        (lambda ctx: ctx.set_timer("noon"), "TypeError", "set_timer: the time is of type str; give a datetime"),
+        (lambda ctx: ctx.set_timer(datetime(1970, 1, 2)), "ValueError", "set_timer: the datetime has no time zone"),
+        (lambda ctx: ctx.set_timer(seconds(-1)), "ValueError", "is negative; give how long after ctx.now"),
+        (lambda ctx: ctx.set_timer(seconds(1), 7), "TypeError", "set_timer: tag is of type int, not a str"),
+        (lambda ctx: ctx.set_timer(timedelta(days=27_000)), "ValueError", "is more than 73 years after ctx.now"),
+        (lambda ctx: ctx.set_timer(datetime.max.replace(tzinfo=timezone.utc)), "ValueError", "73 years after ctx.now"),
+    ],
+)
+def test_timers_that_cannot_be(set_timer, exception, words):
+    p = timed().stateful(lambda message, seen, ctx: set_timer(ctx), list, on_timer=ring)
+    ((_, found, message),) = failures(p, [(0, "a", 0)])[1]
+    assert found == exception
+    assert words in message
+
+
+def test_a_timer_without_anything_to_call():
+    p = timed().stateful(lambda message, seen, ctx: ctx.set_timer(seconds(1)), list)
+    assert failures(p, [(0, "a", 0)])[1] == [
+        ("stateful", "ValueError", "set_timer: the step has no on_timer to call; give stateful(..., on_timer=f)")
+    ]
+
+
+@pytest.mark.parametrize("when", [seconds(0), at(5), at(1)])
+def test_a_timer_that_would_be_called_for_ever(when):
+    p = timed().stateful(act, Seen, on_timer=lambda seen, ctx: ctx.set_timer(when))
+    ((_, exception, message),) = failures(p, [(0, "a", ("at", 5)), (9, "b", ("touch",))])[1]
+    assert exception == "ValueError"
+    assert message.endswith(
+        "is no later than ctx.now, 1970-01-01 00:00:05+00:00; a timer that on_timer sets must be, or it would be called"
+        " for ever"
+    )
+
+
+def test_the_last_timer_there_can_be_is_not_called_at_the_end():
+    def far(message, seen, ctx):
+        ctx.set_timer(timedelta(days=26_000))
+
+    source = wallaroo.StdinSourceConfig(literal, event_time=lambda message: 2**62 - 1)
+    p = wallaroo.source("messages", source).stateful(far, Seen, on_timer=lambda seen, ctx: "called")
+    assert outputs(p, [1, 2]) == []
+
+
+def deadly(skipped):
+    """Run two messages behind a timer as one batch without what is skipped. Return what is given, and the marks."""
+    marks, given = [], []
+
+    def note(message, seen, ctx):
+        given.append((passed(ctx.now), seen.whats.copy()))
+        seen.whats.append(message[2])
+        ctx.set_timer(at(message[2]), f"t{message[2]}")
+
+    class Marked(InProcess):
+        def _skipped(self, messages):
+            return skipped if isinstance(messages, list) and messages[0] == "a" else []
+
+        def _run_stage(self, root, messages):
+            self._flags = CAREFUL
+            super()._run_stage(root, messages)
+
+    app = Marked(
+        to_stdout(timed().stateful(note, Seen, on_timer=lambda seen, ctx: seen.whats.append(ctx.tag))), batch=9
+    )
+    app._marker.entering = lambda batch, node, origin, value: marks.append(value)
+    app.send([str((0, "a", 5)), str((9, "a", 7)), str((9, "a", 20))])
+    return given, marks
+
+
+def test_a_timer_that_kills_before_a_message_costs_neither_it_nor_others():
+    given, marks = deadly([])
+    assert given == [(0, []), (9, [5, "t5"]), (9, [5, "t5", 7, "t7"])]
+    in_order = [value for number, value in enumerate(marks) if value != marks[number - 1]]
+    timers = [value for value in in_order if FIRST_CALLED_BEFORE <= value < WHOLE]
+    assert timers == [FIRST_CALLED_BEFORE, FIRST_CALLED_BEFORE + 1]
+    # Each is noted in the place of the message that it comes before, or after, and then that again.
+    assert [in_order[in_order.index(timer) + 1] for timer in timers] == [1, 1]
+    assert deadly([0, FIRST_CALLED_BEFORE])[0] == [(0, []), (9, [5]), (9, [5, 7, "t7"])]
+    assert deadly([0, FIRST_CALLED_BEFORE + 1])[0] == [(0, []), (9, [5, "t5"]), (9, [5, "t5", 7])]
+    assert deadly([0, 1])[0] == [(0, []), (9, [5, "t5"])]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 9)) | st.just("reload") | st.just("take"),
+        max_size=60,
+    )
+)
+def test_timers(calls):
+    timers, expected = Timers(), {}
+    for number, call in enumerate(calls):
+        first = min(expected.items(), key=lambda item: item[1], default=None)
+        assert timers.first() == (None if first is None else (first[1][0], first[0]))
+        assert len(timers) == len(expected)
+        if call == "reload":
+            timers = pickle.loads(pickle.dumps(timers))
+        elif call == "take":
+            if first is not None:
+                timers.cancel(first[0])
+                del expected[first[0]]
+        elif call[1] is None:
+            timers.cancel(call[0])
+            expected.pop(call[0], None)
+        else:
+            timers.set(*call)
+            expected[call[0]] = call[1], number
+    assert len(timers._queue) <= 2 * 3 + 8 + 1
