@@ -25,6 +25,7 @@ MADE_BY_OTHERS = {
     "Branches",
     "Codec",
     "Computation",
+    "Context",
     "Counter",
     "Decoder",
     "Encoder",

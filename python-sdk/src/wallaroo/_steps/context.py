@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from wallaroo._steps.durations import Duration, in_nanoseconds
 from wallaroo._windows.windowed import window_time
-
-if TYPE_CHECKING:
-    from wallaroo._steps.timers import Timers
 
 K_co = TypeVar("K_co", covariant=True)
 
@@ -23,7 +20,11 @@ _MICROSECOND = timedelta(microseconds=1)
 class Kept(Protocol):
     """A state with its timers."""
 
-    timers: Timers
+    def set_timer(self, tag: str | None, time: int) -> None:
+        """Set the timer of a tag."""
+
+    def cancel_timer(self, tag: str | None) -> None:
+        """Take the timer of a tag back."""
 
     def drop(self) -> None:
         """Drop the state and all its timers."""
@@ -117,7 +118,7 @@ class Context(Generic[K_co]):
                 f"set_timer: {when!r} is no later than ctx.now, {self.now}; a timer that on_timer sets must be, or it"
                 " would be called for ever"
             )
-        self._kept.timers.set(tag, max(time, self._time))
+        self._kept.set_timer(tag, max(time, self._time))
 
     def cancel_timer(self, tag: str | None = None) -> None:
         """Take a timer back, if there is one of that name.
@@ -125,7 +126,7 @@ class Context(Generic[K_co]):
         Args:
             tag: As for :meth:`set_timer`.
         """
-        self._kept.timers.cancel(tag)
+        self._kept.cancel_timer(tag)
 
     def delete_state(self) -> None:
         """Drop the state of the key, and its timers. The next message of the key finds a new state.

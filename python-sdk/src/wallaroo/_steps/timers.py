@@ -51,11 +51,6 @@ class Timers:
         """Take the timer of a tag back, if there is one."""
         self._by_tag.pop(tag, None)
 
-    def clear(self) -> None:
-        """Take all timers back."""
-        self._by_tag.clear()
-        self._queue.clear()
-
     def first(self) -> tuple[int, str | None] | None:
         """Return time and tag of the first timer, or ``None``."""
         queue, by_tag = self._queue, self._by_tag

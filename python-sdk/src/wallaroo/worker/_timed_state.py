@@ -37,7 +37,7 @@ class KeptState:
     Attributes:
         made: Whether there is a state.
         used: When it was last used, in nanoseconds since the Unix epoch.
-        timers: May be there without a state.
+        timers: May be there without a state; ``None`` if there are none.
         told: The deadline for which the orchestrator keeps a timer, as far as this step is concerned.
         ended: The sources have ended since the last message: the key waits for nothing more in this run.
     """
@@ -48,18 +48,35 @@ class KeptState:
         self.made = False
         self.state: Any = None
         self.used = 0
-        self.timers = Timers()
+        # Made with the first timer, for most keys may have none.
+        self.timers: Timers | None = None
         self.told: int | None = None
         self.ended = False
 
+    def set_timer(self, tag: str | None, time: int) -> None:
+        """Set the timer of a tag, in place of any that it has."""
+        if self.timers is None:
+            self.timers = Timers()
+        self.timers.set(tag, time)
+
+    def cancel_timer(self, tag: str | None) -> None:
+        """Take the timer of a tag back, if there is one."""
+        if self.timers is not None:
+            self.timers.cancel(tag)
+            if not self.timers:
+                self.timers = None
+
+    def first_timer(self) -> tuple[int, str | None] | None:
+        """Return time and tag of the first timer, or ``None``."""
+        return None if self.timers is None else self.timers.first()
+
     def drop(self) -> None:
         """Drop the state and all its timers."""
-        self.made, self.state = False, None
-        self.timers.clear()
+        self.made, self.state, self.timers = False, None, None
 
     def is_empty(self) -> bool:
         """Whether it is as good as a new one. A deadline told before is told again with the next one."""
-        return not (self.made or self.timers)
+        return not self.made and self.timers is None
 
     def parts(self, build: Callable[[], Any]) -> list[tuple[Any, Any]]:
         """Return the user's state, with a new one."""
@@ -194,7 +211,7 @@ class TimedStates(StepWindows):
     def _is_due(self, kept: KeptState, watermark: int) -> bool:
         if watermark == END:
             return False
-        first = kept.timers.first()
+        first = kept.first_timer()
         if first is not None:
             return first[0] <= watermark
         return self._ttl is not None and kept.made and kept.used + self._ttl <= watermark
@@ -205,12 +222,12 @@ class TimedStates(StepWindows):
         """Call the timers that are due in the order of their times, and those that they set, and drop the state."""
         # A call that fails may put another object in the place of what is kept.
         while self._is_due(kept := self._table.live[key], watermark):
-            first = kept.timers.first()
+            first = kept.first_timer()
             if first is None:
                 kept.drop()
                 return
             time, tag = first
-            kept.timers.cancel(tag)
+            kept.cancel_timer(tag)
             if is_skipped(place.run):
                 continue
             try:
@@ -251,7 +268,7 @@ class TimedStates(StepWindows):
         kept = self._table.live.get(key)
         if kept is None or kept.ended:
             return None
-        first = kept.timers.first()
+        first = kept.first_timer()
         if first is not None:
             deadline: int = first[0]
         elif self._ttl is not None and kept.made:
