@@ -90,6 +90,20 @@ def test_timers_wait_while_workers_are_added_and_removed():
     assert sorted(left) == sorted(f"{key} left 1 30" for key in keys)
 
 
+def test_newer_code_is_called_by_timers_that_wait(tmp_path):
+    app = tmp_path / "carts.py"
+    app.write_text(APP.read_text())
+    with Consumer() as consumer, Orchestrator(app, "event", "127.0.0.1:0", consumer.place) as run:
+        send_lines(run, *FIRST)
+        consumer.wait_count(5)
+        app.write_text(APP.read_text().replace(" left {", " forgot {"))
+        output("swap", "--app", "--control", run.control)
+        send_lines(run, "50 d add")
+        consumer.wait_count(8)
+        run.stop()
+    assert sorted(consumer.lines()[5:]) == ["a forgot 2 32", "b forgot 1 31", "d 50 1"]
+
+
 ENDS = {
     "killed": lambda run: run.process.kill(),
     "suspended": lambda run: run.signal(signal.SIGTERM),
@@ -151,15 +165,17 @@ def test_by_arrival_no_further_message_is_needed():
     assert sorted(line.rpartition(" ")[0] for line in consumer.lines() if " left " in line) == ["a left 1", "b left 1"]
 
 
+@pytest.mark.parametrize(("what", "cause"), [("deadly", "SIGABRT"), ("stuck", "no progress")])
 @pytest.mark.parametrize("last", ["90 a add\n91 a add\n", "90 b add\n"], ids=["before a message", "alone"])
-def test_a_timer_that_kills_costs_itself_alone(tmp_path, last):
+def test_a_timer_that_kills_costs_itself_alone(tmp_path, last, what, cause):
     source, sink, letters = tmp_path / "in.txt", tmp_path / "out.txt", tmp_path / "dead.jsonl"
-    source.write_text(f"0 a add\n1 a deadly\n2 b add\n{last}")
-    with Orchestrator(APP, "event", source, sink, options=["--dead-letters", letters]) as run:
+    source.write_text(f"0 a add\n1 a {what}\n2 b add\n{last}")
+    options = ["--dead-letters", letters, "--step-timeout", "2s"]
+    with Orchestrator(APP, "event", source, sink, options=options) as run:
         assert run.wait() == 0, run.log()
     (letter,) = read_dead_letters(letters)
     assert (letter["step"], letter["key"], letter["exception"]) == ("book", "'a'", "WorkerDeath")
-    assert "SIGABRT" in letter["message"]
+    assert (cause in letter["message"], letter["value"]) == (True, ""), letter
     found = carts.read(sink.read_text())
     # The timer is gone, and the state stays.
     later = {"90 a": {"a": ["a 90 3", "a 91 4"], "b": []}, "90 b": {"a": [], "b": ["b 90 1"]}}[last[:4]]

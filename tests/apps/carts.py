@@ -1,9 +1,9 @@
 """``carts.py KIND FROM TO``: reads lines ``time key what`` and says what happens to carts, one a key.
 
 Each message is given as ``key time count``, and ``key left count time`` if nothing comes for 30. ``pay`` empties a
-cart. ``deadly``: when it is left, its worker dies. KIND ``event`` goes by the times, which are seconds; ``arrival`` by
-the clock, with carts that are left after 50 ms; ``hour`` by the clock after an hour; ``ttl`` has no timers, and drops
-carts after 30. FROM and TO are paths, or HOST:PORT.
+cart. ``deadly`` and ``stuck``: when it is left, its worker dies, or hangs. KIND ``event`` goes by the times, which are
+seconds; ``arrival`` by the clock, with carts that are left after 50 ms; ``hour`` by the clock after an hour; ``ttl`` has
+no timers, and drops carts after 30. FROM and TO are paths, or HOST:PORT.
 """
 
 import os
@@ -27,7 +27,7 @@ class Lines:
 
 class Cart:
     count = 0
-    deadly = False
+    whats = ()
 
     def __repr__(self):
         return f"Cart({self.count})"
@@ -36,7 +36,7 @@ class Cart:
 def book(message, cart, ctx):
     time, key, what = message
     cart.count += 1
-    cart.deadly |= what == "deadly"
+    cart.whats = (*cart.whats, what)
     if what == "pay":
         ctx.delete_state()
     else:
@@ -50,8 +50,10 @@ def count(message, cart):
 
 
 def leave(cart, ctx):
-    if cart.deadly:
+    if "deadly" in cart.whats:
         os.abort()
+    while "stuck" in cart.whats:
+        pass
     text = f"{ctx.key} left {cart.count} {ctx.now.timestamp():.0f}"
     ctx.delete_state()
     return text
