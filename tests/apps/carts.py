@@ -2,7 +2,7 @@
 
 Each message is given as ``key time count``, and ``key left count time`` if nothing comes for 30. ``pay`` empties a
 cart. ``deadly`` and ``stuck``: when it is left, its worker dies, or hangs. KIND ``event`` goes by the times, which are
-seconds; ``arrival`` by the clock, with carts that are left after 50 ms; ``hour`` by the clock after an hour; ``ttl`` has
+seconds; ``arrival`` by the clock, with carts left after 50 ms; ``hour`` by the clock after an hour; ``ttl`` has
 no timers, and drops carts after 30. FROM and TO are paths, or HOST:PORT.
 """
 
