@@ -178,6 +178,20 @@ def test_of_two_sources_the_slower_one_says_how_far_time_has_come():
     assert found == [(199,), (200,), (200, None)], "the second call has moved it"
 
 
+def test_a_message_of_a_slower_source_makes_no_state_older():
+    def source(name):
+        return wallaroo.source(
+            name, wallaroo.FileSourceConfig(name, literal, event_time=lambda message: message[0] * SECOND)
+        )
+
+    count = lambda message, seen: len(seen.append(message) or seen)  # noqa: E731
+    p = source("one").merge(source("two")).key_by(operator.itemgetter(1)).stateful(count, list, ttl=seconds(50))
+    app = InProcess(to_stdout(p))
+    app.send(["(100, 'a')", "(200, 'b')"], source="one")
+    app.send(["(10, 'a')", "(70, 'b')", "(149, 'a')"], source="two")
+    assert app.outcome.lines == ["1", "1", "2", "2", "3"]
+
+
 def kept(app):
     """The states of the only table, by key."""
     (table,) = app._tables._tables.values()
@@ -233,7 +247,8 @@ def test_state_is_dropped_by_a_function_without_on_timer():
     assert outputs(timed().stateful(last, list), stream, restarts=True) == ["'x'", "'x end'", "'y'"]
 
 
-def test_a_timer_set_after_the_state_was_deleted_finds_a_new_one():
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_timer_set_after_the_state_was_deleted_finds_a_new_one(restarts):
     def again(message, seen, ctx):
         seen.whats.append("old")
         ctx.set_timer(seconds(1))
@@ -241,7 +256,7 @@ def test_a_timer_set_after_the_state_was_deleted_finds_a_new_one():
         ctx.set_timer(seconds(2), "new")
 
     p = timed().stateful(again, Seen, on_timer=ring)
-    assert outputs(p, [(0, "a", 0), (9, "b", 0)]) == ["('a', 2.0, ['new'], 'new')"]
+    assert outputs(p, [(0, "a", 0), (9, "b", 0)], restarts=restarts) == ["('a', 2.0, ['new'], 'new')"]
 
 
 def test_without_a_key():
@@ -262,6 +277,24 @@ def test_windows_below_have_the_times_of_timers():
         p = windows.map(lambda window: (window.key, window.start.second, window.value, window.closed_by))
         found = outputs(p, stream, batch=2)
         assert sorted(found) == ["('a', 10, 1, 'time')", "('b', 0, 1, 'time')"]
+
+
+def test_windows_below_have_the_times_of_messages_behind_timers():
+    below = timed().stateful(act, Seen, on_timer=ring).filter(lambda found: len(found) == 3)
+    p = below.window(wallaroo.tumbling(seconds(10))).aggregate(wallaroo.count())
+    found = outputs(
+        p.map(lambda window: (window.start.second, window.value)), [(1, "a", ("after", 5)), (12, "a", ("touch",))]
+    )
+    assert found == ["(0, 1)", "(10, 1)"]
+
+
+def test_below_windows_a_timer_waits_for_what_they_wait_for():
+    windows = timed().window(wallaroo.tumbling(seconds(10), delay=seconds(5))).aggregate(wallaroo.count())
+    watch = lambda window, seen, ctx: ctx.set_timer(seconds(12))  # noqa: E731
+    p = windows.stateful(watch, Seen, on_timer=lambda seen, ctx: (ctx.key, passed(ctx.now)))
+    # At 33 the first window has been quiet for long enough; the second is given at 35, and begins anew.
+    stream = [(12, "a"), (25, "a"), (33, "b"), (35, "b"), (46, "b"), (47, "b")]
+    assert outputs(p, stream) == ["('a', 41.999999)"]
 
 
 def test_below_windows_it_goes_by_their_time():
@@ -314,6 +347,37 @@ def test_states_have_versions():
     new.send([str((2, "a", 0)), str((2, "a", 0)), str((2, "b", 0))])
     assert new.outcome.lines == ["101", "102", "6"]
     assert table.pickled("a")[:1] != saved[:1] if "a" in table.live else table._restored["a"][:1] != saved[:1]
+
+
+def test_a_timer_without_a_state_has_nothing_to_migrate():
+    def delete(message, state, ctx):
+        ctx.delete_state()
+        ctx.set_timer(seconds(5))
+
+    def old_or_new(state):
+        return timed().stateful(delete, state, name="step", on_timer=lambda state, ctx: vars(state))
+
+    old = InProcess(to_stdout(old_or_new(Old)))
+    old.send([str((1, "a", 0))])
+    new = InProcess(to_stdout(old_or_new(wallaroo.state(New, version=2, migrate=to_cents))))
+    (old_table,), (new_table,) = old._tables._tables.values(), new._tables._tables.values()
+    new_table.restore("a", old_table.pickled("a"))
+    new.send([str((9, "a", 0))])
+    assert new.outcome.lines == ["{'cents': 5}"]
+
+
+def test_what_a_run_has_left_at_its_end_goes_on_with_the_next_message():
+    p = timed().stateful(act, Seen, on_timer=ring, ttl=seconds(99))
+    first = InProcess(to_stdout(p))
+    first.send([str((1, "a", ("after", 5)))])
+    first.end()
+    second = InProcess(to_stdout(p))
+    (left,), (table,) = first._tables._tables.values(), second._tables._tables.values()
+    table.restore("a", left.pickled("a"))
+    second.send([str((9, "a", ("after", 5))), str((20, "b", ("touch",)))])
+    found = [literal(line.encode()) for line in second.outcome.lines]
+    assert [each[:2] for each in found] == [("a", 6), ("a", 9), ("b", 20), ("a", 14)]
+    assert found[-1][2] == [("after", 5), None, ("after", 5), None]
 
 
 def test_newer_code_that_lacks_something_is_found():
@@ -412,4 +476,13 @@ def test_timers(calls):
         else:
             timers.set(*call)
             expected[call[0]] = call[1], number
-    assert len(timers._queue) <= 2 * 3 + 8 + 1
+
+
+def test_timers_that_were_moved_take_no_room():
+    timers = Timers()
+    timers.set("first", 0)
+    for number in range(1_000):
+        timers.set("moved", 5_000 - number)
+    assert len(timers._queue) <= 2 * 2 + 8
+    timers.cancel("first")
+    assert timers.first() == (4_001, "moved")
