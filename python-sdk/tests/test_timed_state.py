@@ -159,13 +159,13 @@ def test_the_time_is_that_of_arrival_without_event_times():
     assert len(app.outcome.lines) == 2
 
 
-def test_of_two_sources_the_slower_one_says_how_far_time_has_come():
-    def source(name):
-        return wallaroo.source(
-            name, wallaroo.FileSourceConfig(name, literal, event_time=lambda message: message[0] * SECOND)
-        )
+def source_of(name):
+    config = wallaroo.FileSourceConfig(name, literal, event_time=lambda message: message[0] * SECOND)
+    return wallaroo.source(name, config)
 
-    p = source("one").merge(source("two")).key_by(operator.itemgetter(1)).stateful(act, Seen, on_timer=ring)
+
+def test_of_two_sources_the_slower_one_says_how_far_time_has_come():
+    p = source_of("one").merge(source_of("two")).key_by(operator.itemgetter(1)).stateful(act, Seen, on_timer=ring)
     app = InProcess(to_stdout(p))
     app.send([str((100, "a", ("after", 5)))], source="one")
     app.send([str((200, "a", ("at", 150)))], source="one")
@@ -179,13 +179,8 @@ def test_of_two_sources_the_slower_one_says_how_far_time_has_come():
 
 
 def test_a_message_of_a_slower_source_makes_no_state_older():
-    def source(name):
-        return wallaroo.source(
-            name, wallaroo.FileSourceConfig(name, literal, event_time=lambda message: message[0] * SECOND)
-        )
-
     count = lambda message, seen: len(seen.append(message) or seen)  # noqa: E731
-    p = source("one").merge(source("two")).key_by(operator.itemgetter(1)).stateful(count, list, ttl=seconds(50))
+    p = source_of("one").merge(source_of("two")).key_by(operator.itemgetter(1)).stateful(count, list, ttl=seconds(50))
     app = InProcess(to_stdout(p))
     app.send(["(100, 'a')", "(200, 'b')"], source="one")
     app.send(["(10, 'a')", "(70, 'b')", "(149, 'a')"], source="two")
@@ -295,6 +290,19 @@ def test_below_windows_a_timer_waits_for_what_they_wait_for():
     # At 33 the first window has been quiet for long enough; the second is given at 35, and begins anew.
     stream = [(12, "a"), (25, "a"), (33, "b"), (35, "b"), (46, "b"), (47, "b")]
     assert outputs(p, stream) == ["('a', 41.999999)"]
+
+
+def test_below_windows_a_timer_is_called_among_their_results():
+    def watch(window, seen, ctx):
+        if not seen:
+            ctx.set_timer(timedelta(milliseconds=1500))
+        seen.append(window.start.second)
+        return list(seen)
+
+    windows = timed().window(wallaroo.sliding(seconds(2), every=seconds(1), delay=seconds(5)))
+    p = windows.aggregate(wallaroo.count()).stateful(watch, list, on_timer=lambda seen, ctx: f"{ctx.key} rings")
+    found = outputs(p, [(12, "a"), (13, "a"), (18, "b"), (19, "b"), (20, "b")])
+    assert found[:4] == ["[11]", "[11, 12]", "'a rings'", "[11, 12, 13]"]
 
 
 def test_below_windows_it_goes_by_their_time():
