@@ -14,7 +14,7 @@ import wallaroo
 import wallaroo.testing
 from acting import SECOND, Seen, act, passed, ring, seconds, timed
 from verbs import literal, outputs, steps, to_stdout, values
-from wallaroo._steps.timers import Timers
+from wallaroo._windows.timers import Timers
 from wallaroo.testing import InProcess
 
 

@@ -27,7 +27,6 @@ from wallaroo._pipeline.pipeline import Pipeline, source
 from wallaroo._pipeline.topology import Application
 from wallaroo._pipeline.windowed import WindowedPipeline
 from wallaroo._steps.computations import Computation
-from wallaroo._steps.context import Context
 from wallaroo._steps.decorators import (
     computation,
     computation_batch,
@@ -44,6 +43,7 @@ from wallaroo._windows.aggregations import collect_list, count, mean, reduce
 from wallaroo._windows.aggregations import max as max
 from wallaroo._windows.aggregations import min as min
 from wallaroo._windows.aggregations import sum as sum
+from wallaroo._windows.context import Context
 from wallaroo._windows.spans import sessions, sliding, tumbling
 from wallaroo._windows.windowed import Window, Windowed
 from wallaroo._windows.windows import Aggregation, count_windows, range_windows, session_windows

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from wallaroo._pipeline.windowed import WindowedPipeline
-    from wallaroo._steps.context import Context
     from wallaroo._steps.durations import Duration
     from wallaroo._steps.errors import OnError
+    from wallaroo._windows.context import Context
     from wallaroo._windows.windows import Windows
 
 A = TypeVar("A")

@@ -26,8 +26,8 @@ from wallaroo._windows.windows import BARE_WINDOWS, Windows, WindowStep, check_e
 
 if TYPE_CHECKING:
     from wallaroo._pipeline.pipeline import Pipeline
-    from wallaroo._steps.context import Context
     from wallaroo._steps.durations import Duration
+    from wallaroo._windows.context import Context
 
 A = TypeVar("A")
 S = TypeVar("S")

@@ -15,11 +15,11 @@ from typing import Any, Callable
 from wallaroo._codec.key_tags import untagged
 from wallaroo._codec.protocol import END
 from wallaroo._pipeline.topology import WindowNode
-from wallaroo._steps.context import Context
 from wallaroo._steps.errors import ErrorPolicy
 from wallaroo._steps.state_versions import VersionedState
-from wallaroo._steps.timers import Timers
+from wallaroo._windows.context import Context
 from wallaroo._windows.timed_state import TimedState
+from wallaroo._windows.timers import Timers
 from wallaroo.worker._depth_first import Position, Push
 from wallaroo.worker._forked import in_child, leave_if_child
 from wallaroo.worker._guarded import guarded
