@@ -19,11 +19,11 @@ from tests.harness.places import ROOT
 #: A module that is not listed may use any module, as long as that makes no cycle.
 LAYERS = {
     "orchestrator/src": (
-        ("causes", "ids", "limit", "position", "stream_protocol"),
+        ("causes", "ids", "limit", "position", "stream_protocol", "local_socket"),
         ("frame", "keepalive", "descriptors", "standard_output", "sink_chunk", "log"),
         ("death",),
         ("dead_message", "plan", "interpreter", "source", "sink", "worker"),
-        ("engine", "dead_letter"),
+        ("engine", "dead_letter", "connector"),
         ("control",),
         ("runtime",),
         ("cli",),

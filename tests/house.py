@@ -19,7 +19,7 @@ _SKIPPED = {"target", ".venv", "__pycache__"}
 _OPTION = re.compile(r"\bclap\b|(?<![-\w])--[a-z][a-z-]+")
 _SOURCES = ("orchestrator/src", "protocol/src")
 #: These start the SDK's worker, which has a command line of its own.
-_OPTIONS_OF_WORKERS = {"--fd", "--marker-fd", "--progress-ms", "--code"}
+_OPTIONS_OF_WORKERS = {"--node", "--socket", "--application", "--fd", "--marker-fd", "--progress-ms", "--code"}
 _RUST_FUNCTION = re.compile(r"\bfn\s+(\w+)")
 
 

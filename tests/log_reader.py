@@ -63,6 +63,7 @@ class Consumed(NamedTuple):
     source: "int | None" = None
     position: "Position | None" = None
     streams: "dict[str, int] | None" = None
+    marks: "dict[str, tuple[int, bytes]] | None" = None
     groups: "list[Group] | None" = None
     count: "int | None" = None
     ended: bool = False
@@ -139,7 +140,7 @@ def read_format(folder: Path) -> "dict[str, Any]":
     content = json.loads((folder / "FORMAT").read_text())
     if content.get("version") != VERSION:
         raise LogFormatError(f"FORMAT has version {content.get('version')!r}, not {VERSION}")
-    if sorted(content) != ["about", "application", "topology", "version"]:
+    if sorted(content) != ["about", "application", "id", "topology", "version"]:
         raise LogFormatError(f"FORMAT has the fields {sorted(content)}")
     return content
 
@@ -253,7 +254,14 @@ def _position(form: Any) -> "dict[str, Any]":
         return {"position": Position(_integer(offset), *map(_integer, _array(file, 4)))}
     if kind == "Messages":
         return {"streams": {_typed(name, str): _integer(count) for name, count in _typed(content, dict).items()}}
+    if kind == "Marks":
+        return {"marks": {_typed(name, str): _mark(form) for name, form in _typed(content, dict).items()}}
     raise LogFormatError(f"a position is of the kind {kind!r}")
+
+
+def _mark(form: Any) -> "tuple[int, bytes]":
+    messages, mark = _array(form, 2)
+    return _integer(messages), _typed(mark, bytes)
 
 
 def _journaled(form: Any) -> Journaled:

@@ -15,6 +15,7 @@ from tests.harness.examples import example_module, market_spread
 from tests.harness.interpreters import discover, environment_for, environment_with
 from tests.harness.orchestrator import PATIENCE, Orchestrator, orchestrator_command, read_dead_letters
 from tests.harness.places import EXAMPLES
+from tests.harness.scripts import Script, free_port
 
 WORKERS = [1, 2, 3]
 
@@ -281,6 +282,29 @@ def test_async_enrichment(workers, tmp_path):
         for lines in (written.read_text().splitlines(), expected_of("async_enrichment"))
     ]
     assert by_country[0] == by_country[1]
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_celsius_connectors(workers):
+    run_celsius_connectors(workers=workers)
+
+
+def test_celsius_connectors_on_every_interpreter(interpreter):
+    run_celsius_connectors(python=interpreter)
+
+
+def run_celsius_connectors(python=sys.executable, **options):
+    folder, expected = EXAMPLES / "celsius_connectors", expected_of("celsius_connectors")
+    ports = ["--feed-port", free_port(), "--conversion-port", free_port()]
+    given = ["celsius_connectors", "celsius_feed", "--celsius_feed-file", "input.txt", *ports]
+    taken = ["celsius_connectors", "fahrenheit_conversion", *ports]
+    with Script("print_temperatures.py", *taken, python=python, cwd=folder) as sink:
+        with Orchestrator(folder / "celsius_connectors.py", *ports, python=python, **options) as run:
+            with Script("feed_temperatures.py", *given, python=python, cwd=folder) as source:
+                code, said = source.wait()
+                assert code == 0, said
+            assert sink.lines(len(expected)) == expected
+            run.stop()
 
 
 MODEL_REQUIREMENTS = EXAMPLES / "model_scoring" / "requirements.txt"

@@ -201,6 +201,16 @@ impl DeadLetters {
         }
     }
 
+    /// Has one message written that only its sink knows of: what it weighs is not reported.
+    pub fn write_for_sink(&mut self, message: &DeadMessage) {
+        self.count += 1;
+        let letter = self.letter(message, None, Timestamp::now());
+        self.log(message.node, &letter);
+        if let Some(writer) = &self.writer {
+            writer.write(line(&letter), 0);
+        }
+    }
+
     /// Waits until all letters have been written. No more can be written then.
     ///
     /// # Cancel safety
@@ -260,6 +270,8 @@ impl DeadLetters {
             NodeKind::Source { source: SourceConfig::Tcp { acknowledged: true, .. }, .. } => {
                 Some(SourceFraming::Stream)
             }
+            // Nobody can send a message in place of a connector.
+            NodeKind::Source { source: SourceConfig::Connector { .. }, .. } => None,
             NodeKind::Source { framing: Some(framing), .. } => Some(framing.into()),
             _ => None,
         }

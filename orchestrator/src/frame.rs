@@ -44,7 +44,18 @@ pub enum Place {
         /// Messages before the first frame.
         before: u64,
     },
+    /// In a partition of a connector: each frame is between the length of its mark, [`MARK_LENGTH`] bytes in big-endian order, and its
+    /// mark.
+    Partition {
+        /// The partition.
+        partition: StreamName,
+        /// Messages before the first frame.
+        before: u64,
+    },
 }
+
+/// Bytes of the length of a mark.
+pub const MARK_LENGTH: usize = 4;
 
 /// Bytes charged for a frame beyond its own, so that a flood of empty frames is bounded too.
 pub const FRAME_OVERHEAD: usize = 16;
@@ -63,7 +74,33 @@ impl FrameBlock {
                 Position::File(before.after(end.min(self.data.len()) as u64))
             }
             Place::Stream { stream, before } => Position::in_stream(stream.clone(), before + index as u64 + 1),
+            Place::Partition { partition, before } => {
+                Position::in_partition(partition.clone(), before + index as u64 + 1, self.mark_of(index))
+            }
         }
+    }
+
+    /// Finds the marks of frames that came with them. Returns the first frame that has none.
+    pub fn split_marks(&mut self) -> Result<(), usize> {
+        for (index, span) in self.spans.iter_mut().enumerate() {
+            let start = span.start as usize + MARK_LENGTH;
+            let length = self.data.get(span.start as usize..start).and_then(|bytes| bytes.first_chunk());
+            let length = length.map_or(u32::MAX, |bytes| u32::from_be_bytes(*bytes));
+            match span.end.checked_sub(length) {
+                Some(end) if end as usize >= start => *span = Span { start: start as u32, end },
+                _ => return Err(index),
+            }
+        }
+        Ok(())
+    }
+
+    /// The mark of frame `index`, once they are split.
+    pub fn mark_of(&self, index: usize) -> Bytes {
+        let Span { start, end } = self.spans[index];
+        let length = &self.data[start as usize - MARK_LENGTH..start as usize];
+        let length = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+        // A copy: a mark that is kept must not keep what was read with it.
+        Bytes::copy_from_slice(&self.data[end as usize..end as usize + length])
     }
 
     /// What this block weighs in a byte-bounded queue: its frames' bytes, [`FRAME_OVERHEAD`] for each, and [`BLOCK_OVERHEAD`].

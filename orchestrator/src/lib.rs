@@ -3,7 +3,7 @@
 //!
 //! Modules are listed in the order in which data passes. A [`source`] cuts a stream into frames. The [`engine`], a pure state
 //! machine, follows the [`plan`] made of the application's topology and decides which [`worker`] runs what. Results leave through
-//! a [`sink`]; a message that cannot be processed goes to the [`dead_letter`] file. The [`log`] keeps records on disk; [`state_folder`]
+//! a [`sink`]. A [`connector`] is a source or sink whose code is the application's. A message that cannot be processed goes to the [`dead_letter`] file. The [`log`] keeps records on disk; [`state_folder`]
 //! reads them back. The
 //! [`runtime`] drives the engine and carries out its actions. A run is observed and changed through its [`control`] socket. The
 //! [`cli`] starts all of it.
@@ -33,6 +33,8 @@ pub mod checkpoint;
 
 mod keepalive;
 
+mod local_socket;
+
 pub mod signals;
 
 pub mod descriptors;
@@ -52,6 +54,8 @@ pub mod engine;
 pub mod worker;
 
 pub mod sink;
+
+pub mod connector;
 
 pub mod dead_letter;
 

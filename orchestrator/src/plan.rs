@@ -96,6 +96,7 @@ impl SinkPlan {
             SinkConfig::File { path, append: false } => format!("file {path}"),
             SinkConfig::File { path, append: true } => format!("file {path}, appended to"),
             SinkConfig::Stdout {} => "stdout".to_owned(),
+            SinkConfig::Connector { class, .. } => format!("connector {class}"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,17 @@ pub enum Position {
     File(FilePosition),
     /// So many messages of each stream. Other streams have not begun.
     Messages(BTreeMap<StreamName, u64>),
+    /// So many messages of each partition of a connector, and where it goes on behind them. Others have not begun.
+    Marks(BTreeMap<StreamName, Mark>),
+}
+
+/// Where a connector goes on in a partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Messages of the partition that are behind it.
+    pub messages: u64,
+    /// What the connector has said of the last of them. Empty: nothing, or there is none.
+    pub mark: Bytes,
 }
 
 impl Position {
@@ -64,12 +76,20 @@ impl Position {
         Self::Messages(BTreeMap::from([(stream, messages)]))
     }
 
+    /// Behind so many messages of one partition of a connector.
+    pub fn in_partition(partition: StreamName, messages: u64, mark: Bytes) -> Self {
+        Self::Marks(BTreeMap::from([(partition, Mark { messages, mark })]))
+    }
+
     /// Takes in where a source has come to since. What that does not name stays.
     pub fn advance(&mut self, later: &Self) {
         match (&mut *self, later) {
             (_, Self::Unknown) => {}
             (Self::Messages(streams), Self::Messages(later)) => {
                 streams.extend(later.iter().map(|(stream, messages)| (stream.clone(), *messages)));
+            }
+            (Self::Marks(partitions), Self::Marks(later)) => {
+                partitions.extend(later.iter().map(|(partition, mark)| (partition.clone(), mark.clone())));
             }
             (position, later) => *position = later.clone(),
         }
@@ -85,10 +105,20 @@ impl Position {
         self.file().map(|position| position.offset)
     }
 
-    /// Messages that are behind it, by stream.
+    /// Messages that are behind it, by stream or partition.
     pub fn into_messages(self) -> impl Iterator<Item = (StreamName, u64)> {
-        let streams = if let Self::Messages(streams) = self { streams } else { BTreeMap::new() };
-        streams.into_iter()
+        self.into_marks().map(|(stream, mark)| (stream, mark.messages))
+    }
+
+    /// Where each stream or partition goes on. Those of clients, which know it themselves, have no marks.
+    pub fn into_marks(self) -> impl Iterator<Item = (StreamName, Mark)> {
+        let (streams, partitions) = match self {
+            Self::Messages(streams) => (streams, BTreeMap::new()),
+            Self::Marks(partitions) => (BTreeMap::new(), partitions),
+            Self::Unknown | Self::File(_) => (BTreeMap::new(), BTreeMap::new()),
+        };
+        let streams = streams.into_iter().map(|(stream, messages)| (stream, Mark { messages, mark: Bytes::new() }));
+        streams.chain(partitions)
     }
 }
 

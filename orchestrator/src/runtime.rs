@@ -9,6 +9,7 @@ mod durable;
 mod endpoints;
 mod error;
 mod event_loop;
+mod health;
 mod measured;
 mod named_pools;
 mod observed;
@@ -16,6 +17,7 @@ mod own_sources;
 mod peers;
 mod requests;
 mod signals;
+mod sink_events;
 mod turn;
 mod workers;
 
@@ -35,6 +37,7 @@ use self::changing::Change;
 use self::distinct_files::check_files;
 use self::durable::{Begun, RunLog, open_state};
 use self::endpoints::{Inputs, SourceHandles, open_sinks, open_sources};
+use self::health::Health;
 use self::measured::Measurements;
 use self::named_pools::named_pools;
 use self::observed::Observed;
@@ -205,8 +208,13 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
             signals.next().await;
         }
     };
+    let end = async {
+        let summary = runtime.close(&mut pools, &mut workers, outcome, hurry).await;
+        inputs.close(if summary.is_ok() { EXIT_GRACE } else { Duration::ZERO }).await;
+        summary
+    };
     tokio::select! {
-        summary = runtime.close(&mut pools, &mut workers, outcome, hurry) => summary,
+        summary = end => summary,
         never = control.refuse_all(Refusal::ending()) => never,
     }
 }
@@ -236,6 +244,7 @@ struct Runtime {
     left: Vec<InputLeft>,
     peers: Peers,
     observed: Observed,
+    health: Health,
     measured: Measurements,
     /// The change of the workers that is in progress.
     change: Option<Change>,
@@ -265,11 +274,11 @@ impl Runtime {
         let (stop, stop_suspended) = (inputs.stop.clone(), inputs.suspended.clone());
         let (sink_sender, sink_events) = mpsc::unbounded_channel();
         let mut sink_tasks = JoinSet::new();
-        let sinks = open_sinks(&plan, left.as_mut(), &sink_sender, &mut sink_tasks).await?;
+        let sinks = open_sinks(&plan, options, left.as_mut(), &sink_sender, &mut sink_tasks).await?;
         let pool_slots = named.iter().map(|(_, settings)| settings.slots).collect();
         let config = EngineConfig { pool_slots, logged: left.is_some(), ..options.engine.clone() };
         let Begun { engine, log, reports, undelivered, epoch } = Begun::new(&plan, config, left).await?;
-        let observed = Observed::new(plan.sources.len());
+        let (observed, health) = (Observed::new(plan.sources.len()), Health::new(&plan));
         inputs.addresses.shrink_to_fit();
         let source_addresses = inputs.addresses.clone();
         let mut runtime = Self {
@@ -294,6 +303,7 @@ impl Runtime {
             left: Vec::new(),
             peers: Peers::default(),
             observed,
+            health,
             measured: Measurements::default(),
             change: None,
             draining: false,
@@ -348,6 +358,7 @@ impl Runtime {
             let event = match event {
                 SourceEvent::Opened { source, connection, peer } => {
                     self.observed.opened(source);
+                    self.health.source_is_up(source);
                     tracing::debug!("connection from {peer}");
                     self.peers.open(connection, peer);
                     continue;
@@ -368,6 +379,10 @@ impl Runtime {
                 SourceEvent::Chunk { source, connection, bytes, position } => {
                     Event::Chunk { source, connection, bytes, position }
                 }
+                SourceEvent::Down { source, reason } => {
+                    self.health.source_is_down(source, reason);
+                    continue;
+                }
                 SourceEvent::Ended { source } => Event::SourceEnded { source },
             };
             self.feed(pools, event)?;
@@ -387,21 +402,9 @@ impl Runtime {
             SourceConfig::Generator {} => {
                 format!("the generator {}", self.plan.name(self.plan.sources[source.index()].node))
             }
-            SourceConfig::Tcp { .. } => return,
+            SourceConfig::Tcp { .. } | SourceConfig::Connector { .. } => return,
         };
         self.left.push(InputLeft { input, reason });
-    }
-
-    fn sinks(&mut self, pools: &mut Pools, events: impl Iterator<Item = SinkEvent>) -> Result<(), RunError> {
-        for event in events {
-            match event {
-                SinkEvent::Written { sink, bytes, .. } => self.feed(pools, Event::SinkWritten { sink, bytes })?,
-                SinkEvent::Failed { error, .. } => return Err(error.into()),
-                SinkEvent::Connected { sink } => tracing::debug!("sink {sink} is connected"),
-                SinkEvent::Disconnected { sink, error } => tracing::debug!("sink {sink} is disconnected: {error}"),
-            }
-        }
-        Ok(())
     }
 
     fn letters(&mut self, pools: &mut Pools, events: impl Iterator<Item = LetterEvent>) -> Result<(), RunError> {

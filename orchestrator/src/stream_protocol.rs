@@ -2,6 +2,8 @@
 
 use std::io;
 
+use bytes::Bytes;
+
 /// The version of the protocol spoken here.
 pub const VERSION: u8 = 1;
 /// Bytes before each body: its length, four bytes in big-endian order, and what it is.
@@ -21,6 +23,8 @@ pub mod kind {
     pub const ACKNOWLEDGED: u8 = 4;
     /// From a source, last: why it closes the connection.
     pub const ERROR: u8 = 5;
+    /// From a connector: a message and its mark.
+    pub const MARKED: u8 = 6;
 }
 
 /// What a source says.
@@ -34,6 +38,8 @@ pub enum ToClient {
         acknowledged: u64,
         /// Bytes of messages that the client may have sent and not heard of.
         credit: u32,
+        /// The mark of the last message received, which a connector has said. Empty: there is none.
+        mark: Bytes,
     },
     /// Messages of the stream that need never be sent again.
     Acknowledged(u64),
@@ -60,8 +66,10 @@ impl ToClient {
     pub fn encode(&self) -> Vec<u8> {
         let mut frame = Vec::new();
         match self {
-            Self::Welcome { received, acknowledged, credit } => {
-                let body = [&received.to_be_bytes()[..], &acknowledged.to_be_bytes(), &credit.to_be_bytes()].concat();
+            Self::Welcome { received, acknowledged, credit, mark } => {
+                let numbers =
+                    [&received.to_be_bytes()[..], &acknowledged.to_be_bytes(), &credit.to_be_bytes()].concat();
+                let body = [numbers.as_slice(), mark].concat();
                 append(kind::WELCOME, &body, &mut frame);
             }
             Self::Acknowledged(messages) => append(kind::ACKNOWLEDGED, &messages.to_be_bytes(), &mut frame),
@@ -94,7 +102,8 @@ impl ToClient {
         Some(match kind {
             kind::WELCOME => {
                 let credit = u32::from_be_bytes(body.get(16..20)?.try_into().ok()?);
-                Self::Welcome { received: number(0..8)?, acknowledged: number(8..16)?, credit }
+                let mark = Bytes::copy_from_slice(&body[20..]);
+                Self::Welcome { received: number(0..8)?, acknowledged: number(8..16)?, credit, mark }
             }
             kind::ACKNOWLEDGED => Self::Acknowledged(number(0..8)?),
             kind::ERROR => Self::Error(String::from_utf8_lossy(body).into_owned()),
@@ -114,7 +123,8 @@ mod tests {
     #[test]
     fn what_a_source_says_is_read_as_it_was_written() {
         let said = [
-            ToClient::Welcome { received: 7, acknowledged: 5, credit: 1 << 20 },
+            ToClient::Welcome { received: 7, acknowledged: 5, credit: 1 << 20, mark: Bytes::new() },
+            ToClient::Welcome { received: 7, acknowledged: 5, credit: 1 << 20, mark: Bytes::from_static(b"seven") },
             ToClient::Acknowledged(6),
             ToClient::Error("why".to_owned()),
         ];

@@ -124,6 +124,14 @@ pub enum SourceConfig {
     Stdin {},
     /// Asks the application for values.
     Generator {},
+    /// A class of the application reads it, in a process of its own.
+    Connector {
+        /// The class.
+        class: String,
+        /// The pool whose interpreter runs it. Absent on the wire: the main pool.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<String>,
+    },
 }
 
 /// Where a sink's messages go.
@@ -147,6 +155,14 @@ pub enum SinkConfig {
     },
     /// Writes to the orchestrator's standard output.
     Stdout {},
+    /// A class of the application writes it, in a process of its own.
+    Connector {
+        /// The class.
+        class: String,
+        /// The pool whose interpreter runs it. Absent on the wire: the main pool.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<String>,
+    },
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 
 import pytest
 from hypothesis import settings
+
+from connector_application import APPLICATION
 
 # For type checkers alone.
 collect_ignore = ["typing"]
@@ -26,3 +29,14 @@ def app(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def application(tmp_path, monkeypatch):
+    """The name of a module in the current folder, which no other test has imported."""
+    name = f"connected_{tmp_path.name}".replace("-", "_")
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"{name}.py").write_text(APPLICATION)
+    yield name
+    sys.modules.pop(name, None)

@@ -308,7 +308,7 @@ CASES = {
     "Kafka": (
         lambda: wallaroo.KafkaSinkConfig("topic", [], 1000, 1000, Lines),
         "KafkaSinkConfig: Kafka is not supported yet\n"
-        "hint: use TCPSourceConfig and TCPSinkConfig, and a bridge between Kafka and TCP, until it is",
+        "hint: read and write Kafka in scripts of your own until it is: wallaroo.experimental connects them",
     ),
     "an address without a port": (
         lambda: wallaroo.tcp_parse_input_addrs(["--in", "localhost"]),

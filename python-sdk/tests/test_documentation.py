@@ -10,12 +10,17 @@ import pytest
 
 import wallaroo
 import wallaroo.client
+import wallaroo.experimental
 import wallaroo.testing
 
 NAMES = [
     *((wallaroo, name) for name in wallaroo.__all__ if name not in ("__version__", "Keyed", "metrics")),
     *((wallaroo, name) for name in ("max", "min", "sum")),
-    *((module, name) for module in (wallaroo.client, wallaroo.metrics, wallaroo.testing) for name in module.__all__),
+    *(
+        (module, name)
+        for module in (wallaroo.client, wallaroo.experimental, wallaroo.metrics, wallaroo.testing)
+        for name in module.__all__
+    ),
 ]
 # What is started is no example for a doctest: shown, and run by the end-to-end tests.
 SHOWN = {"Orchestrator"}
@@ -25,6 +30,7 @@ MADE_BY_OTHERS = {
     "Branches",
     "Codec",
     "Computation",
+    "ConnectorError",
     "Context",
     "Counter",
     "Decoder",
@@ -38,6 +44,8 @@ MADE_BY_OTHERS = {
     "SinkConfig",
     "SourceConfig",
     "StreamError",
+    "StreamMessageDecoder",
+    "StreamMessageEncoder",
     "Table",
     "UnsavedStateError",
     "UnsavedStateWarning",

@@ -186,6 +186,7 @@ fn run_exit(error: &RunError) -> Exit {
         | RunError::Engine(_)
         | RunError::MessageFailed { .. }
         | RunError::TooManyDeadLetters { .. }
+        | RunError::LocalSocket(_)
         | RunError::Signals(_) => Exit::Failed,
     }
 }

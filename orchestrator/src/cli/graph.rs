@@ -67,6 +67,10 @@ fn edges(topology: &Topology) -> impl Iterator<Item = (NodeId, NodeId)> {
     ids(topology).flat_map(|(id, node)| node.inputs.iter().map(move |input| (*input, id)))
 }
 
+fn in_pool(pool: Option<&String>) -> String {
+    pool.map_or_else(String::new, |pool| format!(", pool {pool}"))
+}
+
 /// A node in words, without its name.
 fn description(node: &Node) -> String {
     match &node.kind {
@@ -77,6 +81,7 @@ fn description(node: &Node) -> String {
                 SourceConfig::File { path, follow: true } => format!("file {path}, followed"),
                 SourceConfig::Stdin {} => "stdin".to_owned(),
                 SourceConfig::Generator {} => "generator".to_owned(),
+                SourceConfig::Connector { class, pool } => format!("connector {class}{}", in_pool(pool.as_ref())),
             }];
             parts.extend(decoder.as_ref().map(|decoder| format!("decoder {decoder}")));
             parts.extend(framing.as_ref().map(framing_description));
@@ -100,6 +105,9 @@ fn description(node: &Node) -> String {
             SinkConfig::File { path, append: false } => format!("file {path}, encoder {encoder}"),
             SinkConfig::File { path, append: true } => format!("file {path}, appended to, encoder {encoder}"),
             SinkConfig::Stdout {} => format!("stdout, encoder {encoder}"),
+            SinkConfig::Connector { class, pool } => {
+                format!("connector {class}{}, encoder {encoder}", in_pool(pool.as_ref()))
+            }
         },
     }
 }

@@ -114,7 +114,7 @@ async fn receive(
                     break;
                 }
             }
-            Some(SourceEvent::Opened { .. } | SourceEvent::Chunk { .. }) => {}
+            Some(SourceEvent::Opened { .. } | SourceEvent::Chunk { .. } | SourceEvent::Down { .. }) => {}
             Some(SourceEvent::Ended { .. }) | None => break,
         }
     }

@@ -17,7 +17,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::application_metrics;
-use super::report::{LatencyReport, LogReport, SinkReport, SourceReport, StageReport, StatusReport, WorkerReport};
+use super::report::{
+    HealthReport, HealthState, LatencyReport, LogReport, SinkReport, SourceReport, StageReport, StatusReport,
+    WorkerReport,
+};
 use super::{Request, listener::BindError};
 
 /// The content type that Prometheus expects.
@@ -107,6 +110,7 @@ fn describe() {
     describe_gauge!("wallaroo_log_unsaved_bytes", "Bytes of records that are not on the disk yet.");
     describe_gauge!("wallaroo_log_commit_seconds", "Time that a record took lately until it was on the disk.");
     describe_gauge!("wallaroo_log_recovery_seconds", "Time it took to read what an earlier run had left.");
+    describe_gauge!("wallaroo_source_up", "1 if the source can be read, 0 if it is connecting or down.");
     describe_gauge!("wallaroo_source_connections", "Open connections.");
     describe_counter!("wallaroo_source_messages_total", "Messages of a source that were processed.");
     describe_counter!("wallaroo_stage_messages_total", "Messages a stage has processed.");
@@ -115,6 +119,7 @@ fn describe() {
         "wallaroo_stage_latency_seconds",
         "Time from when a worker could begin a batch to its answer, of all messages so far."
     );
+    describe_gauge!("wallaroo_sink_up", "1 if the sink can be written, 0 if it is connecting or down.");
     describe_counter!(
         "wallaroo_stage_late_values_total",
         "Values that arrived too late for all of their windows in a stage."
@@ -147,8 +152,13 @@ fn record_log(log: &LogReport) {
     gauge!("wallaroo_log_recovery_seconds").set(log.recovery_seconds);
 }
 
+fn up(health: &HealthReport) -> f64 {
+    f64::from(health.state == HealthState::Up)
+}
+
 fn record_source(source: &SourceReport) {
     let labels = vec![Label::new("source", source.name.clone()), Label::new("place", source.place.clone())];
+    gauge!("wallaroo_source_up", labels.clone()).set(up(&source.health));
     gauge!("wallaroo_source_connections", labels.clone()).set(source.connections as f64);
     counter!("wallaroo_source_messages_total", labels).absolute(source.messages);
 }
@@ -165,6 +175,7 @@ fn record_stage(number: usize, stage: &StageReport) {
 
 fn record_sink(sink: &SinkReport) {
     let labels = vec![Label::new("sink", sink.name.clone()), Label::new("place", sink.place.clone())];
+    gauge!("wallaroo_sink_up", labels.clone()).set(up(&sink.health));
     counter!("wallaroo_sink_messages_total", labels.clone()).absolute(sink.messages);
     gauge!("wallaroo_sink_pending_bytes", labels).set(sink.pending_bytes as f64);
 }

@@ -131,12 +131,37 @@ pub struct SourceReport {
     pub name: String,
     /// Where it reads.
     pub place: String,
+    /// Whether it is up.
+    pub health: HealthReport,
     /// Open connections.
     pub connections: usize,
     /// Messages processed by the stage it feeds.
     pub messages: u64,
     /// Messages a second, over the last few seconds.
     pub rate: f64,
+}
+
+/// Whether a source or a sink is up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HealthReport {
+    /// The state it is in.
+    pub state: HealthState,
+    /// How long it has been connecting or down.
+    pub for_seconds: Option<f64>,
+    /// Why it is down.
+    pub reason: Option<String>,
+}
+
+/// The states of a source or a sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthState {
+    /// It was not reached yet.
+    Connecting,
+    /// It works.
+    Up,
+    /// It is tried again and again.
+    Down,
 }
 
 /// A stage.
@@ -198,6 +223,8 @@ pub struct SinkReport {
     pub name: String,
     /// Where it writes.
     pub place: String,
+    /// Whether it is up.
+    pub health: HealthReport,
     /// Messages handed to it.
     pub messages: u64,
     /// Messages a second, over the last few seconds.

@@ -30,6 +30,8 @@ pub struct Identity {
 struct FormatFile {
     about: String,
     version: u32,
+    /// Tells the folder from all others.
+    id: String,
     application: String,
     topology: String,
 }
@@ -99,8 +101,8 @@ pub(super) fn create_folder(folder: &Path) -> Result<(), LogError> {
     }
 }
 
-/// Reads `FORMAT`, or writes it if the folder is new. Returns the topology that it holds. The caller has the lock.
-pub(super) fn check(folder: &Path, identity: &Identity) -> Result<String, LogError> {
+/// Reads `FORMAT`, or writes it if the folder is new. Returns the topology that it holds, and the folder's id. The caller has the lock.
+pub(super) fn check(folder: &Path, identity: &Identity) -> Result<(String, String), LogError> {
     let path = folder.join(FORMAT);
     match fs::read(&path) {
         Ok(bytes) => {
@@ -109,23 +111,38 @@ pub(super) fn check(folder: &Path, identity: &Identity) -> Result<String, LogErr
                 let (found, expected) = (found.application, identity.application.clone());
                 return Err(LogError::OtherApplication { path: folder.into(), found, expected });
             }
-            Ok(found.topology)
+            Ok((found.topology, found.id))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             refuse_other_files(folder)?;
-            write(folder, identity)?;
-            Ok(identity.topology.clone())
+            let id = new_id().map_err(|source| LogError::io("write", &path, source))?;
+            write(folder, identity, id.clone())?;
+            Ok((identity.topology.clone(), id))
         }
         Err(source) => Err(LogError::io("read", &path, source)),
     }
 }
 
+/// Writes another topology to `FORMAT`.
+pub(super) fn change(folder: &Path, identity: &Identity) -> Result<(), LogError> {
+    let path = folder.join(FORMAT);
+    let bytes = fs::read(&path).map_err(|source| LogError::io("read", &path, source))?;
+    write(folder, identity, read(&path, &bytes)?.id)
+}
+
+fn new_id() -> io::Result<String> {
+    let mut random = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(random)))
+}
+
 /// Writes `FORMAT`. After a power cut, the old or the new content is there.
-pub(super) fn write(folder: &Path, identity: &Identity) -> Result<(), LogError> {
+fn write(folder: &Path, identity: &Identity, id: String) -> Result<(), LogError> {
     let (new, path) = (folder.join(FORMAT_BEING_WRITTEN), folder.join(FORMAT));
     let content = FormatFile {
         about: "The state of a wallaroo application. spec/log.md describes the files of this folder.".to_owned(),
         version: VERSION,
+        id,
         application: identity.application.clone(),
         topology: identity.topology.clone(),
     };

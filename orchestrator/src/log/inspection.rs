@@ -50,6 +50,7 @@ pub fn inspect(folder: &Path) -> Result<Inspected, LogError> {
         store: if path.exists() { size_of(&path)? } else { 0 },
     };
     let recovered = Recovered {
+        id: String::new(),
         topology: identity.topology.clone(),
         checkpoint: stored.checkpoint,
         states: stored.states,

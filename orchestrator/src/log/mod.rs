@@ -74,6 +74,8 @@ pub enum Report {
 pub struct Recovered {
     /// The topology in `FORMAT`: it may be another one than the caller's.
     pub topology: String,
+    /// What tells the folder from all others.
+    pub id: String,
     /// The last record that the checkpoint covers, and the checkpoint. None: none was made.
     pub checkpoint: Option<(Lsn, Bytes)>,
     /// State keys and states, as the checkpoint left them.
@@ -118,7 +120,7 @@ pub fn open(folder: &Path, identity: &Identity) -> Result<(Opened, Recovered), L
     identity::create_folder(folder)?;
     identity::refuse_other_files(folder)?;
     let lock = identity::lock(folder)?;
-    let topology = identity::check(folder, identity)?;
+    let (topology, id) = identity::check(folder, identity)?;
     let (store, stored) = FileStore::open(&folder.join("store.redb"))?;
     let mut disk = RealDisk;
     let segments = folder.join("log");
@@ -128,6 +130,7 @@ pub fn open(folder: &Path, identity: &Identity) -> Result<(Opened, Recovered), L
     let mut back = recovery::read_back(&mut disk, &segments, checkpoint)?;
     let recovered = Recovered {
         topology,
+        id,
         checkpoint: stored.checkpoint,
         states: stored.states,
         records: std::mem::take(&mut back.records),
@@ -140,7 +143,7 @@ pub fn open(folder: &Path, identity: &Identity) -> Result<(Opened, Recovered), L
 
 /// Writes another topology to `FORMAT`, in a folder that the caller has open.
 pub fn set_topology(folder: &Path, identity: &Identity) -> Result<(), LogError> {
-    identity::write(folder, identity)
+    identity::change(folder, identity)
 }
 
 impl Opened {

@@ -68,7 +68,8 @@ impl<'a> Builder<'a> {
                     let source_id = SourceId(self.sources.len() as u32);
                     let generates = matches!(source, SourceConfig::Generator {});
                     // The protocol of acknowledged streams says where messages end.
-                    let is_framed = matches!(source, SourceConfig::Tcp { acknowledged: true, .. });
+                    let is_framed =
+                        matches!(source, SourceConfig::Tcp { acknowledged: true, .. } | SourceConfig::Connector { .. });
                     let cut = !is_framed && matches!(framing, Some(Framing::Decoder { .. }));
                     let cut = cut.then(|| self.add_stage(id, PoolId::MAIN, Input::Cut(source_id)));
                     let input = if generates {

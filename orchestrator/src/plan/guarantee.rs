@@ -102,6 +102,11 @@ fn source_row(source: &SourceConfig) -> SourceRow {
             is_read_again: false,
             without_state: "what was received and not delivered is lost, and the client is not told",
         },
+        SourceConfig::Connector { .. } => SourceRow {
+            with_state: "the connector goes on behind the position that was recorded last",
+            is_read_again: true,
+            without_state: "the connector begins where its code says",
+        },
         SourceConfig::Stdin {} => SourceRow {
             with_state: "what was read and not recorded is lost",
             is_read_again: false,
@@ -126,6 +131,15 @@ fn sink_row(sink: &SinkConfig) -> SinkRow {
             while_it_lives: Level::AtLeastOnce,
             with_state: (Level::AtLeastOnce, "what the consumer has not acknowledged is sent again"),
             without_state: "what the consumer has not acknowledged is sent again only after a broken connection",
+        },
+        SinkConfig::Connector { .. } => SinkRow {
+            while_it_lives: Level::AtLeastOnce,
+            with_state: (
+                Level::AtLeastOnce,
+                "what the connector has not reported as written is given to it again, and exactly once if it commits positions \
+                 with what it writes",
+            ),
+            without_state: "what the connector has not reported as written is given to it again after its own death",
         },
         SinkConfig::Stdout {} => SinkRow {
             while_it_lives: Level::ExactlyOnce,

@@ -43,6 +43,7 @@ fn kind(node: &Node) -> String {
                 SourceConfig::File { path, .. } => format!("file {path:?}"),
                 SourceConfig::Stdin {} => "standard input".to_owned(),
                 SourceConfig::Generator {} => "generator".to_owned(),
+                SourceConfig::Connector { class, .. } => format!("connector {class:?}"),
             };
             format!("source {from}{time}")
         }
@@ -56,6 +57,7 @@ fn kind(node: &Node) -> String {
             SinkConfig::Tcp { .. } => "sink tcp".to_owned(),
             SinkConfig::File { path, .. } => format!("sink file {path:?}"),
             SinkConfig::Stdout {} => "sink standard output".to_owned(),
+            SinkConfig::Connector { class, .. } => format!("sink connector {class:?}"),
         },
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn check_files(plan: &Plan, application: &str, dead_letters: Option<&
         let identity = match &source.config {
             SourceConfig::File { path, .. } => of_path(path.as_ref()),
             SourceConfig::Stdin {} => of_stream(io::stdin().as_fd()),
-            SourceConfig::Tcp { .. } | SourceConfig::Generator {} => None,
+            SourceConfig::Tcp { .. } | SourceConfig::Generator {} | SourceConfig::Connector { .. } => None,
         };
         if let Some(identity) = identity {
             known.insert(identity, format!("source {:?}", plan.name(source.node)));

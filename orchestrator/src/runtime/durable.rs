@@ -35,6 +35,8 @@ pub(super) struct Left {
     opened: Opened,
     pub(super) checkpoint: Checkpoint,
     pub(super) states: Vec<StoredState>,
+    /// What tells the folder from all others.
+    pub(super) folder_id: String,
     /// No run has used the folder before.
     is_new: bool,
     /// Other steps go on than those of the run before.
@@ -86,7 +88,7 @@ pub(super) async fn open_state(plan: &Plan, options: &RunOptions) -> Result<Opti
 fn open_folder(folder: &Path, identity: Identity, drop: &[String]) -> Result<Left, StateError> {
     let began = Instant::now();
     let (opened, recovered) = log::open(folder, &identity)?;
-    let written = recovered.topology.clone();
+    let (written, folder_id) = (recovered.topology.clone(), recovered.id.clone());
     if let Some(cut) = &recovered.cut {
         tracing::warn!("the log ended in what was never synced, which is dropped: {cut:?}");
     }
@@ -115,7 +117,8 @@ fn open_folder(folder: &Path, identity: Identity, drop: &[String]) -> Result<Lef
             checkpoint.lsn
         );
     }
-    Ok(Left { opened, checkpoint, states, is_new, carried, logged_bytes, recovery: began.elapsed() })
+    let recovery = began.elapsed();
+    Ok(Left { opened, checkpoint, states, folder_id, is_new, carried, logged_bytes, recovery })
 }
 
 /// The log of a run.
@@ -187,7 +190,7 @@ impl Begun {
     pub(super) async fn new(plan: &Arc<Plan>, config: EngineConfig, left: Option<Left>) -> Result<Self, RunError> {
         let mut undelivered = Vec::new();
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let Some(Left { opened, checkpoint, states, is_new, carried, mut logged_bytes, recovery }) = left else {
+        let Some(Left { opened, checkpoint, states, is_new, carried, mut logged_bytes, recovery, .. }) = left else {
             let (engine, (_, reports)) = (Engine::new(plan.clone(), config), mpsc::unbounded_channel());
             return Ok(Self { engine, log: None, reports, undelivered, epoch });
         };

@@ -4,20 +4,28 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use wallaroo_protocol::NodeId;
 use wallaroo_protocol::topology::{SinkConfig, SourceConfig};
 
 use super::durable::Left;
+use super::named_pools::pool_of_connector;
 use super::{RunError, RunOptions};
+use crate::connector::process::Program;
 use crate::descriptors::ClientLimit;
 use crate::ids::{SinkId, SourceId};
 use crate::plan::Plan;
-use crate::position::FilePosition;
+use crate::position::{FilePosition, Position};
 use crate::sink::{self, SinkEvent};
 use crate::sink_chunk::SinkChunk;
 use crate::source::{self, Framing, SourceBudget, SourceContext, SourceError, SourceEvent, SourceHandle, Streams};
+use crate::worker::descendants::run_tag;
+use crate::worker::pool::PoolSettings;
+use crate::{connector, local_socket};
 
 /// After this long, the log says what is waited for.
 const LONG_OPEN: Duration = Duration::from_secs(1);
@@ -28,6 +36,7 @@ pub(super) struct Inputs {
     pub(super) addresses: Vec<String>,
     pub(super) events: mpsc::UnboundedReceiver<SourceEvent>,
     waiting: Vec<OpenSource>,
+    connectors: JoinSet<()>,
     pub(super) stop: CancellationToken,
     /// Cancelled before `stop`, if the next run goes on.
     pub(super) suspended: CancellationToken,
@@ -37,6 +46,7 @@ enum OpenSource {
     Tcp(tokio::net::TcpListener, SourceContext),
     File(source::file::FileInput, SourceContext),
     Followed(source::follow::FollowedFile, SourceContext),
+    Connector(Program, (UnixListener, String), SourceContext),
 }
 
 impl Inputs {
@@ -44,7 +54,7 @@ impl Inputs {
     pub(super) fn listening(&self) -> Vec<(SourceId, SocketAddr)> {
         let address = |opened: &OpenSource| match opened {
             OpenSource::Tcp(listener, context) => Some((context.source, listener.local_addr().ok()?)),
-            OpenSource::File(..) | OpenSource::Followed(..) => None,
+            OpenSource::File(..) | OpenSource::Followed(..) | OpenSource::Connector(..) => None,
         };
         self.waiting.iter().filter_map(address).collect()
     }
@@ -57,8 +67,19 @@ impl Inputs {
                 OpenSource::Tcp(listener, context) => tokio::spawn(source::tcp::run(listener, context, stop)),
                 OpenSource::File(input, context) => tokio::spawn(source::file::run(input, context, stop)),
                 OpenSource::Followed(file, context) => tokio::spawn(source::follow::run(file, context, stop)),
+                OpenSource::Connector(program, socket, context) => {
+                    self.connectors.spawn(connector::source::run(program, socket, context, stop));
+                    continue;
+                }
             };
         }
+    }
+
+    /// Waits until connectors have heard what is durable and have ended, and ends those that take too long.
+    pub(super) async fn close(&mut self, grace: Duration) {
+        let ended = async { while self.connectors.join_next().await.is_some() {} };
+        let _ = timeout(grace, ended).await;
+        self.connectors.shutdown().await;
     }
 }
 
@@ -84,7 +105,8 @@ pub(super) async fn open_sources(
     let pools = std::iter::once(&options.pool).chain(options.named_pools.values());
     let clients = ClientLimit::beside(pools.map(|pool| 2 * pool.slots + pool.standbys).sum());
     let (stop, suspended) = (CancellationToken::new(), CancellationToken::new());
-    let mut inputs = Inputs { addresses: Vec::new(), events, waiting: Vec::new(), stop, suspended };
+    let mut inputs =
+        Inputs { addresses: Vec::new(), events, waiting: Vec::new(), connectors: JoinSet::new(), stop, suspended };
     let mut handles = Vec::new();
     for (id, source) in (0..).map(SourceId).zip(&plan.sources) {
         let (Some(framing), false) = (&source.framing, matches!(source.config, SourceConfig::Generator {})) else {
@@ -94,10 +116,7 @@ pub(super) async fn open_sources(
         };
         let budget = SourceBudget::new(options.engine.queue_bytes);
         let (handle, close_requests) = SourceHandle::new();
-        let streams = matches!(source.config, SourceConfig::Tcp { acknowledged: true, .. }).then(|| {
-            let left = left.map(|left| left.position(id).clone().into_messages());
-            Streams::new(left.into_iter().flatten().collect(), handle.clone())
-        });
+        let streams = streams_of(&source.config, left.map(|left| left.position(id)), &handle);
         let context = SourceContext {
             source: id,
             framing: Framing::from(framing),
@@ -125,6 +144,11 @@ pub(super) async fn open_sources(
                 let file = opened(name.clone(), open).await;
                 (name, file.map_err(|error| not_opened(plan.name(source.node), position, options, error))?)
             }
+            SourceConfig::Connector { class, pool } => {
+                let name = format!("source {:?}", plan.name(source.node));
+                let program = program(plan, (source.node, name), pool.as_ref(), options)?;
+                (format!("connector {class}"), OpenSource::Connector(program, listen()?, context))
+            }
             SourceConfig::Stdin {} | SourceConfig::Generator {} => {
                 ("stdin".to_owned(), OpenSource::File(source::file::stdin()?, context))
             }
@@ -134,6 +158,33 @@ pub(super) async fn open_sources(
         handles.push(Some(OpenedSource { budget, handle, streams }));
     }
     Ok((inputs, handles))
+}
+
+/// The streams of a source whose clients, or whose connector, are told what is durable.
+fn streams_of(config: &SourceConfig, left: Option<&Position>, handle: &SourceHandle) -> Option<Streams> {
+    let left = left.cloned().unwrap_or_default().into_marks();
+    match config {
+        SourceConfig::Tcp { acknowledged: true, .. } => Some(Streams::of_clients(left, handle.clone())),
+        SourceConfig::Connector { .. } => Some(Streams::of_connector(left, handle.clone())),
+        _ => None,
+    }
+}
+
+/// What a connector runs.
+fn program(
+    plan: &Plan,
+    (node, name): (NodeId, String),
+    pool: Option<&String>,
+    options: &RunOptions,
+) -> Result<Program, RunError> {
+    let PoolSettings { interpreter, application, args, memory, .. } =
+        pool_of_connector(plan, node, pool, options)?.clone();
+    Ok(Program { node, name: name.into(), interpreter, application, args, memory })
+}
+
+/// Where the process of a connector connects.
+fn listen() -> Result<(UnixListener, String), RunError> {
+    local_socket::listen().map_err(RunError::LocalSocket)
 }
 
 fn open_file(
@@ -162,6 +213,7 @@ fn not_opened(name: &str, position: Option<FilePosition>, options: &RunOptions, 
 /// keep trying to connect.
 pub(super) async fn open_sinks(
     plan: &Plan,
+    options: &RunOptions,
     mut left: Option<&mut Left>,
     events: &mpsc::UnboundedSender<SinkEvent>,
     tasks: &mut JoinSet<()>,
@@ -169,7 +221,7 @@ pub(super) async fn open_sinks(
     let mut files = Vec::new();
     for sink in &plan.sinks {
         files.push(match &sink.config {
-            SinkConfig::Tcp { .. } => None,
+            SinkConfig::Tcp { .. } | SinkConfig::Connector { .. } => None,
             SinkConfig::File { path, append } => {
                 let (path, append) = (PathBuf::from(path), *append);
                 Some(opened(path.display().to_string(), move || sink::file::create(&path, append)).await?)
@@ -192,6 +244,14 @@ pub(super) async fn open_sinks(
         match (&sink.config, file) {
             (SinkConfig::Tcp { host, port }, _) => {
                 tasks.spawn(sink::tcp::run(host.clone(), *port, id, chunks, events));
+            }
+            (SinkConfig::Connector { pool, .. }, _) => {
+                let name = plan.name(sink.node);
+                let program = program(plan, (sink.node, format!("sink {name:?}")), pool.as_ref(), options)?;
+                let delivered = left.as_mut().map_or(Ok(0), |left| left.delivered(id, || Ok(0)))?;
+                let run = left.as_ref().map_or(run_tag(), |left| &left.folder_id);
+                let progress = connector::sink::Progress { stream: format!("{run} {name}").into(), delivered };
+                tasks.spawn(connector::sink::run(program, listen()?, progress, id, chunks, events));
             }
             (_, Some(file)) => drop(tasks.spawn(sink::file::run(file, id, chunks, events))),
             (_, None) => {}

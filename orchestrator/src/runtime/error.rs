@@ -123,6 +123,9 @@ pub enum RunError {
     /// A signal arrived before the application ran.
     #[error("interrupted")]
     InterruptedEarly,
+    /// A socket for the process of a connector cannot be made.
+    #[error("cannot make the socket of a connector")]
+    LocalSocket(#[source] std::io::Error),
     /// Signals cannot be received.
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),

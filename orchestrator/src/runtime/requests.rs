@@ -13,7 +13,7 @@ use crate::control::report::{
 };
 use crate::control::{Refusal, RefusalKind, Reply, Request};
 use crate::engine::{Event, SlotStatus, Status};
-use crate::ids::SourceId;
+use crate::ids::{SinkId, SourceId};
 use crate::plan::{Input, Stage};
 use crate::worker::pool::{MemberStatus, Progress};
 use crate::worker::pools::Pools;
@@ -81,7 +81,8 @@ impl Runtime {
         let letters = letters.map(|reason| format!("dead letters wait, they cannot be written to {reason}"));
         let log = self.log.as_ref().and_then(RunLog::waits).map(|reason| format!("nothing is begun: {reason}"));
         let journals = status.slots.iter().filter_map(journal_problem);
-        letters.into_iter().chain(log).chain(self.engine.problems()).chain(journals).collect()
+        let down = self.health.problems(&self.plan);
+        letters.into_iter().chain(log).chain(down).chain(self.engine.problems()).chain(journals).collect()
     }
 
     fn source_reports(&self, status: &Status, rates: &[f64]) -> Vec<SourceReport> {
@@ -89,6 +90,7 @@ impl Runtime {
         let report = |((id, source), place): ((SourceId, &crate::plan::SourcePlan), &String)| SourceReport {
             name: self.plan.name(source.node).to_owned(),
             place: place.clone(),
+            health: self.health.of_source(id),
             connections: self.observed.connections(id),
             messages: status.stages[source.stage.index()].messages,
             rate: rates[source.stage.index()],
@@ -118,6 +120,7 @@ impl Runtime {
         let report = |(index, sink): (usize, &crate::plan::SinkPlan)| SinkReport {
             name: self.plan.name(sink.node).to_owned(),
             place: sink.address(),
+            health: self.health.of_sink(SinkId(index as u32)),
             messages: status.sink_messages[index],
             rate: rates[index],
             pending_bytes: status.sink_pending_bytes[index],

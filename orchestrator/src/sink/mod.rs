@@ -6,9 +6,13 @@ pub mod file;
 mod outbox;
 pub mod tcp;
 
+pub(crate) use self::outbox::Outbox;
+
 use std::io;
 use std::path::PathBuf;
 
+use bytes::Bytes;
+use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use crate::ids::SinkId;
@@ -33,6 +37,13 @@ pub enum SinkEvent {
         /// How many messages are now wholly written that were not before.
         messages: usize,
     },
+    /// A connector cannot write a message. Its bytes are reported as written afterwards.
+    Rejected {
+        /// The sink.
+        sink: SinkId,
+        /// The message, and why.
+        rejected: Rejected,
+    },
     /// The sink cannot go on; what it holds is not written.
     Failed {
         /// The sink.
@@ -52,6 +63,21 @@ pub enum SinkEvent {
         /// Why.
         error: SinkError,
     },
+}
+
+/// A message that the code of a connector has refused for good.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Rejected {
+    /// The encoded message.
+    pub payload: Bytes,
+    /// Type of the exception.
+    pub exception: String,
+    /// Its message.
+    pub message: String,
+    /// The user's traceback.
+    pub traceback: String,
+    /// `repr` of the message.
+    pub value: String,
 }
 
 /// What can go wrong at a sink. The first three are for the log and complete in one line; the others name their cause.
@@ -78,6 +104,14 @@ pub enum SinkError {
     Closed {
         /// Host and port as configured.
         peer: String,
+    },
+    /// A connector has failed.
+    #[error("{name}: {reason}")]
+    Connector {
+        /// The sink.
+        name: String,
+        /// Why.
+        reason: String,
     },
     /// The file cannot be created.
     #[error("cannot write to {}", path.display())]

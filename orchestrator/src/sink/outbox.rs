@@ -7,11 +7,11 @@ use crate::sink_chunk::SinkChunk;
 
 /// What a step forward newly completed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     /// Bytes written for the first time.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
     /// Messages whose last byte was written for the first time.
-    pub(super) messages: usize,
+    pub(crate) messages: usize,
 }
 
 /// A chunk and where it stands in the stream of everything this sink ever got.
@@ -46,7 +46,7 @@ struct Cursor {
 /// Chunks from the first one not wholly acknowledged to the last one queued, with a cursor for what is written.
 /// Positions count all bytes ever queued.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     entries: VecDeque<Entry>,
     cursor: Cursor,
     /// Position after the last byte queued.
@@ -61,7 +61,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Queues a chunk, whose lengths add up to its bytes.
-    pub(super) fn push(&mut self, chunk: SinkChunk) {
+    pub(crate) fn push(&mut self, chunk: SinkChunk) {
         let messages = chunk.lengths.len() as u64;
         let entry = Entry { start: self.end, first_message: self.messages, chunk };
         debug_assert_eq!(
@@ -75,22 +75,22 @@ impl Outbox {
     }
 
     /// Position of the next byte to write.
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.cursor.position
     }
 
     /// Bytes queued and not written.
-    pub(super) fn unwritten(&self) -> u64 {
+    pub(crate) fn unwritten(&self) -> u64 {
         self.end - self.cursor.position
     }
 
     /// Whether every message queued is written. Empty messages count: they are written by [`Self::advance`] of 0.
-    pub(super) fn is_written(&self) -> bool {
+    pub(crate) fn is_written(&self) -> bool {
         self.cursor.entry == self.entries.len()
     }
 
     /// Bytes left of a message that is partly written; 0 at a message boundary.
-    pub(super) fn rest_of_message(&self) -> u64 {
+    pub(crate) fn rest_of_message(&self) -> u64 {
         let Some(entry) = self.entries.get(self.cursor.entry) else { return 0 };
         let length = u64::from(entry.chunk.lengths.get(self.cursor.message).copied().unwrap_or(0));
         match self.cursor.position - self.cursor.message_start {
@@ -100,7 +100,7 @@ impl Outbox {
     }
 
     /// Fills `slices` with what to write next, at most `limit` bytes, and says how many of them are filled.
-    pub(super) fn gather<'outbox>(&'outbox self, slices: &mut [IoSlice<'outbox>], limit: u64) -> usize {
+    pub(crate) fn gather<'outbox>(&'outbox self, slices: &mut [IoSlice<'outbox>], limit: u64) -> usize {
         let mut room = limit;
         let mut count = 0;
         let mut position = self.cursor.position;
@@ -121,7 +121,7 @@ impl Outbox {
     }
 
     /// `count` more bytes are written.
-    pub(super) fn advance(&mut self, count: usize) -> Progress {
+    pub(crate) fn advance(&mut self, count: usize) -> Progress {
         let cursor = &mut self.cursor;
         cursor.position += count as u64;
         while let Some(entry) = self.entries.get(cursor.entry) {
@@ -150,8 +150,19 @@ impl Outbox {
         progress
     }
 
+    /// Messages ever queued that end before `position`, which is behind what was dropped.
+    pub(crate) fn messages_before(&self, position: u64) -> u64 {
+        let Some(entry) = self.entries.iter().find(|entry| entry.end() > position) else { return self.messages };
+        let mut end = entry.start;
+        let is_before = |length: &&u32| {
+            end += u64::from(**length);
+            end <= position
+        };
+        entry.first_message + entry.chunk.lengths.iter().take_while(is_before).count() as u64
+    }
+
     /// Everything before `position` has arrived: whole chunks of it are dropped.
-    pub(super) fn acknowledge(&mut self, position: u64) {
+    pub(crate) fn acknowledge(&mut self, position: u64) {
         while self.cursor.entry > 0 && self.entries.front().is_some_and(|entry| entry.end() <= position) {
             self.entries.pop_front();
             self.cursor.entry -= 1;
@@ -159,7 +170,7 @@ impl Outbox {
     }
 
     /// Only bytes before `position` have arrived: writing goes on at the start of the first message that did not arrive whole.
-    pub(super) fn rewind(&mut self, position: u64) {
+    pub(crate) fn rewind(&mut self, position: u64) {
         self.acknowledge(position);
         let start = self.entries.front().map_or(self.end, |entry| entry.start);
         self.cursor = Cursor { entry: 0, message: 0, message_start: start, position: start };
@@ -234,6 +245,15 @@ mod tests {
         assert!(!outbox.is_written());
         assert_eq!(outbox.advance(0), Progress { bytes: 0, messages: 2 });
         assert!(outbox.is_written());
+    }
+
+    #[test]
+    fn messages_are_counted_by_their_ends() {
+        let mut outbox = outbox(&[&["one", "two"], &["three"]]);
+        assert_eq!([0, 2, 3, 5, 6, 11].map(|position| outbox.messages_before(position)), [0, 0, 1, 1, 2, 3]);
+        outbox.advance(7);
+        outbox.acknowledge(6);
+        assert_eq!([6, 10, 11].map(|position| outbox.messages_before(position)), [2, 2, 3]);
     }
 
     #[test]

@@ -1,15 +1,13 @@
-//! A connection of a client that is told which of its messages are durable, see `spec/streams.md`.
+//! A connection of a client, or of a connector, that is told which of its messages are durable, see `spec/streams.md`.
 
 use std::io;
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wallaroo_protocol::topology::ByteOrder;
 
-use super::connection::{Connection, Shared};
+use super::connection::{Connection, Shared, Stream};
 use super::framing::LengthPrefix;
 use super::streams::{Lease, Streams};
 use super::{ConnectionError, Framing};
@@ -33,16 +31,13 @@ pub(super) const FRAMING: Framing = Framing::Length(LengthPrefix {
 
 /// Serves a client. Acknowledgements go on when reading has ended, until all messages are durable.
 pub(super) async fn serve(
-    client: TcpStream,
+    (mut reader, mut writer): (impl Stream, impl AsyncWrite + Unpin + Send + 'static),
     shared: Arc<Shared>,
     streams: Streams,
     (id, peer): (ConnectionId, String),
     refusal: oneshot::Receiver<String>,
     permit: OwnedSemaphorePermit,
 ) {
-    // Acknowledgements are small, and waited for.
-    let _ = client.set_nodelay(true);
-    let (mut reader, mut writer) = client.into_split();
     let name = tokio::select! {
         () = shared.stop.cancelled() => return,
         name = hello(&mut reader) => name,
@@ -74,7 +69,7 @@ pub(super) async fn serve(
 }
 
 /// Reads the first frame of a client: the name of its stream, or what is wrong. One that only tries the port says nothing.
-async fn hello(reader: &mut OwnedReadHalf) -> Result<Option<StreamName>, String> {
+async fn hello(reader: &mut impl Stream) -> Result<Option<StreamName>, String> {
     let mut frame = [0; HEADER + 1 + MAX_NAME];
     let gone = |error: io::Error| format!("it ended before it named its stream: {error}");
     let Ok(1..) = reader.read(&mut frame[..1]).await else { return Ok(None) };
@@ -99,14 +94,15 @@ async fn hello(reader: &mut OwnedReadHalf) -> Result<Option<StreamName>, String>
 
 /// Tells the client where to go on, and then what is durable, until reading has `ended` and everything is.
 async fn acknowledge(
-    writer: &mut OwnedWriteHalf,
+    writer: &mut (impl AsyncWrite + Unpin),
     lease: &Lease,
     credit: u32,
     mut ended: oneshot::Receiver<Option<String>>,
 ) -> io::Result<()> {
     let mut durable = lease.acknowledged.clone();
     let mut told = *durable.borrow_and_update();
-    let welcome = ToClient::Welcome { received: lease.received, acknowledged: told, credit };
+    let (received, mark) = (lease.received, lease.mark.clone());
+    let welcome = ToClient::Welcome { received, acknowledged: told, credit, mark };
     writer.write_all(&welcome.encode()).await?;
     let mut is_reading = true;
     while is_reading || !lease.is_settled() {
@@ -128,13 +124,15 @@ async fn acknowledge(
     writer.shutdown().await
 }
 
-/// Fails unless all frames are messages.
-pub(super) fn check(block: &FrameBlock, peer: &str) -> Result<(), ConnectionError> {
+/// Fails unless all frames are messages of the stream. Their marks, if they have any, are no part of the frames then.
+pub(super) fn open_messages(block: &mut FrameBlock, lease: &Lease, peer: &str) -> Result<(), ConnectionError> {
+    let expected = if lease.is_marked() { kind::MARKED } else { kind::MESSAGE };
+    let no_message = |kind| ConnectionError::NoMessage { peer: peer.to_owned(), kind };
     for span in &block.spans {
         let kind = block.data[span.start as usize - 1];
-        if kind != kind::MESSAGE {
-            return Err(ConnectionError::NoMessage { peer: peer.to_owned(), kind });
+        if kind != expected {
+            return Err(no_message(kind));
         }
     }
-    Ok(())
+    if lease.is_marked() { block.split_marks().map_err(|_| no_message(expected)) } else { Ok(()) }
 }

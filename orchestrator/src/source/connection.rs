@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -67,8 +66,6 @@ pub(super) trait Stream: AsyncRead + Unpin {
         false
     }
 }
-
-impl Stream for TcpStream {}
 
 impl Stream for OwnedReadHalf {}
 
@@ -192,6 +189,10 @@ impl Connection {
                 }
             }
         }
+        if self.stream.as_ref().is_some_and(|stream| stream.is_marked()) {
+            // A connector's process that died in the middle of a message is followed by one that sends it again.
+            return Ok(CloseReason::End);
+        }
         if let Some(block) = cutter.finish().map_err(|error| self.broken(error))? {
             self.deliver_block(block).await?;
         }
@@ -214,8 +215,8 @@ impl Connection {
     }
 
     async fn deliver_block(&mut self, mut block: FrameBlock) -> Result<(), ConnectionError> {
-        if self.stream.is_some() {
-            acknowledged::check(&block, &self.peer)?;
+        if let Some(stream) = &self.stream {
+            acknowledged::open_messages(&mut block, stream, &self.peer)?;
         }
         let weight = block.weight();
         self.pay(weight).await?;

@@ -9,6 +9,8 @@ pub mod file;
 pub mod follow;
 pub mod framing;
 mod held;
+mod listening;
+pub mod partitions;
 mod reopening;
 mod rotation;
 mod streams;
@@ -77,6 +79,13 @@ pub enum SourceEvent {
         connection: ConnectionId,
         /// Why.
         outcome: CloseReason,
+    },
+    /// A connector's process has ended before it was done. The next connection says that it is up again.
+    Down {
+        /// The source.
+        source: SourceId,
+        /// Why.
+        reason: String,
     },
     /// Nothing more comes from this source: the file has ended, or the source was stopped and all it read is delivered.
     Ended {

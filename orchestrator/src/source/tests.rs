@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{Connection, Shared, Stream, StreamKind};
 use super::framing::LengthPrefix;
 use super::*;
-use crate::position::Position;
+use crate::position::{Mark, Position};
 use crate::stream_protocol::{self, ToClient, kind};
 
 impl Stream for DuplexStream {}
@@ -65,7 +64,10 @@ impl Rig {
         let listener = tcp::bind("127.0.0.1", 0).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let (mut context, events, handle) = Self::context(lines(), BUDGET);
-        let streams = Streams::new(BTreeMap::from([("known".into(), 7)]), handle.clone());
+        let streams = Streams::of_clients(
+            std::iter::once(("known".into(), Mark { messages: 7, mark: Bytes::new() })),
+            handle.clone(),
+        );
         context.streams = Some(streams.clone());
         let (budget, stop) = (context.budget.clone(), CancellationToken::new());
         let task = tokio::spawn(tcp::run(listener, context, stop.clone()));

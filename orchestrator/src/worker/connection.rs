@@ -15,7 +15,7 @@ use wallaroo_protocol::{BatchId, ENVELOPE_BYTES, FrameCodec, FromWorker, Outgoin
 
 use super::descendants::{kill_tagged, worker_tag};
 use super::marker_file::MarkerFile;
-use super::output::{Listener, Stream, Tail, pump};
+use super::output::{Listener, Speaker, Stream, Tail, pump};
 use super::process::{Interpreter, Process, SpawnError, Streams, death_cause};
 use super::socket::{FromWorkerHalf, ToWorkerHalf};
 use crate::death::{DeathCause, Marker};
@@ -136,7 +136,7 @@ async fn live(
     mut orders: mpsc::UnboundedReceiver<Order>,
     events: mpsc::UnboundedSender<WorkerEvent>,
 ) {
-    let worker = generation.0;
+    let worker = Speaker::Worker(generation.0);
     let (from_worker, to_worker) = streams.socket;
     let writer = tokio::spawn(write(to_worker, queue));
     let mut tail = Tail::default();
@@ -147,8 +147,8 @@ async fn live(
     let (cause, noted) = {
         let output = async {
             tokio::join!(
-                pump(streams.stdout, Stream::Stdout, worker, &mut discarded, &mut to_stdout),
-                pump(streams.stderr, Stream::Stderr, worker, &mut tail, &mut to_stderr)
+                pump(streams.stdout, Stream::Stdout, &worker, &mut discarded, &mut to_stdout),
+                pump(streams.stderr, Stream::Stderr, &worker, &mut tail, &mut to_stderr)
             )
         };
         let mut output = std::pin::pin!(output);

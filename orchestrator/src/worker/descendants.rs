@@ -4,12 +4,14 @@
 //! This process is a subreaper: who loses its parent becomes its child, and is reaped here.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
+use wallaroo_protocol::NodeId;
 
 use crate::ids::Generation;
 
@@ -30,6 +32,12 @@ static OWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 /// What the tags of all workers of this run begin with.
 pub fn run_tag() -> &'static str {
     &RUN
+}
+
+/// A tag for the next process of a connector.
+pub(crate) fn connector_tag(node: NodeId) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{}.c{node}-{}.", run_tag(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The tag of a worker.
@@ -75,7 +83,7 @@ pub(super) fn own(pid: i32) {
 }
 
 /// Notes that a child was waited for.
-pub(super) fn disown(pid: i32) {
+pub(crate) fn disown(pid: i32) {
     OWN.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
 }
 

@@ -7,7 +7,7 @@ pub mod connection;
 pub mod descendants;
 pub mod guard;
 mod marker_file;
-mod output;
+pub(crate) mod output;
 pub mod pool;
 pub mod pools;
 pub mod process;

@@ -1,6 +1,7 @@
 //! A worker's standard output and error: always drained, logged line by line, floods cut short with a count.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -23,21 +24,21 @@ const LEVEL_MARK: u8 = 0x1e;
 
 /// Which stream a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Stdout,
     Stderr,
 }
 
 /// The last lines of a stream, and those who wait for what comes next.
 #[derive(Debug, Default)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     lines: VecDeque<String>,
     listeners: Vec<Listener>,
 }
 
 /// A listener: it gets what a stream prints for a while.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     heard: String,
     until: tokio::time::Instant,
     reply: oneshot::Sender<String>,
@@ -79,7 +80,7 @@ impl Tail {
     }
 
     /// The last stack that faulthandler, or Python on its way out, printed; empty if there is none.
-    pub(super) fn stack(&self) -> String {
+    pub(crate) fn stack(&self) -> String {
         let begins = |line: &String| {
             line.starts_with("Fatal Python error") || line.starts_with("Traceback (most recent call last)")
         };
@@ -89,7 +90,7 @@ impl Tail {
     }
 
     /// The last `count` lines.
-    pub(super) fn last(&self, count: usize) -> String {
+    pub(crate) fn last(&self, count: usize) -> String {
         let skipped = self.lines.len().saturating_sub(count);
         self.lines.range(skipped..).fold(String::new(), |text, line| text + line + "\n")
     }
@@ -112,14 +113,33 @@ fn without_reporter<'a>(lines: impl Iterator<Item = &'a String>) -> String {
     stacks.into_iter().filter(|(_, is_reporter)| !is_reporter).map(|(stack, _)| stack).collect()
 }
 
+/// Whose output it is.
+#[derive(Debug, Clone)]
+pub(crate) enum Speaker {
+    /// A worker, by its number.
+    Worker(u32),
+    /// A connector, by its name.
+    Connector(Arc<str>),
+}
+
+/// Logs at a level, and says whose output it is.
+macro_rules! say {
+    ($level:ident, $speaker:expr, $($text:tt)+) => {
+        match $speaker {
+            Speaker::Worker(worker) => tracing::$level!(target: "worker", worker, $($text)+),
+            Speaker::Connector(connector) => tracing::$level!(target: "worker", %connector, $($text)+),
+        }
+    };
+}
+
 /// Logs a stream until it ends, and keeps its last lines in `tail`.
 ///
 /// # Cancel safety
 /// Not safe: what was read is lost with the future.
-pub(super) async fn pump(
+pub(crate) async fn pump(
     mut from: impl AsyncRead + Unpin,
     stream: Stream,
-    worker: u32,
+    speaker: &Speaker,
     tail: &mut Tail,
     listeners: &mut mpsc::UnboundedReceiver<Listener>,
 ) {
@@ -148,33 +168,33 @@ pub(super) async fn pump(
                 buffer.push(*byte);
             }
             if *byte == b'\n' || buffer.len() >= LONGEST_LINE {
-                log(&buffer, stream, worker, &mut limit, tail);
+                log(&buffer, stream, speaker, &mut limit, tail);
                 buffer.clear();
             }
         }
     }
     if !buffer.is_empty() {
-        log(&buffer, stream, worker, &mut limit, tail);
+        log(&buffer, stream, speaker, &mut limit, tail);
     }
-    limit.report(worker);
+    limit.report(speaker);
 }
 
-fn log(line: &[u8], stream: Stream, worker: u32, limit: &mut Limit, tail: &mut Tail) {
+fn log(line: &[u8], stream: Stream, speaker: &Speaker, limit: &mut Limit, tail: &mut Tail) {
     let (marked, line) = level_of(line);
     let text = String::from_utf8_lossy(line);
     if stream == Stream::Stderr {
         tail.push(&text);
     }
-    if limit.admits(worker, Instant::now()) {
+    if limit.admits(speaker, Instant::now()) {
         let level = marked.unwrap_or(match stream {
             Stream::Stdout => Level::INFO,
             Stream::Stderr => Level::WARN,
         });
         match level {
-            Level::ERROR => tracing::error!(target: "worker", worker, "{text}"),
-            Level::WARN => tracing::warn!(target: "worker", worker, "{text}"),
-            Level::INFO => tracing::info!(target: "worker", worker, "{text}"),
-            _ => tracing::debug!(target: "worker", worker, "{text}"),
+            Level::ERROR => say!(error, speaker, "{text}"),
+            Level::WARN => say!(warn, speaker, "{text}"),
+            Level::INFO => say!(info, speaker, "{text}"),
+            _ => say!(debug, speaker, "{text}"),
         }
     }
 }
@@ -203,9 +223,9 @@ impl Limit {
         Self { second: now, lines: 0, suppressed: 0 }
     }
 
-    fn admits(&mut self, worker: u32, now: Instant) -> bool {
+    fn admits(&mut self, speaker: &Speaker, now: Instant) -> bool {
         if now.duration_since(self.second) >= Duration::from_secs(1) {
-            self.report(worker);
+            self.report(speaker);
             *self = Self::new(now);
         }
         self.lines += 1;
@@ -214,9 +234,9 @@ impl Limit {
         admitted
     }
 
-    fn report(&mut self, worker: u32) {
+    fn report(&mut self, speaker: &Speaker) {
         if self.suppressed > 0 {
-            tracing::warn!(target: "worker", worker, "{} more lines of output suppressed", self.suppressed);
+            say!(warn, speaker, "{} more lines of output suppressed", self.suppressed);
             self.suppressed = 0;
         }
     }
@@ -231,7 +251,7 @@ mod tests {
         let mut tail = Tail::default();
         let printed: &[u8] = b"hello\nFatal Python error: Segmentation fault\n\nCurrent thread 0x1 (most recent call first):\n  File x\n";
         let (_ask, mut listeners) = mpsc::unbounded_channel();
-        pump(printed, Stream::Stderr, 0, &mut tail, &mut listeners).await;
+        pump(printed, Stream::Stderr, &Speaker::Worker(0), &mut tail, &mut listeners).await;
         assert!(tail.stack().starts_with("Fatal Python error: Segmentation fault\n"), "{}", tail.stack());
         assert!(tail.stack().ends_with("  File x\n"));
         assert_eq!(tail.last(1), "  File x\n");
@@ -250,10 +270,10 @@ mod tests {
     fn a_flood_is_counted() {
         let start = Instant::now();
         let mut limit = Limit::new(start);
-        let admitted = (0..LINES_A_SECOND + 50).filter(|_| limit.admits(0, start)).count();
+        let admitted = (0..LINES_A_SECOND + 50).filter(|_| limit.admits(&Speaker::Worker(0), start)).count();
         assert_eq!(admitted, LINES_A_SECOND as usize);
         assert_eq!(limit.suppressed, 50);
-        assert!(limit.admits(0, start + Duration::from_secs(1)));
+        assert!(limit.admits(&Speaker::Worker(0), start + Duration::from_secs(1)));
         assert_eq!(limit.suppressed, 0);
     }
 }

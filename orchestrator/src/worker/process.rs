@@ -77,6 +77,57 @@ pub struct SpawnError {
     pub source: io::Error,
 }
 
+/// A process that was started in a group of its own.
+pub(crate) struct OwnGroup {
+    /// The process. It is killed when this is dropped; whoever has waited for it calls [`disown`].
+    pub(crate) child: Child,
+    /// Its process id, which is its group's too.
+    pub(crate) group: Pid,
+    /// Its standard output.
+    pub(crate) stdout: ChildStdout,
+    /// Its standard error.
+    pub(crate) stderr: ChildStderr,
+}
+
+impl Interpreter {
+    /// A command that runs `code` with the SDK. `tag` is what its process and those that it starts are found by.
+    pub(crate) fn command(&self, code: &str, tag: &str) -> Command {
+        let mut command = Command::new(&self.python);
+        command
+            .args(["-c", code])
+            .args(self.code.iter().flat_map(|code| ["--code".as_ref(), code.path().as_os_str()]))
+            .env("PYTHONUNBUFFERED", "1")
+            .env(VARIABLE, tag)
+            .env("PYTHONHASHSEED", self.hash_seed.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        if std::env::var_os(PYPY_NURSERY.0).is_none() {
+            command.env(PYPY_NURSERY.0, PYPY_NURSERY.1);
+        }
+        command
+    }
+
+    /// Starts it, with these descriptors of ours and no others.
+    ///
+    /// Call it from a thread that lives as long as the orchestrator: the process is killed when the thread ends.
+    pub(crate) fn spawn(&self, mut command: Command, inherited: Vec<RawFd>) -> io::Result<OwnGroup> {
+        let limit = self.descriptors.map(|most| (most, most)).or_else(descriptors::inherited);
+        inherit(&mut command, inherited, limit);
+        let mut child = command.spawn()?;
+        let pid = child.id().ok_or_else(|| io::Error::other("the child is gone already"))?;
+        own(pid.cast_signed());
+        let missing = || io::Error::other("the child has no output pipes");
+        let stdout = child.stdout.take().ok_or_else(missing)?;
+        let stderr = child.stderr.take().ok_or_else(missing)?;
+        // When memory runs out, it can be replaced and this process cannot. The system may refuse.
+        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
+        Ok(OwnGroup { child, group: Pid::from_raw(pid.cast_signed()), stdout, stderr })
+    }
+}
+
 /// Runs the worker. `python -m` and `python -c` look for modules in the current folder first, so a `types.py` there would
 /// take the place of Python's own; `-P`, which turns that off, exists since Python 3.11 only.
 const START: &str =
@@ -99,42 +150,15 @@ impl Process {
         }
         ours.set_nonblocking(true)?;
         let marker = MarkerFile::create()?;
-        let mut command = Command::new(&interpreter.python);
+        let mut command = interpreter.command(START, &worker_tag(generation));
         command
-            .args(["-c", START])
             .args(["--fd", &theirs.as_raw_fd().to_string()])
             .args(["--marker-fd", &marker.descriptor().to_string()])
-            .args(["--progress-ms", &interpreter.progress_interval.as_millis().to_string()])
-            .args(interpreter.code.iter().flat_map(|code| ["--code".as_ref(), code.path().as_os_str()]))
-            .env("PYTHONUNBUFFERED", "1")
-            .env(VARIABLE, worker_tag(generation))
-            .env("PYTHONHASHSEED", interpreter.hash_seed.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        if std::env::var_os(PYPY_NURSERY.0).is_none() {
-            command.env(PYPY_NURSERY.0, PYPY_NURSERY.1);
-        }
-        let limit = interpreter.descriptors.map(|most| (most, most)).or_else(descriptors::inherited);
-        inherit(&mut command, [theirs.as_raw_fd(), marker.descriptor()], limit);
-        let mut child = command.spawn()?;
-        if let Some(pid) = child.id() {
-            own(pid.cast_signed());
-        }
+            .args(["--progress-ms", &interpreter.progress_interval.as_millis().to_string()]);
+        let child = interpreter.spawn(command, vec![theirs.as_raw_fd(), marker.descriptor()])?;
         drop(theirs);
-        let missing = || io::Error::other("the child has no output pipes");
-        let streams = Streams {
-            socket: halves(ours)?,
-            stdout: child.stdout.take().ok_or_else(missing)?,
-            stderr: child.stderr.take().ok_or_else(missing)?,
-        };
-        let pid = child.id().ok_or_else(|| io::Error::other("the child is gone already"))?;
-        // When memory runs out, a worker can be replaced and this process cannot. The system may refuse.
-        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
-        let process = Self { child, group: Pid::from_raw(pid.cast_signed()), marker };
-        Ok((process, streams))
+        let OwnGroup { child, group, stdout, stderr } = child;
+        Ok((Self { child, group, marker }, Streams { socket: halves(ours)?, stdout, stderr }))
     }
 
     /// The process id, which is its group's too.
@@ -201,12 +225,12 @@ pub fn death_cause(status: ExitStatus) -> DeathCause {
 
 /// Lets the child keep `descriptors`, ties its life to ours, and limits what it may open and leave behind.
 #[expect(unsafe_code, reason = "the child can be prepared between fork and exec only here")]
-fn inherit(command: &mut Command, descriptors: [RawFd; 2], limit: Option<(u64, u64)>) {
+fn inherit(command: &mut Command, descriptors: Vec<RawFd>, limit: Option<(u64, u64)>) {
     let parent = nix::unistd::getpid();
     let prepare = move || {
-        for descriptor in descriptors {
+        for descriptor in &descriptors {
             // SAFETY: the descriptors are owned by the spawning function, which outlives the fork; in the child nothing closes them.
-            let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+            let descriptor = unsafe { BorrowedFd::borrow_raw(*descriptor) };
             fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;

@@ -10,6 +10,7 @@ from wallaroo._errors import WallarooParameterError
 from wallaroo._hooks import on_start, on_stop
 from wallaroo._io.addresses import tcp_parse_input_addrs, tcp_parse_output_addrs
 from wallaroo._io.codecs import Codec, length_prefixed, lines, raw
+from wallaroo._io.connectors import RejectedMessageError, Sink, Source, connector
 from wallaroo._io.csv_codec import csv_lines
 from wallaroo._io.decoders import Decoder, decoder
 from wallaroo._io.encoders import Encoder, encoder
@@ -18,7 +19,17 @@ from wallaroo._io.short_configs import file, stdin, stdout, tcp
 from wallaroo._io.sinks import FileSinkConfig, SinkConfig, StdoutSinkConfig, TCPSinkConfig
 from wallaroo._io.sources import FileSourceConfig, GenSourceConfig, SourceConfig, StdinSourceConfig, TCPSourceConfig
 from wallaroo._legacy.builder import ApplicationBuilder
-from wallaroo._legacy.kafka import KafkaSinkCLIParser, KafkaSinkConfig, KafkaSourceCLIParser, KafkaSourceConfig
+from wallaroo._legacy.kafka import (
+    CustomKafkaSinkCLIParser,
+    CustomKafkaSourceCLIParser,
+    DefaultKafkaSinkCLIParser,
+    DefaultKafkaSourceCLIParser,
+    KafkaSinkCLIParser,
+    KafkaSinkConfig,
+    KafkaSourceCLIParser,
+    KafkaSourceConfig,
+)
+from wallaroo._legacy.kafka_options import kafka_parse_sink_options, kafka_parse_source_options
 from wallaroo._pipeline.application import application, build_application
 from wallaroo._pipeline.branches import Branches
 from wallaroo._pipeline.joining import Table
@@ -57,7 +68,11 @@ __all__ = [
     "Codec",
     "Computation",
     "Context",
+    "CustomKafkaSinkCLIParser",
+    "CustomKafkaSourceCLIParser",
     "Decoder",
+    "DefaultKafkaSinkCLIParser",
+    "DefaultKafkaSourceCLIParser",
     "Encoder",
     "FileSinkConfig",
     "FileSourceConfig",
@@ -70,7 +85,10 @@ __all__ = [
     "Keyed",
     "KeyedPipeline",
     "Pipeline",
+    "RejectedMessageError",
+    "Sink",
     "SinkConfig",
+    "Source",
     "SourceConfig",
     "StdinSourceConfig",
     "StdoutSinkConfig",
@@ -88,6 +106,7 @@ __all__ = [
     "computation",
     "computation_batch",
     "computation_multi",
+    "connector",
     "count",
     "count_windows",
     "csv_lines",
@@ -96,6 +115,8 @@ __all__ = [
     "file",
     "hours",
     "json_lines",
+    "kafka_parse_sink_options",
+    "kafka_parse_source_options",
     "key_extractor",
     "length_prefixed",
     "lines",

@@ -117,7 +117,7 @@ fn alarming(what: &str, count: u64) -> Span<'static> {
 }
 
 fn source_row(source: &SourceReport) -> Vec<String> {
-    let SourceReport { name, place, connections, messages, rate: per_second } = source;
+    let SourceReport { name, place, connections, messages, rate: per_second, .. } = source;
     vec![named(place, name), connections.to_string(), messages.to_string(), rate(*per_second)]
 }
 
@@ -138,7 +138,7 @@ fn in_pool(pool: Option<&String>) -> String {
 }
 
 fn sink_row(sink: &SinkReport) -> Vec<String> {
-    let SinkReport { name, place, messages, rate: per_second, pending_bytes } = sink;
+    let SinkReport { name, place, messages, rate: per_second, pending_bytes, .. } = sink;
     vec![named(place, name), ByteSize(*pending_bytes as u64).to_string(), messages.to_string(), rate(*per_second)]
 }
 

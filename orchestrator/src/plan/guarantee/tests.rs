@@ -49,6 +49,11 @@ fn each_source_says_what_it_does_after_a_death() {
             "exactly once: clients send again what they were not told is durable",
         ),
         (
+            SourceConfig::Connector { class: "app.Orders".to_owned(), pool: None },
+            "the connector begins where its code says",
+            "exactly once: the connector goes on behind the position that was recorded last",
+        ),
+        (
             SourceConfig::Stdin {},
             "what was read and not delivered is lost",
             "exactly once, of what was recorded before the death of the orchestrator: what was read and not recorded \

@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use wallaroo_orch::engine::EngineConfig;
 use wallaroo_orch::frame::{FrameBlock, Place, Span};
-use wallaroo_orch::position::{FilePosition, Position, StreamName};
+use wallaroo_orch::position::{FilePosition, Mark, Position, StreamName};
 
 use super::World;
 use super::misfortune::MOST_SLOTS;
@@ -79,18 +79,35 @@ impl World {
     pub(super) fn block(&self, lane: usize, count: usize) -> FrameBlock {
         let mut data = BytesMut::new();
         let mut spans = Vec::new();
-        for frame in &self.scenario.lanes[lane].frames[self.sent[lane]..self.sent[lane] + count] {
+        let before = self.sent[lane] as u64;
+        let is_marked = self.is_marked(lane);
+        for (frame, number) in self.scenario.lanes[lane].frames[self.sent[lane]..][..count].iter().zip(before + 1..) {
             data.put_u32(0);
             let start = data.len() as u32;
+            let mark = if is_marked { mark_of(number) } else { Bytes::new() };
+            if is_marked {
+                data.put_u32(mark.len() as u32);
+            }
             data.extend_from_slice(&encode_values(frame));
+            data.extend_from_slice(&mark);
             spans.push(Span { start, end: data.len() as u32 });
         }
-        let place = if self.scenario.lanes[lane].is_acknowledged {
-            Place::Stream { stream: stream_of(lane), before: self.sent[lane] as u64 }
-        } else {
-            Place::File { before: FilePosition::default().after(self.position(lane)), after: 0 }
+        let stream = stream_of(lane);
+        let place = match self.scenario.lanes[lane].is_acknowledged {
+            true if is_marked => Place::Partition { partition: stream, before },
+            true => Place::Stream { stream, before },
+            false => Place::File { before: FilePosition::default().after(self.position(lane)), after: 0 },
         };
-        FrameBlock { data: data.freeze(), spans, place }
+        let mut block = FrameBlock { data: data.freeze(), spans, place };
+        if is_marked {
+            block.split_marks().expect("every frame has its mark");
+        }
+        block
+    }
+
+    /// Whether a lane is a partition that a connector reads, and not a client. All lanes of a scenario are of one kind.
+    fn is_marked(&self, lane: usize) -> bool {
+        self.scenario.lanes[lane].is_acknowledged && self.scenario.lanes.len() % 2 == 1
     }
 
     /// Bytes of the stream of a client that are behind what it has sent.
@@ -103,8 +120,11 @@ impl World {
         let known = &self.scenario.lanes[lane];
         self.closed[lane] = false;
         if known.is_acknowledged {
-            let messages = position.clone().into_messages().find(|(stream, _)| *stream == stream_of(lane));
-            self.sent[lane] = messages.map_or(0, |(_, messages)| messages as usize);
+            let reached = position.clone().into_marks().find(|(stream, _)| *stream == stream_of(lane));
+            let Mark { messages, mark } = reached.map_or_else(Mark::default, |(_, mark)| mark);
+            let expected = if self.is_marked(lane) && messages > 0 { mark_of(messages) } else { Bytes::new() };
+            assert_eq!(mark, expected, "a mark is that of the last message");
+            self.sent[lane] = messages as usize;
             let acknowledged = self.acknowledged[lane];
             assert!(self.sent[lane] >= acknowledged, "{acknowledged} messages were acknowledged and are forgotten");
             // It is told when it connects.
@@ -160,6 +180,11 @@ impl World {
             if self.scenario.lanes[lane].is_uncut { self.next_chunk(lane) } else { self.block(lane, 1).weight() };
         self.intake[source].admits(weight)
     }
+}
+
+/// What a connector says of its message of this number. Marks have several lengths.
+fn mark_of(number: u64) -> Bytes {
+    Bytes::from(number.to_string())
 }
 
 fn stream_of(lane: usize) -> StreamName {

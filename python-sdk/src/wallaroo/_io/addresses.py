@@ -137,5 +137,7 @@ def check_flag(owner: str, name: str, value: Any) -> bool:
 def shown_place(config: Any) -> str:
     """Return the kind of a source or sink and its place, as ``tcp 127.0.0.1:7010``."""
     described = config.describe()
+    if "class" in described:
+        return f"{described['kind']} {described['class'].rpartition('.')[2]}"
     place = [str(described[part]) for part in ("host", "port", "path") if part in described]
     return f"{described['kind']} {':'.join(place)}".rstrip()

@@ -56,6 +56,9 @@ class SourceConfig(Generic[T_co]):
     framing: Framing | None = None
     decode: Callable[[bytes], T_co | None] | None = None
     event_time: Callable[[Any], EventTime] | None = None
+    frame_time: Callable[[bytes], int | None] | None = None
+    """From a frame to its message's event time in nanoseconds, or ``None`` for the time of arrival. Where there is no
+    ``event_time``."""
     max_ahead: int | None = None
     """How much later than the message's arrival an event time may be, in nanoseconds."""
     takes_any_time = False
@@ -63,6 +66,11 @@ class SourceConfig(Generic[T_co]):
     described_as: ClassVar[str | None] = None
     """The name in errors of what made it; ``None``: its class."""
     side: ClassVar[str] = "source"
+
+    @property
+    def has_event_times(self) -> bool:
+        """Whether messages have event times; otherwise their time is that of their arrival."""
+        return self.event_time is not None or self.frame_time is not None
 
     def describe(self) -> Description:
         """Return the ``source`` map of the topology."""
@@ -89,7 +97,11 @@ class SourceConfig(Generic[T_co]):
         check_not_async(f"{where}: {class_name(event_time)}", event_time, "event_time(data)")
         check_arity(f"{where}: {class_name(event_time)}", event_time, "event_time(data)", ("data",))
         self.event_time = event_time
-        self.max_ahead = None if max_ahead is None else _nanoseconds(f"{self.described_as} max_ahead", max_ahead)
+        self._set_max_ahead(max_ahead)
+
+    def _set_max_ahead(self, max_ahead: Any) -> None:
+        where = f"{self.described_as or type(self).__name__} max_ahead"
+        self.max_ahead = None if max_ahead is None else _nanoseconds(where, max_ahead)
 
 
 def _nanoseconds(where: str, max_ahead: Any) -> int:

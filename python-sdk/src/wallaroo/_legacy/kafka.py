@@ -13,7 +13,7 @@ class _NotYet:
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         raise WallarooParameterError(
             f"{type(self).__name__}: Kafka is not supported yet",
-            hint="use TCPSourceConfig and TCPSinkConfig, and a bridge between Kafka and TCP, until it is",
+            hint="read and write Kafka in scripts of your own until it is: wallaroo.experimental connects them",
         )
 
 
@@ -28,7 +28,7 @@ class KafkaSourceConfig(_NotYet):
         Traceback (most recent call last):
         ...
         wallaroo._errors.WallarooParameterError: KafkaSourceConfig: Kafka is not supported yet
-        hint: use TCPSourceConfig and TCPSinkConfig, and a bridge between Kafka and TCP, until it is
+        hint: read and write Kafka in scripts of your own until it is: wallaroo.experimental connects them
     """
 
 
@@ -43,7 +43,7 @@ class KafkaSinkConfig(_NotYet):
         Traceback (most recent call last):
         ...
         wallaroo._errors.WallarooParameterError: KafkaSinkConfig: Kafka is not supported yet
-        hint: use TCPSourceConfig and TCPSinkConfig, and a bridge between Kafka and TCP, until it is
+        hint: read and write Kafka in scripts of your own until it is: wallaroo.experimental connects them
     """
 
 
@@ -58,7 +58,7 @@ class KafkaSourceCLIParser(_NotYet):
         Traceback (most recent call last):
         ...
         wallaroo._errors.WallarooParameterError: KafkaSourceCLIParser: Kafka is not supported yet
-        hint: use TCPSourceConfig and TCPSinkConfig, and a bridge between Kafka and TCP, until it is
+        hint: read and write Kafka in scripts of your own until it is: wallaroo.experimental connects them
     """
 
 
@@ -73,5 +73,65 @@ class KafkaSinkCLIParser(_NotYet):
         Traceback (most recent call last):
         ...
         wallaroo._errors.WallarooParameterError: KafkaSinkCLIParser: Kafka is not supported yet
-        hint: use TCPSourceConfig and TCPSinkConfig, and a bridge between Kafka and TCP, until it is
+        hint: read and write Kafka in scripts of your own until it is: wallaroo.experimental connects them
+    """
+
+
+class CustomKafkaSourceCLIParser(_NotYet):
+    """Read from Kafka, with the options of :func:`kafka_parse_source_options` in ``args``: not supported yet.
+
+    Raises:
+        WallarooParameterError: Always.
+
+    Example:
+        >>> CustomKafkaSourceCLIParser(["--kafka_source_topic", "orders"], None)
+        Traceback (most recent call last):
+        ...
+        wallaroo._errors.WallarooParameterError: CustomKafkaSourceCLIParser: Kafka is not supported yet
+        hint: read and write Kafka in scripts of your own until it is: wallaroo.experimental connects them
+    """
+
+
+class DefaultKafkaSourceCLIParser(_NotYet):
+    """Read from Kafka, with such options among the application's arguments: not supported yet.
+
+    Raises:
+        WallarooParameterError: Always.
+
+    Example:
+        >>> DefaultKafkaSourceCLIParser(None, name="kafka_source")
+        Traceback (most recent call last):
+        ...
+        wallaroo._errors.WallarooParameterError: DefaultKafkaSourceCLIParser: Kafka is not supported yet
+        hint: read and write Kafka in scripts of your own until it is: wallaroo.experimental connects them
+    """
+
+
+class CustomKafkaSinkCLIParser(_NotYet):
+    """Write to Kafka, with the options of :func:`kafka_parse_sink_options` in ``args``: not supported yet.
+
+    Raises:
+        WallarooParameterError: Always.
+
+    Example:
+        >>> CustomKafkaSinkCLIParser(["--kafka_sink_topic", "counts"], None)
+        Traceback (most recent call last):
+        ...
+        wallaroo._errors.WallarooParameterError: CustomKafkaSinkCLIParser: Kafka is not supported yet
+        hint: read and write Kafka in scripts of your own until it is: wallaroo.experimental connects them
+    """
+
+
+class DefaultKafkaSinkCLIParser(_NotYet):
+    """Write to Kafka, with such options among the application's arguments: not supported yet.
+
+    Raises:
+        WallarooParameterError: Always.
+
+    Example:
+        >>> DefaultKafkaSinkCLIParser(None, name="kafka_sink")
+        Traceback (most recent call last):
+        ...
+        wallaroo._errors.WallarooParameterError: DefaultKafkaSinkCLIParser: Kafka is not supported yet
+        hint: read and write Kafka in scripts of your own until it is: wallaroo.experimental connects them
     """

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, TypeVar, overload
 
 from wallaroo._errors import WallarooParameterError
+from wallaroo._io.connectors import Sink, Source, config_of
 from wallaroo._io.sinks import SinkConfig, check_sink_config
 from wallaroo._io.sources import SourceConfig, check_source_config
 from wallaroo._pipeline.joining import refusing_without_key
@@ -251,7 +252,7 @@ class Pipeline(StatelessVerbs[T_co], StatefulVerbs[T_co]):
         lookup = refusing_without_key("lookup")
         table = refusing_without_key("table")
 
-    def sink(self, sink_config: SinkConfig[T_co]) -> Pipeline[T_co]:
+    def sink(self, sink_config: SinkConfig[T_co] | Sink[T_co]) -> Pipeline[T_co]:
         """End the pipeline at a sink. Short for :meth:`to_sink`.
 
         Args:
@@ -265,11 +266,11 @@ class Pipeline(StatelessVerbs[T_co], StatefulVerbs[T_co]):
         """
         return self._to_sinks("sink", [sink_config])
 
-    def to_sink(self, sink_config: SinkConfig[T_co]) -> Pipeline[T_co]:
+    def to_sink(self, sink_config: SinkConfig[T_co] | Sink[T_co]) -> Pipeline[T_co]:
         """End the pipeline at a sink.
 
         Args:
-            sink_config: For example a :class:`TCPSinkConfig`.
+            sink_config: For example a :class:`TCPSinkConfig`, or a :class:`Sink` of the application.
 
         Raises:
             WallarooParameterError: The argument has another type, or the pipeline has ended.
@@ -279,7 +280,7 @@ class Pipeline(StatelessVerbs[T_co], StatefulVerbs[T_co]):
         """
         return self._to_sinks("to_sink", [sink_config])
 
-    def to_sinks(self, sink_configs: Sequence[SinkConfig[T_co]]) -> Pipeline[T_co]:
+    def to_sinks(self, sink_configs: Sequence[SinkConfig[T_co] | Sink[T_co]]) -> Pipeline[T_co]:
         """End the pipeline at several sinks; every one gets every message.
 
         Args:
@@ -298,7 +299,7 @@ class Pipeline(StatelessVerbs[T_co], StatefulVerbs[T_co]):
         self._require_open(where)
         if not sink_configs:
             raise WallarooParameterError(f"{where}: the list is empty", hint="give at least one sink config")
-        checked = [check_sink_config(where, config) for config in sink_configs]
+        checked = [check_sink_config(where, config_of(config)) for config in sink_configs]
         sinks = [Vertex(self._heads, _sink_node(config)) for config in checked]
         return Pipeline(self._name, self._heads, self._placed_by, sinks, call)
 
@@ -341,12 +342,12 @@ def _step_hint(thing: Any) -> str:
     return 'put @wallaroo.computation(name="...") above a function, and give that'
 
 
-def source(name: str, source_config: SourceConfig[T]) -> Pipeline[T]:
+def source(name: str, source_config: SourceConfig[T] | Source[T]) -> Pipeline[T]:
     """Begin a pipeline at its source.
 
     Args:
         name: The pipeline's name; each source of an application has its own.
-        source_config: For example a :class:`TCPSourceConfig`.
+        source_config: For example a :class:`TCPSourceConfig`, or a :class:`Source` of the application.
 
     Raises:
         WallarooParameterError: An argument is unusable.
@@ -362,6 +363,6 @@ def source(name: str, source_config: SourceConfig[T]) -> Pipeline[T]:
         <Pipeline 'countdown'>
     """
     check_name("source: name", name)
-    config = check_source_config(f"source({name!r})", source_config)
+    config = check_source_config(f"source({name!r})", config_of(source_config))
     vertex = Vertex((), lambda _inputs: SourceNode(name, (), config))
     return Pipeline(name, [vertex], BY_NOTHING)

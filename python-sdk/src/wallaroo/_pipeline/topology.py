@@ -38,7 +38,7 @@ class SourceNode(NamedTuple):
             "source": self.source.describe(),
             "decoder": decoder_name(self.source),
             "framing": self.source.framing,
-            "event_time": self.source.event_time is not None,
+            "event_time": self.source.has_event_times,
         }
 
 
@@ -377,7 +377,7 @@ def check_address_is_free(where: str, source_config: SourceConfig[Any], nodes: S
         WallarooParameterError: Only one of the two could read there.
     """
     described = source_config.describe()
-    if described["kind"] == "generator" or described.get("port") == 0:
+    if described["kind"] in ("generator", "connector") or described.get("port") == 0:
         return
     for node in nodes:
         if isinstance(node, SourceNode) and node.source.describe() == described:

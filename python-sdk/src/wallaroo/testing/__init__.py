@@ -13,6 +13,8 @@ The fixtures ``wallaroo_orch`` and ``wallaroo_sink``, which pytest finds by itse
 test may kill.
 """
 
+from wallaroo.testing._check_sink import check_sink
+from wallaroo.testing._check_source import check_source
 from wallaroo.testing._in_process import InProcess, run
 from wallaroo.testing._measured import Measured
 from wallaroo.testing._orchestrator import Orchestrator, Sink, frames
@@ -29,6 +31,8 @@ __all__ = [
     "Sink",
     "UnsavedStateError",
     "UnsavedStateWarning",
+    "check_sink",
+    "check_source",
     "frames",
     "run",
 ]

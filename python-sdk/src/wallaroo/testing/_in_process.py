@@ -22,8 +22,9 @@ from wallaroo._codec.keys import key_from_wire
 from wallaroo._codec.protocol import DEFAULT_MAX_BODY, TIMER, Batch
 from wallaroo._codec.values import ValueCodec
 from wallaroo._hooks import started, stopped
+from wallaroo._io.connectors import LENGTH, ConnectorSinkConfig
 from wallaroo._io.sources import GenSourceConfig
-from wallaroo._pipeline.topology import Application, SinkNode, SourceNode
+from wallaroo._pipeline.topology import Application, Node, SinkNode, SourceNode
 from wallaroo._steps.durations import Duration, in_nanoseconds
 from wallaroo.testing._inputs import Inputs, Message, frames_of, inputs_by_source, whole_number, words
 from wallaroo.testing._measured import Measurements
@@ -355,12 +356,13 @@ class InProcess:
     @property
     def outcome(self) -> Outcome:
         """The outputs, dead letters and metrics so far."""
-        outputs: dict[str, list[bytes]] = {}
+        outputs: dict[str, list[Any]] = {}
         for number, messages in self._written.items():
-            name = self._nodes[number].name
+            node = self._nodes[number]
+            name = node.name
             numbered = (f"{name} ({count})" for count in itertools.count(2))
             unused = name if name not in outputs else next(other for other in numbered if other not in outputs)
-            outputs[unused] = list(messages)
+            outputs[unused] = _as_given(node, messages)
         return Outcome(outputs, list(self._dead_letters), self._times.late, self._measured.report())
 
     def _generates(self, root: int) -> bool:
@@ -475,3 +477,10 @@ def _stage(compiler: Compiler, kind: str, root: int, outlets: list[int]) -> Stag
     stage = compiler.compile(kind, root, outlets)
     assert isinstance(stage, Stage), "no stage is planned to cut frames: they are given whole"
     return stage
+
+
+def _as_given(node: Node, messages: list[bytes]) -> list[Any]:
+    """Return the messages of a sink as its connector would be given them, if it has one."""
+    if not (isinstance(node, SinkNode) and isinstance(node.sink, ConnectorSinkConfig)):
+        return list(messages)
+    return [node.sink.from_payload(message[LENGTH.size :]) for message in messages]

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Callable, Union
 
 from wallaroo._io.codecs import Codec
+from wallaroo._io.connectors import ConnectorSourceConfig
+from wallaroo._io.sources import SourceConfig
 from wallaroo._pipeline.topology import SourceNode
 from wallaroo._steps.objects import shown_type
 
@@ -47,7 +49,7 @@ def frames_of(node: SourceNode, messages: Any) -> list[bytes]:
     """
     where = f"source {node.name!r}"
     delimiter = (node.source.framing or {}).get("delimiter")
-    payload = _payload(where, node.source.decoder)
+    payload = _payload(where, node.source)
     frames = [payload(number, message) for number, message in enumerate(_messages(where, messages))]
     if delimiter is not None:
         for number, frame in enumerate(frames):
@@ -93,9 +95,12 @@ def _messages(where: str, messages: Any) -> Iterator[Any]:
         raise TypeError(f"{where}: what is given is {shown_type(messages)}; give a list of messages") from None
 
 
-def _payload(where: str, decoder: Any) -> Callable[[int, Any], bytes]:
+def _payload(where: str, source: SourceConfig[Any]) -> Callable[[int, Any], bytes]:
     """Return a function from a message and its number to its frame's payload."""
-    codec = decoder if isinstance(decoder, Codec) else None
+    if isinstance(source, ConnectorSourceConfig) and source.codec is None:
+        to_payload = source.to_payload
+        return lambda _, message: to_payload(message)
+    codec = source.decoder if isinstance(source.decoder, Codec) else None
 
     def payload(number: int, message: Any) -> bytes:
         if not isinstance(message, (str, *_BYTES)):

@@ -58,8 +58,9 @@ class Outcome:
     r"""The outcome of a run.
 
     Args:
-        outputs: What every sink was given to write, message by message, by the sink's name: ``stdout``, ``file PATH``
-            or ``tcp HOST:PORT``; a second sink of one name has `` (2)`` after it.
+        outputs: What every sink was given to write, message by message, by the sink's name: ``stdout``, ``file PATH``,
+            ``tcp HOST:PORT`` or ``connector CLASS``; a second sink of one name has `` (2)`` after it. Messages are
+            bytes, unless they were given to a connector without a codec.
         dead_letters: In the order in which they occurred.
         late: How many values came when all their windows were complete.
         metrics: What each metric of :mod:`wallaroo.metrics` has measured, by its name and then by the step's; ``None``
@@ -71,13 +72,13 @@ class Outcome:
         ['to => 1', 'be => 1']
     """
 
-    outputs: dict[str, list[bytes]]
+    outputs: dict[str, list[Any]]
     dead_letters: list[DeadLetter]
     late: int = 0
     metrics: Metrics = field(default_factory=dict)
 
     @property
-    def messages(self) -> list[bytes]:
+    def messages(self) -> list[Any]:
         """The messages of the only sink.
 
         Raises:

@@ -37,7 +37,7 @@ class StageTimes:
         self._by_event_time = {
             root
             for root, node in enumerate(application.nodes)
-            if isinstance(node, SourceNode) and node.source.event_time is not None
+            if isinstance(node, SourceNode) and node.source.has_event_times
         }
         # The watermark of what has come in at a source with event times, and of a keyed stage: the last before the end.
         self._watermarks = {stage.root: BEGINNING for stage in stages}

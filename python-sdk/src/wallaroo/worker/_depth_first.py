@@ -39,8 +39,9 @@ class Position:
     # Of the message on its way, where windows need it: when it happened, and how far the watermark had come before it.
     time = 0
     watermark = BEGINNING
-    # When each message of a source's batch arrived, and the windows of the stage.
+    # When each message of a source's batch arrived, and its frame; and the windows of the stage.
     arrivals: Sequence[int] = ()
+    frames: Sequence[bytes] = ()
     windows: StageWindows
     # Of each group: the number of the next timer that is called before one of its messages.
     called_before: dict[int, int]

@@ -56,14 +56,33 @@ def load(application: str, args: list[str], copies: str | None = None) -> Loaded
     Raises:
         LoadError: It cannot be imported, or does not describe an application.
     """
+    described, module = _describe(application, args, copies)
+    return Loaded(described, codec_of(module), _start(described))
+
+
+def describe(application: str, args: list[str], copies: str | None = None) -> Application:
+    """Import ``application`` and call its ``application_setup``. No hook is run: no step is, either.
+
+    Args:
+        application: As for :func:`load`.
+        args: As for :func:`load`.
+        copies: As for :func:`load`.
+
+    Raises:
+        LoadError: As for :func:`load`.
+    """
+    described, _ = _describe(application, args, copies)
+    return described
+
+
+def _describe(application: str, args: list[str], copies: str | None) -> tuple[Application, ModuleType]:
     module = _import(application, args, copies)
     setup = getattr(module, "application_setup", None)
     if setup is None:
         raise LoadError("import", f"{application} has no application_setup", _DEFINE_SETUP)
     if not callable(setup):
         raise LoadError("import", f"application_setup of {application} is not a function", _DEFINE_SETUP)
-    described = _set_up(application, setup, args)
-    return Loaded(described, codec_of(module), _start(described))
+    return _set_up(application, setup, args), module
 
 
 def import_application(application: str) -> None:

@@ -81,6 +81,8 @@ def expanded(times: Sequence[int]) -> list[int]:
 def stamping(node: int, source: SourceNode, below: Push, place: Position) -> Push:
     """Return the push that finds out when a message of a source happened."""
     event_time, max_ahead = source.source.event_time, source.source.max_ahead
+    if event_time is None and source.source.frame_time is not None:
+        event_time = _time_of_frame(source.source.frame_time, place)
     checked: Callable[[Any], int] = checked_time
     early = BEGINNING
     if source.source.takes_any_time:
@@ -114,6 +116,16 @@ def stamping(node: int, source: SourceNode, below: Push, place: Position) -> Pus
     return stamp
 
 
+def _time_of_frame(frame_time: Callable[[bytes], int | None], place: Position) -> Callable[[Any], int]:
+    """Return a function from a message to the time that its frame says, or else to that of its arrival."""
+
+    def event_time(value: Any) -> int:
+        time = frame_time(place.frames[place.origin])
+        return place.arrivals[place.origin] if time is None else time
+
+    return event_time
+
+
 class TimedFramesStage(Stage):
     """Begins with a decoder; its messages are stamped."""
 
@@ -125,6 +137,7 @@ class TimedFramesStage(Stage):
         if not is_frames(given):
             raise ProtocolError("the input of a frames batch is not an array of bin")
         _begin(self._place, run)
+        self._place.frames = given
         self._push_each(given, run)
 
 

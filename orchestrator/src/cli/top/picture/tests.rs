@@ -2,7 +2,13 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::*;
-use crate::control::report::{InterpreterReport, LatencyReport, RunState, SeatReport, WorkerState};
+use crate::control::report::{
+    HealthReport, HealthState, InterpreterReport, LatencyReport, RunState, SeatReport, WorkerState,
+};
+
+fn up() -> HealthReport {
+    HealthReport { state: HealthState::Up, for_seconds: None, reason: None }
+}
 
 fn latency() -> LatencyReport {
     LatencyReport {
@@ -61,6 +67,7 @@ fn report() -> StatusReport {
         sources: vec![SourceReport {
             name: "tcp 127.0.0.1:7010".to_owned(),
             place: "tcp 127.0.0.1:7010".to_owned(),
+            health: up(),
             connections: 1,
             messages: 1_234_567,
             rate: 98_765.4,
@@ -69,6 +76,7 @@ fn report() -> StatusReport {
         sinks: vec![SinkReport {
             name: "counts".to_owned(),
             place: "tcp 127.0.0.1:7002".to_owned(),
+            health: up(),
             messages: 12_345_678,
             rate: 987_654.3,
             pending_bytes: 3 << 20,
