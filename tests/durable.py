@@ -28,7 +28,14 @@ WORKERS = (1, 2, 3)
 #: Small ones make checkpoints frequent.
 REPLAY_BUDGETS = ("1ms", "20ms", "250ms")
 #: Messages of a stream for each kill, so that the last kill still finds some.
-SIZE_OF_KILL = {"words": 40_000, "squares": 40_000, "windows": 15_000, "picky": 20_000, "shapes": 5_000}
+SIZE_OF_KILL = {
+    "words": 40_000,
+    "squares": 40_000,
+    "windows": 15_000,
+    "carts": 20_000,
+    "picky": 20_000,
+    "shapes": 5_000,
+}
 #: A stream with more kills than this is followed by another, since a model has to fit into memory.
 KILLS_OF_STREAM = 50
 #: Each of the random applications is another one.

@@ -24,6 +24,10 @@ def by_first_field(line):
     return line.partition(" ")[0]
 
 
+def by_second_field(line):
+    return line.split(" ")[1]
+
+
 def one_order(line):
     return None
 
@@ -121,6 +125,27 @@ def run_sessions(tmp_path, **options):
     written = out.read_text(encoding="utf-8").splitlines()
     assert in_order(written, by_first_field) == in_order(expected_of("sessions"), by_first_field)
     assert [letter["key"] for letter in read_dead_letters(letters)] == ["'eve'"]
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_carts(workers, tmp_path):
+    run_carts(tmp_path, workers=workers)
+
+
+def test_carts_on_every_interpreter(tmp_path, interpreter):
+    run_carts(tmp_path, python=interpreter)
+
+
+def run_carts(tmp_path, **options):
+    out = tmp_path / "out.txt"
+    with open(out, "w") as stdout:
+        with Orchestrator(
+            EXAMPLES / "carts" / "carts.py", EXAMPLES / "carts" / "input.txt", stdout=stdout, **options
+        ) as run:
+            assert run.wait() == 0, run.log()
+            assert run.summary()["dead_letters"] == 0
+    written = out.read_text(encoding="utf-8").splitlines()
+    assert in_order(written, by_second_field) == in_order(expected_of("carts"), by_second_field)
 
 
 @pytest.mark.parametrize("workers", WORKERS)

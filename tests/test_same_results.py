@@ -79,7 +79,8 @@ def shape(generation, sources, stateless, key, keyed):
 
 
 VERBS = st.sampled_from(["map", "map_async", "filter", "flat_map", "inspect", "branch", "split"])
-AGGREGATES = st.sampled_from(["stateful", "count", "sum", "mean", "min", "max", "reduce", "collect_list", "dedup"])
+STATEFUL = st.sampled_from(["stateful", "ttl", "timers", "timers"])
+AGGREGATES = STATEFUL | st.sampled_from(["count", "sum", "mean", "min", "max", "reduce", "collect_list", "dedup"])
 AGGREGATIONS = st.sampled_from(["count", "sum", "mean", "min", "reduce", "collect_list"])
 
 

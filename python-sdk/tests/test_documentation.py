@@ -32,6 +32,7 @@ MADE_BY_OTHERS = {
     "Codec",
     "Computation",
     "ConnectorError",
+    "Context",
     "Counter",
     "Decoder",
     "Encoder",

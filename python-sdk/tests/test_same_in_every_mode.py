@@ -23,6 +23,7 @@ from wallaroo.worker._generate import GeneratorState
 from wallaroo.worker._marker import Marker
 from wallaroo.worker._open_windows import OpenWindows
 from wallaroo.worker._recent import SeenLately
+from wallaroo.worker._timed_state import KeptState
 
 
 class Kept:
@@ -146,6 +147,14 @@ def keep_and_fail(row, kept):
     return kept.keep(row, 1) if row.number % 3 else kept.keep(row, 1).missing
 
 
+def keep_and_watch(row, kept, ctx):
+    if row.number % 3 == 0:
+        ctx.set_timer(row.number % 5, f"of {row.number % 2}")
+    if row.number % 7 == 5:
+        ctx.delete_state()
+    return keep_and_fail(row, kept)
+
+
 def aggregated(p, kind, number, make):
     """Add a verb that keeps a state, and make its output a row again."""
     name = f"{kind} {number}"
@@ -161,6 +170,11 @@ def aggregated(p, kind, number, make):
     if kind == "stateful and retry":
         may_fail = lambda row, kept: kept.keep(row, 12 // ((row.number + kept.count) % 2))  # noqa: E731
         return p.stateful(may_fail, Kept, name=name, on_error=lambda row, error: row.note("h "), retries=1)
+    if kind == "stateful and timers":
+        alarm = lambda kept, ctx: kept.keep(make(4), ctx.tag) if kept.count % 5 != 4 else kept.missing  # noqa: E731
+        return p.stateful(keep_and_watch, Kept, name=name, on_timer=alarm, ttl=9 if number % 2 else None)
+    if kind == "stateful and ttl":
+        return p.stateful(lambda row, kept: kept.keep(row, number), Kept, name=name, ttl=4, atomic=number % 2 == 0)
     if kind == "reduce":
         pairs = p.reduce(lambda held, row: held.note(f"({row.shown()})") if row.number % 5 else None, name=name)
         return pairs.map(lambda pair: pair[1].note(f"r{number} "), name=f"row {number}")
@@ -185,6 +199,8 @@ AGGREGATES = [
     "stateful and skip",
     "stateful and retry",
     "stateful and atomic",
+    "stateful and timers",
+    "stateful and ttl",
     "reduce",
     "count",
     "sum",
@@ -398,10 +414,12 @@ class InAnyMode(InProcess):
         for table in self._tables._tables.values():
             for key in list(table._restored):
                 table.open(key)
+        live = {(table.name, key): table.live[key] for table, key in self._tables.live()}
+        users = {place: state.state if isinstance(state, KeptState) else state for place, state in live.items()}
         return {
-            (table.name, key): [shown(value) for value in vars(table.live[key]).values()]
-            for table, key in self._tables.live()
-            if not isinstance(table.live[key], (OpenWindows, GeneratorState, SeenLately))
+            place: [shown(value) for value in vars(state).values()]
+            for place, state in users.items()
+            if not isinstance(state, (OpenWindows, GeneratorState, SeenLately, type(None)))
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -17,6 +18,14 @@ def parse(line):
 
 def two(left, right):
     return left
+
+
+def watch(line, total, ctx):
+    return line
+
+
+async def remind(total, ctx):
+    return total
 
 
 async def fetch(line):
@@ -262,11 +271,58 @@ CASES = {
         "pipeline 'lines', stateful(parse): parse(line) cannot be called with 2 arguments (message, state)",
         "define it as parse(message, state)",
     ),
-    "a function of three arguments with a state": (
-        lambda: lines().stateful(lambda line, total, more: line, Total),
-        "pipeline 'lines', stateful(<lambda>): <lambda>(line, total, more) cannot be called with 2 "
+    "a function of four arguments with a state": (
+        lambda: lines().stateful(lambda line, total, ctx, more: line, Total),
+        "pipeline 'lines', stateful(<lambda>): <lambda>(line, total, ctx, more) cannot be called with 2 "
         "arguments (message, state)",
         "write lambda message, state: ...",
+    ),
+    "a timer that nothing sets": (
+        lambda: lines().stateful(two, Total, on_timer=lambda total, ctx: None),
+        "pipeline 'lines', stateful(two): on_timer is given, and two takes no ctx to set a timer with",
+        "give a function of three arguments, message, state, ctx, and call ctx.set_timer(...) in it",
+    ),
+    "a timer without ctx": (
+        lambda: lines().stateful(watch, Total, on_timer=lambda total: None),
+        "pipeline 'lines', stateful(watch): on_timer: <lambda>(total) cannot be called with 2 arguments (state, ctx)",
+        "write lambda state, ctx: ...",
+    ),
+    "a timer of message, state and ctx": (
+        lambda: lines().stateful(watch, Total, on_timer=watch),
+        "pipeline 'lines', stateful(watch): on_timer: watch(line, total, ctx) cannot be called with 2 arguments"
+        " (state, ctx)",
+        "define it as watch(state, ctx)",
+    ),
+    "a duration as on_timer": (
+        lambda: lines().stateful(watch, Total, on_timer=wallaroo.minutes(30)),
+        "pipeline 'lines', stateful(watch): on_timer: the argument is of type int, not a function",
+        "give on_timer the function itself, without calling it; for example lambda state, ctx: ...",
+    ),
+    "a timer that yields": (
+        lambda: lines().stateful(watch, Total, on_timer=lambda total, ctx: (yield)),
+        "pipeline 'lines', stateful(watch): on_timer: <lambda> yields, and its result would be the generator itself",
+        "return the value: a state changes in place, and flat_map makes several outputs of a list",
+    ),
+    "a timer that is async": (
+        lambda: lines().stateful(watch, Total, on_timer=remind),
+        "pipeline 'lines', stateful(watch): on_timer: remind is async, and nothing would await it",
+        "define it as: def remind(state, ctx)",
+    ),
+    "a state that lives for seconds as a float": (
+        lambda: lines().stateful(two, Total, ttl=1.5),
+        "pipeline 'lines', stateful(two): ttl=1.5: the argument must be a whole number from 1 to 2**61",
+        "durations are in nanoseconds: wallaroo.seconds(10), for example; or a datetime.timedelta",
+    ),
+    "a state that lives for no time": (
+        lambda: lines().stateful(two, Total, ttl=timedelta(0)),
+        "pipeline 'lines', stateful(two): ttl=datetime.timedelta(0): the argument must be a whole number from 1 to"
+        " 2**61",
+        "durations are in nanoseconds: wallaroo.seconds(10), for example; or a datetime.timedelta",
+    ),
+    "a state that lives for a negative time": (
+        lambda: lines().stateful(two, Total, ttl=-wallaroo.hours(1)),
+        "pipeline 'lines', stateful(two): ttl=-3600000000000: the argument must be a whole number from 1 to 2**61",
+        "durations are in nanoseconds: wallaroo.seconds(10), for example; or a datetime.timedelta",
     ),
     "a function with a state that yields": (
         lambda: lines().stateful(lambda line, total: (yield line), Total),
@@ -406,6 +462,25 @@ DEAD_LETTERS = {
         lambda: values().collect().max(),
         ["1", "'a'"],
         "'<' not supported between instances of 'int' and 'str'",
+    ),
+    "a timer without on_timer": (
+        lambda: lines().stateful(lambda line, total, ctx: ctx.set_timer(timedelta(1)), Total),
+        ["a"],
+        "set_timer: the step has no on_timer to call; give stateful(..., on_timer=f)",
+    ),
+    "a timer in seconds": (
+        lambda: lines().stateful(lambda line, total, ctx: ctx.set_timer(30.0), Total, on_timer=lambda total, ctx: 1),
+        ["a"],
+        "set_timer: the time is of type float; give a datetime with a time zone, or a timedelta or nanoseconds after"
+        " ctx.now",
+    ),
+    "a timer in a time zone that is not said": (
+        lambda: lines().stateful(
+            lambda line, total, ctx: ctx.set_timer(datetime(2030, 1, 1)), Total, on_timer=lambda total, ctx: 1
+        ),
+        ["a"],
+        "set_timer: the datetime has no time zone; say which, as with .replace(tzinfo=datetime.timezone.utc), or add to"
+        " ctx.now",
     ),
     "text to add up in windows": (
         lambda: lines().window(count_windows(1)).aggregate(wallaroo.sum()),

@@ -9,6 +9,7 @@ import argparse
 import os
 import time
 
+import carts
 import wallaroo
 
 
@@ -102,6 +103,16 @@ def windows(pipeline, ran, more):
     return pipeline.window(window).aggregate(wallaroo.collect_list(), name="windows").map(listed, name="listed")
 
 
+def left_carts(pipeline, ran, more):
+    def noted(message):
+        ran.note()
+        return message
+
+    carts.book.left_after = carts.LEFT_AFTER["event"]
+    pipeline = pipeline.key_by(carts.key, name="key").map(noted, name="noted")
+    return pipeline.stateful(carts.book, carts.Cart, on_timer=carts.leave, name="book")
+
+
 def picky(pipeline, ran, more):
     def refuse(line):
         ran.note()
@@ -117,7 +128,7 @@ class Timed(Lines):
         return timed(bs.decode())
 
 
-KINDS = {"words": count_words, "squares": squares, "windows": windows, "picky": picky}
+KINDS = {"words": count_words, "squares": squares, "windows": windows, "picky": picky, "carts": left_carts}
 
 
 def application_setup(args):
@@ -134,6 +145,8 @@ def application_setup(args):
         source = wallaroo.GenSourceConfig(Below(int(options.source)))
     elif options.kind == "windows":
         source = wallaroo.FileSourceConfig(options.source, Timed, event_time=lambda message: message[0])
+    elif options.kind == "carts":
+        source = wallaroo.FileSourceConfig(options.source, carts.Lines, event_time=carts.seconds)
     else:
         source = wallaroo.FileSourceConfig(options.source, Lines)
     host, _, port = options.sink.rpartition(":")

@@ -105,6 +105,10 @@ class Seen:
     def __init__(self):
         self.count = 0
 
+    def __repr__(self):
+        # As a dead letter shows it.
+        return f"Seen({self.count})"
+
 
 def number(message, seen):
     seen.count += 1
@@ -129,8 +133,34 @@ def from_window(window):
     return 0, window.key, f"{window.value!r}/{bounds}".replace(" ", "")
 
 
+def watch(message, seen, ctx):
+    """Sets timers, moves and cancels them, and drops the state; what fails leaves all of that."""
+    seen.count += 1
+    if "a" in message[2]:
+        ctx.set_timer(len(message[2]) * 7, message[2][0])
+    if "b" in message[2]:
+        ctx.set_timer(20)
+    if "y" in message[2]:
+        ctx.cancel_timer()
+    if "x" in message[2]:
+        ctx.delete_state()
+    no_q(message)
+    return (*message[:2], f"{message[2]}#{seen.count}")
+
+
+def ring(seen, ctx):
+    seen.count += 1
+    if ctx.tag == "y":
+        raise LookupError(f"{ctx.key} {seen.count}")
+    if ctx.tag is None and seen.count % 3:
+        ctx.set_timer(9)
+    return 0, ctx.key, f"{ctx.tag}:{seen.count}"
+
+
 STATES = {
     "stateful": lambda pipeline: pipeline.stateful(number, Seen),
+    "ttl": lambda pipeline: pipeline.stateful(number, Seen, ttl=25),
+    "timers": lambda pipeline: pipeline.stateful(watch, Seen, on_timer=ring, ttl=60),
     "count": lambda pipeline: pipeline.count().map(from_pair),
     "sum": lambda pipeline: pipeline.sum(length).map(from_pair),
     "mean": lambda pipeline: pipeline.mean(length).map(from_pair),

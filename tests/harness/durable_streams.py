@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.harness import windows
+from tests.harness import carts, windows
 from tests.harness.orchestrator import message_of
 from tests.harness.places import APPS
 from tests.harness.word_counts import text_lines
@@ -130,6 +130,25 @@ class Windows(Stream):
         return all(found == self._windows[key][: len(found)] for key, found in received.items())
 
 
+class Carts(Stream):
+    """Carts are left when no message comes for long: timers of event time."""
+
+    kind = "carts"
+
+    def __init__(self, folder, size):
+        super().__init__(folder)
+        sent = carts.stream(size, seed=size)
+        self.source.write_bytes(carts.lines(sent))
+        self.messages = size
+        self._expected = carts.expected(sent)
+        self.bytes = sum(len(line) + 1 for lines in self._expected.values() for line in lines)
+
+    def faults(self):
+        received = carts.read(self.sink.read_text())
+        keys = {*received, *self._expected}
+        return total(compared(received.get(key, []), self._expected.get(key, [])) for key in keys)
+
+
 class Picky(Stream):
     """A step raises for each twentieth message, and gives the others in capitals."""
 
@@ -154,7 +173,7 @@ class Picky(Stream):
         return faults + compared(sorted(letters), sorted(self._bad)) + of_ids(self.letters)
 
 
-STREAMS = {stream.kind: stream for stream in (Words, Squares, Windows, Picky)}
+STREAMS = {stream.kind: stream for stream in (Words, Squares, Windows, Carts, Picky)}
 
 
 def compared(received: list, expected: list) -> Faults:

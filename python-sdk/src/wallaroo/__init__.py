@@ -54,6 +54,7 @@ from wallaroo._windows.aggregations import collect_list, count, mean, reduce
 from wallaroo._windows.aggregations import max as max
 from wallaroo._windows.aggregations import min as min
 from wallaroo._windows.aggregations import sum as sum
+from wallaroo._windows.context import Context
 from wallaroo._windows.spans import sessions, sliding, tumbling
 from wallaroo._windows.windowed import Window, Windowed
 from wallaroo._windows.windows import Aggregation, count_windows, range_windows, session_windows
@@ -66,6 +67,7 @@ __all__ = [
     "Branches",
     "Codec",
     "Computation",
+    "Context",
     "CustomKafkaSinkCLIParser",
     "CustomKafkaSourceCLIParser",
     "Decoder",

@@ -137,6 +137,35 @@ assert_type(orders.count(), wallaroo.Pipeline[wallaroo.Keyed[Any, int]])
 assert_type(by_user.stateful(number, Counter[str]), wallaroo.KeyedPipeline[str, str])
 assert_type(by_user.stateful(number, state=Counter[str], name="n").count(), wallaroo.Pipeline[wallaroo.Keyed[str, int]])
 
+
+class Opened:
+    orders = 0
+
+
+def watch(order: Order, opened: Opened, ctx: wallaroo.Context[str]) -> str | None:
+    opened.orders += 1
+    ctx.set_timer(timedelta(minutes=30), "quiet")
+    ctx.set_timer(ctx.now + timedelta(days=1))
+    ctx.cancel_timer("quiet")
+    ctx.delete_state()
+    return ctx.key.upper() if ctx.window is None else None
+
+
+def quiet(opened: Opened, ctx: wallaroo.Context[str]) -> str:
+    return f"{ctx.key.upper()} {ctx.now:%H:%M} {ctx.tag or ''} {opened.orders}"
+
+
+day = timedelta(days=1)
+assert_type(by_user.stateful(number, Counter[str], ttl=day), wallaroo.KeyedPipeline[str, str])
+assert_type(by_user.stateful(watch, Opened, ttl=day), wallaroo.KeyedPipeline[str, str])
+assert_type(by_user.stateful(watch, Opened, on_timer=quiet, name="quiet"), wallaroo.KeyedPipeline[str, str])
+assert_type(orders.stateful(watch, state=Opened, on_timer=quiet), wallaroo.Pipeline[str])
+assert_type(
+    by_user.stateful(lambda order, opened, ctx: ctx.key, Opened, on_timer=lambda opened, ctx: ctx.key),
+    wallaroo.KeyedPipeline[str, str],
+)
+assert_type(by_user.stateful(lambda order, opened: order.quantity, Opened), wallaroo.KeyedPipeline[str, int])
+
 # Windows.
 minutely = by_user.window(wallaroo.tumbling(timedelta(minutes=1), offset=wallaroo.seconds(5)))
 assert_type(minutely, wallaroo.WindowedPipeline[str, Order])

@@ -47,6 +47,20 @@ def add(order: Order, total: Total) -> int:
     return total.count
 
 
+def watch(order: Order, total: Total, ctx: wallaroo.Context[str]) -> str:
+    ctx.set_timer("noon")  # E: arg-type
+    ctx.set_timer(60, 1)  # E: arg-type
+    return f"{ctx.keys}"  # E: attr-defined
+
+
+def warn(total: Total, ctx: wallaroo.Context[str]) -> str:
+    return ctx.key
+
+
+def of_text(text: str, ctx: wallaroo.Context[str]) -> str:
+    return text
+
+
 def two(data: str, more: str) -> str:
     return data + more
 
@@ -101,9 +115,14 @@ orders.reduce(difference)  # E: arg-type
 
 # State.
 orders.stateful(add, int)  # E: misc
-orders.stateful(add, Total())  # E: arg-type
+orders.stateful(add, Total())  # E: call-overload
 lines.stateful(add, Total)  # E: arg-type
-orders.stateful(add)  # E: call-arg
+orders.stateful(add)  # E: call-overload
+orders.stateful(add, Total, on_timer=warn)  # E: arg-type
+orders.stateful(watch, Total, on_timer=add)  # E: arg-type
+orders.stateful(watch, Total, on_timer=of_text)  # E: misc
+orders.stateful(watch, Total, ttl=1.5)  # E: call-overload
+orders.key_by(lambda order: order.quantity).stateful(watch, Total)  # E: arg-type
 
 # Windows.
 orders.window(60)  # E: arg-type

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wallaroo._pipeline.windowed import WindowedPipeline
     from wallaroo._steps.durations import Duration
     from wallaroo._steps.errors import OnError
+    from wallaroo._windows.context import Context
     from wallaroo._windows.windows import Windows
 
 A = TypeVar("A")
@@ -231,16 +232,32 @@ class KeyedPipeline(Pipeline[T_co], Generic[K_co, T_co]):
             pool: str | None = None,
         ) -> KeyedPipeline[K_co, U]: ...
 
+        @overload
         def stateful(
             self,
             f: Callable[[T_co, S], U | None],
             state: Callable[[], S],
             *,
+            ttl: Duration | None = None,
             name: str | None = None,
             on_error: OnError[T_co, U | None] = "dead-letter",
             retries: int = 0,
             atomic: bool = False,
         ) -> KeyedPipeline[K_co, U]: ...
+        @overload
+        def stateful(
+            self,
+            f: Callable[[T_co, S, Context[K_co]], U | None],
+            state: Callable[[], S],
+            *,
+            ttl: Duration | None = None,
+            on_timer: Callable[[S, Context[K_co]], U | None] | None = None,
+            name: str | None = None,
+            on_error: OnError[T_co, U | None] = "dead-letter",
+            retries: int = 0,
+            atomic: bool = False,
+        ) -> KeyedPipeline[K_co, U]: ...
+        def stateful(self, f: Any, state: Any, **options: Any) -> Any: ...
 
         def reduce(
             self: KeyedPipeline[K_co, A], f: Callable[[A, A], A], *, name: str | None = None

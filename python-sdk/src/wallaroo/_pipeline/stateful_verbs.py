@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
 from wallaroo._errors import WallarooParameterError
 from wallaroo._pipeline.stream import Stream, T_co
-from wallaroo._pipeline.topology import StateNode, changing, node_of
+from wallaroo._pipeline.topology import StateNode, WindowNode, changing, node_of
 from wallaroo._pipeline.windowed import WindowedPipeline
 from wallaroo._steps import running
 from wallaroo._steps.callables import callable_of, name_of, refuse_generator, shown_callable
@@ -21,11 +21,13 @@ from wallaroo._steps.fields import field_getter
 from wallaroo._steps.objects import ROUTINES, check_name, qualified_name, shown_type
 from wallaroo._steps.shapes import Addable, Keyed, Ordered
 from wallaroo._windows.recent import recent_dedup
+from wallaroo._windows.timed_state import TimedStateStep, timed_state
 from wallaroo._windows.windows import BARE_WINDOWS, Windows, WindowStep, check_early, check_positive
 
 if TYPE_CHECKING:
     from wallaroo._pipeline.pipeline import Pipeline
     from wallaroo._steps.durations import Duration
+    from wallaroo._windows.context import Context
 
 A = TypeVar("A")
 S = TypeVar("S")
@@ -36,33 +38,65 @@ C = TypeVar("C", bound=Ordered)
 # The overloads for messages that are values name Pipeline as the type of ``self``, and not the class below, for which
 # mypy would accept a message of any type. Of the difference it complains.
 
-_YIELDS = "return the value: a state changes in place, and flat_map makes several outputs of a list"
-
 
 class StatefulVerbs(Stream[T_co]):
     """Those that keep a state for each key."""
 
     __slots__ = ()
 
+    @overload
     def stateful(
         self,
         f: Callable[[T_co, S], U | None],
         state: Callable[[], S],
         *,
+        ttl: Duration | None = None,
         name: str | None = None,
         on_error: OnError[T_co, U | None] = "dead-letter",
         retries: int = 0,
         atomic: bool = False,
-    ) -> Pipeline[U]:
+    ) -> Pipeline[U]: ...
+    @overload
+    def stateful(
+        self,
+        f: Callable[[T_co, S, Context[Any]], U | None],
+        state: Callable[[], S],
+        *,
+        ttl: Duration | None = None,
+        on_timer: Callable[[S, Context[Any]], U | None] | None = None,
+        name: str | None = None,
+        on_error: OnError[T_co, U | None] = "dead-letter",
+        retries: int = 0,
+        atomic: bool = False,
+    ) -> Pipeline[U]: ...
+    def stateful(
+        self,
+        f: Any,
+        state: Callable[[], Any],
+        *,
+        ttl: Duration | None = None,
+        on_timer: Any = None,
+        name: str | None = None,
+        on_error: OnError[T_co, Any] = "dead-letter",
+        retries: int = 0,
+        atomic: bool = False,
+    ) -> Pipeline[Any]:
         """Replace each message by what a function makes of it and of its key's state, which it may change.
 
         An output must not be the state itself or a mutable part of it: return a copy of what is to be sent.
 
         Args:
-            f: Any callable of two arguments, the message and the state. ``None`` for no output.
+            f: Any callable of two arguments, the message and the state; or of three, if it has another one ``ctx``, a
+                :class:`Context`. ``None`` for no output.
             state: A class, called without arguments for the state of each key, or once where no ``key_by`` comes
                 before. States are pickled when they are saved. With :func:`state` it has a version, and states of older
                 versions are migrated.
+            ttl: How long a state is kept that is not used, in nanoseconds or as a ``timedelta``: a call of ``f`` or
+                ``on_timer`` uses it. A timer keeps its state. Then it is dropped, and the next message of the key
+                finds a new one. Time is as for ``ctx.now``. Without it states are kept until ``f`` deletes them.
+            on_timer: Any callable of two arguments, the state and a :class:`Context`. It is called when a timer is due
+                that ``f`` has set with ``ctx.set_timer``, and gives what ``f`` may give. With a function as
+                ``on_error``, one that fails is a dead letter: there is no message that the function could be given.
             name: The step's name, which names the state too. Without it, the function's name, or ``stateful`` for a
                 lambda; numbered where another step has it.
             on_error: As for :meth:`map`. Without ``atomic`` the state stays as the call that raised left it.
@@ -80,12 +114,17 @@ class StatefulVerbs(Stream[T_co]):
             See :class:`Pipeline`.
         """
         where = self._open_at("stateful", f)
-        call = callable_of(where, "stateful", f, "message", "state")
-        refuse_generator(where, f, _YIELDS)
+        windows = timed_state(where, f, state, ttl, on_timer)
         check_state_class(f"{where}: state", state)
         errors = error_policy(where, on_error, retries, atomic)
         named = name_of(where, "stateful", f, name)
-        return self._with_state(where, named, state, changing(call), of_key=False, errors=errors)
+        if windows is None:
+            return self._with_state(where, named, state, changing(f), of_key=False, errors=errors)
+        check_state_name(f"{where}: name", named)
+        table_type, step = qualified_name(state), TimedStateStep(named, windows)
+        return self._with_state_placed(where, named)._step(  # type: ignore[no-any-return]
+            lambda inputs: WindowNode(named, inputs, named, table_type, step, errors=errors)
+        )
 
     def reduce(self: StatefulVerbs[A], f: Callable[[A, A], A], *, name: str | None = None) -> Pipeline[Keyed[Any, A]]:
         """Combine all messages of a key: the first is the value, and each further one is combined with it.

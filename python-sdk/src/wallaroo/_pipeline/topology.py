@@ -261,7 +261,7 @@ class StateNode(NamedTuple):
 
 
 class WindowNode(NamedTuple):
-    """A step with windows; the open ones of a key are its state."""
+    """A step with windows; the open ones of a key are its state. Or one whose states end, in a table of its name."""
 
     name: str
     inputs: tuple[int, ...]
@@ -269,6 +269,7 @@ class WindowNode(NamedTuple):
     table_type: str
     step: WindowStep[Any, Any]
     kind: str = "window"
+    errors: ErrorPolicy | None = None
 
     def describe(self) -> Description:
         """Return the kind's own keys of the topology."""
@@ -360,7 +361,7 @@ def with_free_name(node: Node, taken: set[str]) -> Node:
     if isinstance(node, StateNode):
         return node._replace(name=name, table=name)
     if isinstance(node, WindowNode):
-        return node._replace(name=name, table=window_table(name))
+        return node._replace(name=name, table=name if node.table == node.name else window_table(name))
     return node._replace(name=name)
 
 

@@ -192,7 +192,8 @@ def check_arity(
 
 def takes(found: Any, *parameters: str) -> bool:
     """Whether a function takes as many arguments, and asks for the last: it has that name, or no default."""
-    if not callable(found) or _plainly_takes(found, len(parameters) - 1):
+    fewer = len(parameters) - 1
+    if not callable(found) or _plainly_takes(found, fewer) or _takes_in_c(found, fewer):
         return False
     signature = _signature(found)
     if signature is None:

@@ -64,6 +64,11 @@ class BatchRun:
         """Go on to one message of a batch that is run message by message."""
         self._origin, self._value = origin, value
 
+    @property
+    def noted(self) -> tuple[int, int]:
+        """The message that was gone on to, as for :meth:`at`."""
+        return self._origin, self._value
+
     def enter(self, node: int, *lists: list[Any]) -> None:
         """Mark that ``node`` is about to run, in a loop over ``lists``."""
         iterates(*lists)

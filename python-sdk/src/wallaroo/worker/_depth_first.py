@@ -43,6 +43,8 @@ class Position:
     arrivals: Sequence[int] = ()
     frames: Sequence[bytes] = ()
     windows: StageWindows
+    # Of each group: the number of the next timer that is called before one of its messages.
+    called_before: dict[int, int]
 
     def __init__(self) -> None:
         # What steps that hold values back have still to do; that may hold back others further down.

@@ -19,6 +19,7 @@ from wallaroo._pipeline.topology import (
     Node,
     SplitNode,
     StateNode,
+    WindowNode,
 )
 from wallaroo._steps.errors import ErrorPolicy
 from wallaroo.worker._contracts import is_unchanged
@@ -41,8 +42,8 @@ def guarded_application(application: Application) -> Application:
 
 def _guarded_node(node: Node) -> Node:
     policy = getattr(node, "errors", None)
-    if policy is None or isinstance(node, AsyncNode):
-        # An async step awaits its attempts: see ``_attempts``.
+    if policy is None or isinstance(node, (AsyncNode, WindowNode)):
+        # An async step awaits its attempts: see ``_attempts``. States that end have other calls, too: ``_timed_state``.
         return node
     if isinstance(node, StateNode):
         if policy.atomic:

@@ -7,12 +7,14 @@ from functools import partial
 from wallaroo._pipeline.topology import WindowNode
 from wallaroo._windows.joins import JoinAll, JoinWithin
 from wallaroo._windows.recent import RecentIdentities
+from wallaroo._windows.timed_state import TimedState
 from wallaroo._windows.windows import CountWindows, RangeWindows, SessionWindows
 from wallaroo.worker._joined import JoinedAll, JoinedWithin
 from wallaroo.worker._local_windows import LocalWindows
 from wallaroo.worker._open_windows import CountedWindows, OpenWindows, RangedWindows, Sessions, StepWindows
 from wallaroo.worker._recent import RecentDedup, SeenLately
 from wallaroo.worker._state import StateTables
+from wallaroo.worker._timed_state import TimedStates, kept_states
 
 
 def step_windows(node_id: int, node: WindowNode, tables: StateTables, delay_above: int) -> StepWindows:
@@ -28,6 +30,8 @@ def step_windows(node_id: int, node: WindowNode, tables: StateTables, delay_abov
     if isinstance(windows, RecentIdentities):
         seen = tables.table(node.table, SeenLately, SeenLately.is_empty)
         return RecentDedup(node_id, step, seen, delay_above, windows)
+    if isinstance(windows, TimedState):
+        return TimedStates(node_id, node, kept_states(node, tables, windows), delay_above, windows)
     if isinstance(windows, (JoinWithin, JoinAll)):
         waiting = tables.table(node.table, OpenWindows, OpenWindows.is_empty)
         if isinstance(windows, JoinAll):

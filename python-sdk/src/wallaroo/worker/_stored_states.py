@@ -18,6 +18,7 @@ from wallaroo._codec.attributes import is_plain
 from wallaroo.worker._failures import exception_message, exception_type
 from wallaroo.worker._load import LoadError, import_application
 from wallaroo.worker._state import state_of
+from wallaroo.worker._timed_state import KeptState
 
 _NOT_LOADED = 10
 _NOT_IMPORTED = 11
@@ -54,7 +55,7 @@ def _print_all(show: Show, output: TextIO) -> int:
     for table, key, snapshot in states:
         key = msgpack.unpackb(key, strict_map_key=False)
         try:
-            line = show(table, key, state_of(snapshot))
+            line = show(table, key, _users(state_of(snapshot)))
         except Exception as error:  # noqa: BLE001 - the user's unpickling or repr
             reason = f"{exception_type(error)}: {exception_message(error)}"
             print(f"{table}: state of key {key!r} cannot be loaded: {reason}", file=sys.stderr)
@@ -62,6 +63,11 @@ def _print_all(show: Show, output: TextIO) -> int:
         else:
             output.write(line + "\n")
     return code
+
+
+def _users(state: Any) -> Any:
+    """Return the user's part of what a snapshot holds, where that is one object."""
+    return state.state if isinstance(state, KeptState) else state
 
 
 def _as_repr(table: str, key: Any, state: Any) -> str:

@@ -172,6 +172,7 @@ class TimedGroupsStage(Stage):
         reader = GroupReader(self._root, self._codec)
         push, windows = self._way(run)
         place = self._place
+        place.called_before = {}
         routed_at = expanded(run.times)
         woken: set[Any] = set()
         run.keys = list(map(key_from_wire, given[0::4]))

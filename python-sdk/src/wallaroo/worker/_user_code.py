@@ -9,6 +9,8 @@ from typing import Any
 from wallaroo._pipeline.topology import Node, SinkNode, SourceNode, WindowNode
 from wallaroo._steps.wrapping import layers
 from wallaroo._windows.aggregations import BuiltInAggregation
+from wallaroo._windows.timed_state import TimedState
+from wallaroo._windows.windows import WindowStep
 
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, type)
 _OF_AGGREGATIONS = ("initial_accumulator", "update", "combine", "output")
@@ -21,7 +23,7 @@ def things_of(node: Node) -> list[Any]:
     if isinstance(node, SinkNode):
         return [node.sink.encoder]
     if isinstance(node, WindowNode):
-        return [node.step.aggregation, *_called_by(node.step.aggregation)]
+        return [node.step.aggregation, *_called_by(node.step)]
     return [getattr(node, "call", None)]
 
 
@@ -51,14 +53,20 @@ def _calls(node: Node) -> list[Any]:
     if isinstance(node, SinkNode):
         return [node.sink.encode]
     if isinstance(node, WindowNode):
-        aggregation = node.step.aggregation
-        return [*(getattr(aggregation, name, None) for name in _OF_AGGREGATIONS), *_called_by(aggregation)]
+        methods = (getattr(node.step.aggregation, name, None) for name in _OF_AGGREGATIONS)
+        return [*methods, *_called_by(node.step), _handler(node)]
+    return [getattr(node, "call", None), _handler(node)]
+
+
+def _called_by(step: WindowStep[Any, Any]) -> list[Any]:
+    if isinstance(step.windows, TimedState):
+        return [step.windows.calls, step.windows.on_timer]
+    return [step.aggregation.calls] if isinstance(step.aggregation, BuiltInAggregation) else []
+
+
+def _handler(node: Node) -> Any:
     errors = getattr(node, "errors", None)
-    return [getattr(node, "call", None), errors.handler if errors is not None else None]
-
-
-def _called_by(aggregation: Any) -> list[Any]:
-    return [aggregation.calls] if isinstance(aggregation, BuiltInAggregation) else []
+    return errors.handler if errors is not None else None
 
 
 def _code(call: Any) -> Iterator[tuple[CodeType, Any]]:
