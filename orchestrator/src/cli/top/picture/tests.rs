@@ -6,6 +6,17 @@ use crate::control::report::{
     HealthReport, HealthState, InterpreterReport, LatencyReport, RunState, SeatReport, WorkerState,
 };
 
+fn sink() -> SinkReport {
+    SinkReport {
+        name: "counts".to_owned(),
+        place: "tcp 127.0.0.1:7002".to_owned(),
+        health: up(),
+        messages: 12_345_678,
+        rate: 987_654.3,
+        pending_bytes: 3 << 20,
+    }
+}
+
 fn up() -> HealthReport {
     HealthReport { state: HealthState::Up, for_seconds: None, reason: None }
 }
@@ -73,14 +84,7 @@ fn report() -> StatusReport {
             rate: 98_765.4,
         }],
         stages: vec![stage(&["split a line into its words", "strip", "key by word"], 12), stage(&["count"], 3)],
-        sinks: vec![SinkReport {
-            name: "counts".to_owned(),
-            place: "tcp 127.0.0.1:7002".to_owned(),
-            health: up(),
-            messages: 12_345_678,
-            rate: 987_654.3,
-            pending_bytes: 3 << 20,
-        }],
+        sinks: vec![sink()],
         latency,
         workers: vec![
             worker(4712, WorkerState::Seated, Some(seat(0, None))),
