@@ -5,14 +5,14 @@ An application is a module with ``application_setup(args)`` that returns what :m
     wallaroo-orch run word_count.py --in 127.0.0.1:7010 --out 127.0.0.1:7002
 """
 
-# The package of a name that is a function's here. Loaded first: when it is loaded, it takes the name.
-import wallaroo.connector as _connector_process  # noqa: F401
+import importlib as _importlib
+
 from wallaroo import metrics
 from wallaroo._errors import WallarooParameterError
 from wallaroo._hooks import on_start, on_stop
 from wallaroo._io.addresses import tcp_parse_input_addrs, tcp_parse_output_addrs
 from wallaroo._io.codecs import Codec, length_prefixed, lines, raw
-from wallaroo._io.connectors import RejectedMessageError, Sink, Source, connector
+from wallaroo._io.connectors import RejectedMessageError, Sink, Source
 from wallaroo._io.csv_codec import csv_lines
 from wallaroo._io.decoders import Decoder, decoder
 from wallaroo._io.encoders import Encoder, encoder
@@ -49,6 +49,11 @@ from wallaroo._windows.aggregations import sum as sum
 from wallaroo._windows.spans import sessions, sliding, tumbling
 from wallaroo._windows.windowed import Window, Windowed
 from wallaroo._windows.windows import Aggregation, count_windows, range_windows, session_windows
+
+# A package takes its name here when it is loaded. That of the processes of connectors has the name of a function: it is
+# loaded now, so that nothing takes that name later. It is empty: its modules are loaded by those processes.
+_importlib.import_module("wallaroo.connector")
+from wallaroo._io.connectors import connector as connector  # noqa: E402
 
 # `max`, `min` and `sum` are public too, but no part of `import *`: they would hide Python's own.
 __all__ = [
