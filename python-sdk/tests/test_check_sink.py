@@ -12,7 +12,8 @@ import wallaroo
 from wallaroo.testing import check_sink as check_with_little_patience
 
 check_sink = partial(check_with_little_patience, patience=60)
-# PyPy has to look through all of its memory to find what the end of an object's process closes.
+# PyPy has to look through all of its memory to find what the end of an object's process closes. Its connections to
+# SQLite that are in a transaction stay open even then.
 IS_SLOW = sys.implementation.name == "pypy"
 quick = pytest.mark.skipif(IS_SLOW, reason="each death takes a while")
 
@@ -371,7 +372,7 @@ def says(caught, *texts):
         assert text in str(caught.value), f"{text!r} is not in\n{caught.value}"
 
 
-@pytest.mark.parametrize("kind", [PositionFirst, OneByOne] if IS_SLOW else FAULTS)
+@pytest.mark.parametrize("kind", [PositionFirst, PositionLast] if IS_SLOW else FAULTS)
 def test_a_fault_is_found(kind, tmp_path):
     with pytest.raises(AssertionError) as caught:
         check_table(kind, tmp_path, rejected=["a\0b"])

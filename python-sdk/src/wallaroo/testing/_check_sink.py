@@ -102,13 +102,7 @@ def check_sink(
         (random.Random(seed), patience),
     )
     with quick_collections():
-        check.begin()
-        for size in (1, 2, 5):
-            check.kill_at_each_line(size)
-        check.open_and_close()
-        for message in rejected:
-            check.reject(message)
-        check.finish()
+        check.run(rejected)
 
 
 def _check_messages(messages: list[Any]) -> None:
@@ -156,6 +150,16 @@ class _SinkCheck:
         self._committed: int | None = None
         self._positions: dict[str, int] = {}
         self._foreign = ""
+
+    def run(self, rejected: Sequence[Any]) -> None:
+        """Go through all parts of the check."""
+        self.begin()
+        for size in (1, 2, 5):
+            self.kill_at_each_line(size)
+        self.open_and_close()
+        for message in rejected:
+            self.reject(message)
+        self.finish()
 
     def begin(self) -> None:
         """Open it for the first time, and learn whether it stores positions."""

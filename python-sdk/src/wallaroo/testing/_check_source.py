@@ -101,21 +101,26 @@ def check_source(
     source = made_by(make, Source, "check_source")
     connector(source)
     story = Story("check_source", type(source).__name__)
-    names = _names(source, story)
     check = _SourceCheck(make, story, acknowledged, random.Random(seed), patience)
-    check.remember_outside()
+    names = _names(source, story)
+    wanted = {name: _expected_of(name, names, expected) for name in names}
     with quick_collections():
-        partitions = [check.first(name, _expected_of(name, names, expected), most) for name in names]
-        for known in partitions:
-            check.read_again(known)
-            check.open_behind(known, rounds)
-        if len(partitions) > 1:
-            check.read_side_by_side(partitions)
-        for known in partitions:
-            check.kill(known, rounds)
-            check.look_outside()
-        for known in partitions:
-            check.acknowledge(known, rounds)
+        _torture(check, wanted, most, rounds)
+
+
+def _torture(check: _SourceCheck, wanted: dict[str, list[Any] | None], most: int, rounds: int) -> None:
+    check.remember_outside()
+    partitions = [check.first(name, expected, most) for name, expected in wanted.items()]
+    for known in partitions:
+        check.read_again(known)
+        check.open_behind(known, rounds)
+    if len(partitions) > 1:
+        check.read_side_by_side(partitions)
+    for known in partitions:
+        check.kill(known, rounds)
+        check.look_outside()
+    for known in partitions:
+        check.acknowledge(known, rounds)
 
 
 def _names(source: Any, story: Story) -> list[str]:
