@@ -416,29 +416,29 @@ def test_names_and_the_graph():
 class Watch:
     """An object with a method that is called by timers."""
 
-    def __init__(self):
-        self.said = ""
+    def __init__(self, calls):
+        self.calls, self.said = calls, ""
 
     def setup(self):
         self.said = "set up"
 
     def warn(self, seen, ctx):
-        CALLS.add()
+        self.calls.add()
         return self.said
 
 
-CALLS = wallaroo.metrics.counter("calls_of_timed_states_total", "Of both functions.")
+def test_hooks_and_metrics_know_both_functions(monkeypatch):
+    monkeypatch.setattr(wallaroo.metrics, "_known", {})
+    calls = wallaroo.metrics.counter("calls_total")
 
-
-def test_hooks_and_metrics_know_both_functions():
     def watch(message, seen, ctx):
-        CALLS.add()
+        calls.add()
         ctx.set_timer(seconds(5))
 
-    p = timed().stateful(watch, Seen, on_timer=Watch().warn, name="step")
+    p = timed().stateful(watch, Seen, on_timer=Watch(calls).warn, name="step")
     outcome = wallaroo.testing.run(to_stdout(p), ["(0, 'a')", "(9, 'b')"])
     assert outcome.lines == ["'set up'"]
-    assert outcome.metrics["calls_of_timed_states_total"]["step"].value == 3
+    assert outcome.metrics["calls_total"]["step"].value == 3
 
 
 def test_a_plain_state_costs_no_time():
