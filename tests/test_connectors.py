@@ -117,6 +117,13 @@ def test_what_is_away_is_in_the_status_until_it_is_back(tmp_path):
     assert rows(tmp_path) == expected(2, 6_000)
 
 
+def test_a_sink_that_is_away_holds_up_no_end_without_messages(tmp_path):
+    (tmp_path / "away").touch()
+    with run_app(tmp_path, 0, 1, "away") as run:
+        run.wait_for("the table is away")
+        assert run.wait(PATIENCE) == 0, run.log()
+
+
 def test_the_orchestrator_is_killed(tmp_path):
     options = ["--state", tmp_path / "state"]
     rng = random.Random(5)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixListener;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::process::{Pauses, Program};
@@ -74,6 +74,7 @@ pub async fn run(program: Program, progress: Progress, sink: SinkId, chunks: Sin
         };
         // What it said before it ended.
         queue.hear_the_rest().await;
+        queue.take_in(u64::MAX);
         if queue.is_done() {
             if let Err(reason) = ended {
                 tracing::warn!("{}: everything is written, but at its end: {reason}", program.name);
@@ -169,10 +170,7 @@ impl Queue {
         tokio::io::AsyncWriteExt::write_all(&mut writer, &go_on).await?;
         let mut writer = Some(writer);
         loop {
-            while self.outbox.unwritten() < WRITE {
-                let Ok(chunk) = self.chunks.try_recv() else { break };
-                self.outbox.push(chunk);
-            }
+            self.take_in(WRITE);
             self.pass_committed();
             if let Some(writer) = &writer {
                 self.write(writer)?;
@@ -204,6 +202,20 @@ impl Queue {
                     Some(chunk) => self.outbox.push(chunk),
                     None => self.closed = true,
                 },
+            }
+        }
+    }
+
+    /// Takes in messages that have come, until so many bytes are to be written.
+    fn take_in(&mut self, most: u64) {
+        while self.outbox.unwritten() < most {
+            match self.chunks.try_recv() {
+                Ok(chunk) => self.outbox.push(chunk),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => {
+                    self.closed = true;
+                    return;
+                }
             }
         }
     }
