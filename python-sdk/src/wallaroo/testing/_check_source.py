@@ -229,18 +229,21 @@ class _SourceCheck:
             self.look_outside()
 
     def read_side_by_side(self, partitions: list[Known]) -> None:
-        """Read all partitions by copies of one object."""
-        self.story.begin("made an object, and a copy of it for each partition")
-        source = self._make()
-        readings = [(known, self.open(known.name, None, 0, source)) for known in partitions]
-        while readings:
-            known, reading = readings.pop(self.random.randrange(len(readings)))
-            if reading.next < len(known.messages):
-                self.some(known, reading, self.random.choice([1, 2, 5]), "side by side")
-                readings.append((known, reading))
-            else:
-                # The copies of the others go on.
-                reading.close()
+        """Read all partitions by copies of one object: to their ends, and while one of them is closed early."""
+        for closed_early in (None, partitions[0]):
+            self.story.begin("made an object, and a copy of it for each partition")
+            source = self._make()
+            readings = [(known, self.open(known.name, None, 0, source)) for known in partitions]
+            for known, reading in readings:
+                self.some(known, reading, 1, "side by side")
+            while readings:
+                known, reading = readings.pop(0 if closed_early else self.random.randrange(len(readings)))
+                if known is not closed_early and reading.next < len(known.messages):
+                    self.some(known, reading, self.random.choice([1, 2, 5]), "side by side")
+                    readings.append((known, reading))
+                else:
+                    # The copies of the others go on.
+                    reading.close()
         self.look_outside()
 
     def kill(self, known: Known, rounds: int) -> None:
