@@ -208,8 +208,10 @@ pub async fn run(options: RunOptions, started: impl FnOnce(Started<'_>)) -> Resu
             signals.next().await;
         }
     };
+    // The run as a whole is in it, and futures are moved.
+    let closed = Box::pin(runtime.close(&mut pools, &mut workers, outcome, hurry));
     let end = async {
-        let summary = runtime.close(&mut pools, &mut workers, outcome, hurry).await;
+        let summary = closed.await;
         inputs.close(if summary.is_ok() { EXIT_GRACE } else { Duration::ZERO }).await;
         summary
     };

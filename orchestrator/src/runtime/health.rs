@@ -68,9 +68,9 @@ impl Condition {
 
 impl Health {
     pub(super) fn new(plan: &Plan) -> Self {
-        let begin = |connects: bool| match connects {
-            true => Condition::Connecting { since: Instant::now() },
-            false => Condition::Up { since: Instant::now(), down_since: None },
+        let begin = |connects: bool| {
+            let since = Instant::now();
+            if connects { Condition::Connecting { since } } else { Condition::Up { since, down_since: None } }
         };
         let reads = |config: &SourceConfig| matches!(config, SourceConfig::Connector { .. });
         let writes = |config: &SinkConfig| matches!(config, SinkConfig::Connector { .. } | SinkConfig::Tcp { .. });
