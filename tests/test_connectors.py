@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import sys
@@ -135,6 +136,19 @@ def test_the_orchestrator_is_killed(tmp_path):
     with run_app(tmp_path, 2, 60_000, options=options) as run:
         assert run.wait(PATIENCE) == 0, run.log()
     assert rows(tmp_path) == expected(2, 60_000)
+
+
+def test_a_state_folder_older_than_the_table_is_refused(tmp_path):
+    state, copy = tmp_path / "state", tmp_path / "copy"
+    with run_app(tmp_path, 1, 1_000, options=["--state", state]) as run:
+        assert run.wait() == 0, run.log()
+    shutil.copytree(state, copy)
+    with run_app(tmp_path, 1, 2_000, options=["--state", state]) as run:
+        assert run.wait() == 0, run.log()
+    with run_app(tmp_path, 1, 2_000, options=["--state", copy]) as run:
+        assert run.wait() == 1
+        assert "the state folder is an older copy of the one that the target goes with" in run.text()
+    assert rows(tmp_path) == expected(1, 2_000)
 
 
 def test_a_run_that_is_suspended_goes_on_behind_what_it_has_read(tmp_path):

@@ -70,7 +70,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self):
-        self.bodies, self.keys, self.answers = [], [], []
+        self.bodies, self.keys, self.answers, self.refuses = [], [], [], False
         super().__init__(("127.0.0.1", 0), _Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.keys.append(self.headers["Idempotency-Key"])
         code = self.server.answers.pop(0) if self.server.answers else 200
-        if code == 200 and b'"c1"' in body and getattr(self.server, "refuses", False):
+        if code == 200 and b'"c1"' in body and self.server.refuses:
             code = 422
         if code == 200:
             self.server.bodies.append(body)

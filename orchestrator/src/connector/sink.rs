@@ -46,6 +46,8 @@ pub struct Progress {
     pub stream: Arc<str>,
     /// Bytes of it that are delivered.
     pub delivered: u64,
+    /// Bytes of it that earlier runs have made. No target can have committed more.
+    pub made: u64,
 }
 
 /// What a process says.
@@ -96,6 +98,8 @@ struct Queue {
     done: u64,
     /// Everything before it has been committed, though it may not have come here again yet.
     committed: u64,
+    /// Nothing behind it was ever sent to a process, in this run or in one before.
+    sent: u64,
     outbox: Outbox,
     sink: SinkId,
     chunks: SinkChunks,
@@ -103,24 +107,23 @@ struct Queue {
     closed: bool,
     events: SinkEvents,
     heard: Option<mpsc::UnboundedReceiver<Said>>,
-    is_down: bool,
 }
 
 impl Queue {
     fn new(progress: Progress, sink: SinkId, chunks: SinkChunks, events: SinkEvents) -> Self {
-        let Progress { stream, delivered } = progress;
+        let Progress { stream, delivered, made } = progress;
         Self {
             stream,
             start: delivered,
             done: delivered,
             committed: delivered,
+            sent: made,
             outbox: Outbox::default(),
             sink,
             chunks,
             closed: false,
             events,
             heard: None,
-            is_down: false,
         }
     }
 
@@ -140,7 +143,6 @@ impl Queue {
             self.send(SinkEvent::Failed { sink: self.sink, error: SinkError::Connector { name, reason } });
             return std::future::pending().await;
         }
-        self.is_down = false;
         self.send(SinkEvent::Connected { sink: self.sink });
         match self.write_all(writer).await {
             Ok(()) => its_end().await,
@@ -157,6 +159,13 @@ impl Queue {
             return Err(format!(
                 "open() returned a position behind which {} bytes were written: the target has lost what it had committed",
                 self.done - position
+            ));
+        }
+        if position > self.sent {
+            return Err(format!(
+                "open() returned a position that is {} bytes ahead of all that was ever sent to it: the state folder is an \
+                 older copy of the one that the target goes with; restore the target of that time, or begin both anew",
+                position - self.sent
             ));
         }
         self.committed = position;
@@ -235,7 +244,10 @@ impl Queue {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.outbox.gather(&mut slices, WRITE);
             match writer.try_write_vectored(&slices[..count]) {
-                Ok(written) => drop(self.outbox.advance(written)),
+                Ok(written) => {
+                    self.outbox.advance(written);
+                    self.sent = self.sent.max(self.position());
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -284,10 +296,8 @@ impl Queue {
     /// What was not written is written by the next process.
     fn go_back(&mut self, program: &Program, reason: &str) {
         self.outbox.rewind(self.done - self.start);
-        if !std::mem::replace(&mut self.is_down, true) {
-            let error = SinkError::Connector { name: program.name.to_string(), reason: reason.to_owned() };
-            self.send(SinkEvent::Disconnected { sink: self.sink, error });
-        }
+        let error = SinkError::Connector { name: program.name.to_string(), reason: reason.to_owned() };
+        self.send(SinkEvent::Disconnected { sink: self.sink, error });
     }
 
     /// Position of the next byte to write.

@@ -249,6 +249,12 @@ impl Left {
         Ok(mark.delivered)
     }
 
+    /// Bytes of a sink's stream that are in the log.
+    pub(super) fn made(&self, sink: SinkId) -> u64 {
+        let mark = &self.checkpoint.sinks[sink.index()];
+        mark.delivered + mark.chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum::<u64>()
+    }
+
     /// Where a source goes on.
     pub(super) fn position(&self, source: SourceId) -> &Position {
         &self.checkpoint.sources[source.index()].position

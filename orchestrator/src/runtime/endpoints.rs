@@ -250,7 +250,8 @@ pub(super) async fn open_sinks(
                 let program = program(plan, (sink.node, format!("sink {name:?}")), pool.as_ref(), options)?;
                 let delivered = left.as_mut().map_or(Ok(0), |left| left.delivered(id, || Ok(0)))?;
                 let run = left.as_ref().map_or(run_tag(), |left| &left.folder_id);
-                let progress = connector::sink::Progress { stream: format!("{run} {name}").into(), delivered };
+                let made = left.as_ref().map_or(0, |left| left.made(id));
+                let progress = connector::sink::Progress { stream: format!("{run} {name}").into(), delivered, made };
                 tasks.spawn(connector::sink::run(program, progress, id, chunks, events));
             }
             (_, Some(file)) => drop(tasks.spawn(sink::file::run(file, id, chunks, events))),

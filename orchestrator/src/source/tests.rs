@@ -2,7 +2,7 @@ use std::io::Write as _;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -424,7 +424,7 @@ async fn welcomed(address: std::net::SocketAddr, stream: &str) -> (TcpStream, u6
     }
 }
 
-async fn said(client: &mut TcpStream) -> ToClient {
+pub(super) async fn said(client: &mut (impl AsyncRead + Unpin)) -> ToClient {
     let mut header = [0; stream_protocol::HEADER];
     client.read_exact(&mut header).await.expect("a frame");
     let mut frame = header.to_vec();

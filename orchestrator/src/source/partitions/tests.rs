@@ -5,7 +5,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::super::tests::{BUDGET, Rig, lines, texts};
+use super::super::tests::{BUDGET, Rig, lines, said, texts};
 use super::super::{CloseReason, ConnectionError, SourceEvent, Streams};
 use super::*;
 use crate::frame::FrameBlock;
@@ -52,15 +52,6 @@ impl Connected {
             other => panic!("no frames: {other:?}"),
         }
     }
-}
-
-async fn said(client: &mut UnixStream) -> ToClient {
-    let mut header = [0; stream_protocol::HEADER];
-    client.read_exact(&mut header).await.expect("a frame");
-    let mut frame = header.to_vec();
-    frame.resize(header.len() + u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize, 0);
-    client.read_exact(&mut frame[header.len()..]).await.expect("a whole frame");
-    ToClient::read(&mut frame.as_slice()).expect("of a known kind").expect("there")
 }
 
 fn marked(messages: &[(&str, &str)]) -> Vec<u8> {

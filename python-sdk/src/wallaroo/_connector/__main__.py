@@ -2,7 +2,8 @@
 
 ``wallaroo-orch`` starts it. ``N`` is the node of the source or sink, ``NAME`` the abstract socket at which the
 orchestrator listens, ``DIR`` where the code of the edition is kept. The process ends with 0 when it is done, with 3 if
-the application cannot be loaded, and with 1 after an exception, whose traceback is on standard error.
+the application cannot be loaded, with 75 if nothing is read any more when it comes, and with 1 after an exception,
+whose traceback is on standard error.
 """
 
 from __future__ import annotations

@@ -13,6 +13,16 @@ from wallaroo._io.connectors import RejectedMessageError, Sink
 from wallaroo._steps.objects import shown_type
 
 _POSITIONS = "wallaroo_positions"
+_REJECTED = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    # A value of a type that SQLite does not know: the one before Python 3.11, the other since.
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    TypeError,
+    OverflowError,
+)
+"""What a row is to blame for. Other errors are those of the database: it is tried again."""
 
 
 class SqliteSink(Sink[Mapping[str, Any]]):
@@ -99,13 +109,8 @@ class SqliteSink(Sink[Mapping[str, Any]]):
             for index, message in enumerate(messages):
                 try:
                     self._database.execute(self._insert, self._values(message))
-                except (sqlite3.IntegrityError, sqlite3.InterfaceError, TypeError, OverflowError) as error:
+                except _REJECTED as error:
                     raise RejectedMessageError(index, str(error)) from error
-                except sqlite3.Error as error:
-                    # Since Python 3.11 a value of an unknown type is a ProgrammingError.
-                    if type(error) is sqlite3.ProgrammingError:
-                        raise RejectedMessageError(index, str(error)) from error
-                    raise
             self._database.execute(f"insert or replace into {_POSITIONS} values (?, ?)", (self.table, position))
 
     def close(self) -> None:
